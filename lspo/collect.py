@@ -1,0 +1,229 @@
+"""The loop that fills an iteration: generate a round, score it, judge the pool, until enough groups are kept.
+
+Selection does not depend on how the rollouts were cut. The pool is every group of the iteration, from complete rounds;
+after each round the selector judges all of it anew, so a group rejected earlier may enter and one kept earlier may
+leave. Nothing is decided before every group of a round has finished: short responses finish first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from lspo.plan import CollectPlan
+from lspo.pool import Judged, judge, shortfall_fill
+from lspo.report import CollectReport, RoundReport
+from lspo.rewards.base import Reward, score_groups
+from lspo.rollout.base import RolloutEngine
+from lspo.rollout.dealing import spread
+from lspo.sampling.base import GroupSelector, GroupStats
+from lspo.types import Prompt, RolloutGroup
+
+Gather = Callable[[Any], list[Any]]
+"""Gives every rank the list of all ranks' objects, in rank order."""
+
+
+@runtime_checkable
+class Prompts(Protocol):
+    """Where prompts come from: each draw has a running number, and all ranks see the same draws."""
+
+    def draw(self, count: int) -> list[tuple[int, Prompt]]: ...
+
+
+@runtime_checkable
+class CollectListener(Protocol):
+    """Is told of a collection's course. May change the plan at its start, and raise to end it."""
+
+    def on_collect_start(self, plan: CollectPlan) -> None: ...
+
+    def on_round_end(self, report: RoundReport) -> None: ...
+
+    def on_collect_end(self, report: CollectReport) -> None: ...
+
+
+def alone(item: Any) -> list[Any]:
+    """The `gather` of a single process."""
+    return [item]
+
+
+def collect(
+    prompts: Prompts,
+    engine: RolloutEngine,
+    reward: Reward,
+    selector: GroupSelector,
+    plan: CollectPlan,
+    *,
+    gather: Gather = alone,
+    rank: int = 0,
+    world_size: int = 1,
+    listeners: Sequence[CollectListener] = (),
+    history: GroupStats | None = None,
+) -> CollectReport:
+    """Collects `plan.train_groups` groups that the selector keeps.
+
+    Args:
+        prompts: Source of prompts; the only thing here with a state.
+        engine: Writes the responses. Its weights must be those of `plan.iteration`.
+        reward: Scores them.
+        selector: Judges the pool. A `plan.selector` set by a listener takes its place.
+        plan: How much of what; listeners may change it in `on_collect_start`.
+        gather: Exchange between ranks.
+        rank: This process among `world_size`; every round is sliced between them.
+        world_size: Number of processes.
+        listeners: Told of start, rounds and end.
+        history: Groups of earlier iterations that count towards the bounds (`pool="window"`).
+
+    Returns:
+        The groups to train on, those of all ranks, in draw order, and all that is known of the collection.
+
+    Raises:
+        RuntimeError: If the groups were written by other weights than the plan's, or if the round limit is reached and
+            the plan says to raise, or if nothing at all could be kept.
+    """
+    for listener in listeners:
+        listener.on_collect_start(plan)
+    selector = plan.selector or selector
+    groups: list[RolloutGroup] = []
+    stats: list[GroupStats] = []
+    rounds: list[RoundReport] = []
+    judged: Judged | None = None
+    started = time.perf_counter()
+
+    while True:
+        seconds: dict[str, float] = {}
+        drawn = prompts.draw(plan.next_round(rounds))
+        share = drawn[slice_of(len(drawn), rank, world_size)]
+        own = _generate(engine, reward, share, plan, seconds)
+        _check_version(own, plan)
+        clock = time.perf_counter()
+        groups += own
+        # Slices are contiguous, so the ranks' parts, one behind the other, are in draw order.
+        stats.append(GroupStats.concatenate(gather(group_stats(own, plan.group_size))))
+        judged = judge(stats, selector, plan, history=history)
+        seconds["select"] = time.perf_counter() - clock
+        rounds.append(
+            RoundReport(
+                iteration=plan.iteration,
+                number=len(rounds),
+                stats=stats[-1],
+                pool_groups=len(judged.stats),
+                pool_size=judged.pool_size,
+                kept=judged.num_kept,
+                wanted=plan.train_groups,
+                decided=judged.decided,
+                reasons=judged.count_reasons(),
+                thresholds=judged.decision.thresholds,
+                seconds=seconds,
+                reward_metrics=_merge_counters(gather(reward.metrics())),
+            )
+        )
+        for listener in listeners:
+            listener.on_round_end(rounds[-1])
+        if judged.decided and judged.num_kept >= plan.train_groups:
+            chosen = judged.first_kept(plan.train_groups)
+            break
+        if len(rounds) >= plan.max_rounds:
+            chosen = shortfall_fill(judged, plan, rounds)
+            break
+
+    wanted = set(judged.stats.draw_index[chosen].tolist())
+    kept = [group for part in gather([g for g in groups if g.draw_index in wanted]) for group in part]
+    report = CollectReport(
+        plan=plan,
+        groups=sorted(kept, key=lambda group: group.draw_index),
+        own_groups=groups,
+        stats=judged.stats,
+        decision=judged.decision,
+        chosen=chosen,
+        rounds=rounds,
+        seconds=time.perf_counter() - started,
+    )
+    for listener in listeners:
+        listener.on_collect_end(report)
+    return report
+
+
+def slice_of(total: int, rank: int, world_size: int) -> slice:
+    """This rank's part of a round."""
+    part = spread(total, world_size)[rank]
+    return slice(part.start, part.stop)
+
+
+def group_stats(groups: Sequence[RolloutGroup], group_size: int) -> GroupStats:
+    """What a selector sees of scored groups, in draw order."""
+    ordered = sorted(groups, key=lambda group: group.draw_index)
+
+    def table(value: Callable[[Any], float]) -> torch.Tensor:
+        values = [[value(rollout) for rollout in group.rollouts] for group in ordered]
+        return torch.tensor(values, dtype=torch.float64).reshape(len(ordered), group_size)
+
+    return GroupStats(
+        draw_index=torch.tensor([group.draw_index for group in ordered], dtype=torch.int64),
+        prompt_ids=[group.prompt.id for group in ordered],
+        lengths=table(lambda rollout: rollout.num_tokens),
+        accuracy=table(lambda rollout: rollout.score.accuracy),
+        rewards=table(lambda rollout: rollout.score.reward),
+        truncated=table(lambda rollout: rollout.truncated).bool(),
+    )
+
+
+def _generate(
+    engine: RolloutEngine,
+    reward: Reward,
+    drawn: Sequence[tuple[int, Prompt]],
+    plan: CollectPlan,
+    seconds: dict[str, float],
+) -> list[RolloutGroup]:
+    """Responses to the drawn prompts, scored as their groups finish."""
+    keys = [index for index, _ in drawn]
+    stream = engine.generate(
+        [prompt for _, prompt in drawn], group_size=plan.group_size, sampling=plan.sampling, keys=keys
+    )
+    scored: list[RolloutGroup] = []
+    seconds["generate"] = seconds["reward"] = 0.0
+    clock = time.perf_counter()
+    batch: list[RolloutGroup] = []
+    for group in stream:
+        batch.append(group)
+        if len(batch) >= plan.reward_batch_groups:
+            seconds["generate"] += time.perf_counter() - clock
+            scored += _timed_scores(reward, batch, seconds)
+            batch = []
+            clock = time.perf_counter()
+    seconds["generate"] += time.perf_counter() - clock
+    scored += _timed_scores(reward, batch, seconds)
+    if sorted(group.draw_index for group in scored) != sorted(keys):
+        raise RuntimeError(
+            f"Expected engine {type(engine).__name__} to return one group for each of {len(keys)} prompts, "
+            f"but got {len(scored)}."
+        )
+    return scored
+
+
+def _timed_scores(reward: Reward, batch: list[RolloutGroup], seconds: dict[str, float]) -> list[RolloutGroup]:
+    clock = time.perf_counter()
+    scored = score_groups(reward, batch) if batch else []
+    seconds["reward"] += time.perf_counter() - clock
+    return scored
+
+
+def _check_version(groups: Sequence[RolloutGroup], plan: CollectPlan) -> None:
+    for group in groups:
+        age = plan.iteration - group.version
+        if age < 0 or age > plan.max_age:
+            raise RuntimeError(
+                f"Expected rollouts that are at most max_age={plan.max_age} iterations old in iteration "
+                f"{plan.iteration}, but the group of prompt {group.prompt.id} was written by version {group.version}. "
+                "The engine's weights were not updated: is the WeightSync callback there?"
+            )
+
+
+def _merge_counters(parts: Sequence[dict[str, float]]) -> dict[str, float]:
+    merged: dict[str, float] = {}
+    for part in parts:
+        for name, value in part.items():
+            merged[name] = merged.get(name, 0.0) + value
+    return merged

@@ -1,0 +1,97 @@
+"""Log-probs and entropies of sampled tokens from hidden states, without the (N, T, V) logits ever in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from lspo.types import Counts, PerToken, TokenIds, TokenMask
+
+Hidden = Float[Tensor, "M H"]
+Targets = Int[Tensor, " M"]
+PerTarget = Float[Tensor, " M"]
+Head = Callable[[Tensor], Tensor]
+"""(M, H) hidden states -> (M, V) logits, with whatever scaling or soft cap the model applies."""
+
+
+def target_logprobs(
+    hidden: Hidden,
+    targets: Targets,
+    head: Head,
+    *,
+    temperature: float = 1.0,
+    chunk_tokens: int = 1024,
+    with_entropy: bool = False,
+) -> tuple[PerTarget, PerTarget | None]:
+    """log softmax(head(hidden) / temperature) at each target and, if asked, the entropy there, in float32 or finer.
+
+    Works on `chunk_tokens` rows at a time. A chunk's logits are made again in the backward pass, so the most that is
+    held is chunk_tokens * V logits, not M * V.
+
+    Returns:
+        Log-probs, and entropies in nats or None.
+    """
+    if temperature <= 0:
+        raise ValueError(f"Expected `temperature` to be above 0, but got {temperature}.")
+
+    def chunk(hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        logits = head(hidden)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
+        normaliser = torch.logsumexp(logits, dim=-1)
+        logprobs = logits.gather(-1, targets[:, None]).squeeze(-1) - normaliser
+        if not with_entropy:
+            return logprobs, logprobs.new_zeros(0)
+        # -sum p log p = logsumexp - sum p * logit
+        return logprobs, normaliser - (torch.softmax(logits, dim=-1) * logits).sum(dim=-1)
+
+    pieces = []
+    for start in range(0, max(len(targets), 1), chunk_tokens):
+        stop = start + chunk_tokens
+        arguments = (hidden[start:stop], targets[start:stop])
+        if torch.is_grad_enabled():
+            pieces.append(checkpoint(chunk, *arguments, use_reentrant=False, preserve_rng_state=False))
+        else:
+            pieces.append(chunk(*arguments))
+    logprobs = torch.cat([piece[0] for piece in pieces])
+    return logprobs, torch.cat([piece[1] for piece in pieces]) if with_entropy else None
+
+
+def response_positions(prompt_lengths: Counts, response_mask: TokenMask) -> tuple[Tensor, Tensor]:
+    """Row and column, in (N, L), of the hidden state that predicts each response token: one place before the token."""
+    rows, offsets = response_mask.nonzero(as_tuple=True)
+    return rows, prompt_lengths[rows] + offsets - 1
+
+
+def response_logprobs(
+    hidden: Float[Tensor, "N L H"],
+    token_ids: TokenIds,
+    prompt_lengths: Counts,
+    response_mask: TokenMask,
+    head: Head,
+    *,
+    temperature: float = 1.0,
+    chunk_tokens: int = 1024,
+    with_entropy: bool = False,
+) -> tuple[PerToken, PerToken | None]:
+    """`target_logprobs` of each response token, laid out (N, T); 0 where the mask is False.
+
+    Only the hidden states that predict a response token reach the head: prompts and padding cost no logits.
+    """
+    rows, columns = response_positions(prompt_lengths, response_mask)
+    logprobs, entropies = target_logprobs(
+        hidden[rows, columns],
+        token_ids[rows, columns + 1],
+        head,
+        temperature=temperature,
+        chunk_tokens=chunk_tokens,
+        with_entropy=with_entropy,
+    )
+
+    def spread(values: Tensor) -> Tensor:
+        return values.new_zeros(response_mask.shape).masked_scatter(response_mask, values)
+
+    return spread(logprobs), spread(entropies) if entropies is not None else None

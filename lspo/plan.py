@@ -1,0 +1,103 @@
+"""How much an iteration collects, and how its rounds are sized."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
+
+from lspo.rollout.base import Sampling
+from lspo.sampling.base import GroupSelector
+
+PoolScope = Literal["iteration", "round", "window"]
+Shortfall = Literal["raise", "train", "fill"]
+
+
+@runtime_checkable
+class RoundYield(Protocol):
+    """What sizing needs to know of a round that is over."""
+
+    @property
+    def num_groups(self) -> int: ...
+
+    @property
+    def kept(self) -> int: ...
+
+    @property
+    def pool_size(self) -> int | None: ...
+
+
+@dataclass
+class CollectPlan:
+    """What an iteration is to collect. Callbacks may change it in `on_collect_start`.
+
+    Args:
+        iteration: Number of the iteration; rollouts must come from weights of this version.
+        train_groups: Groups to keep, N.
+        group_size: Responses for a prompt, G.
+        round_prompts: Prompts in the first round, and the most in a later one, which asks for what is missing by the
+            yield so far. With `pool="round"` every round has as many.
+        max_rounds: Rounds at most.
+        min_pool: Groups that a relative rule must have seen before anything is decided.
+        pool: Over which groups bounds are computed: all of the "iteration", each "round" by itself (paper), or those of
+            the iteration and of the last few (a "window").
+        on_shortfall: What happens at the round limit: "raise"; "train" on what there is, spread over the same number
+            of mini-batches; or "fill" up with the mixed-accuracy groups nearest the band.
+        reward_batch_groups: Groups scored together while others are still being written.
+        max_age: Iterations that a rollout may be older than the weights it trains.
+        sampling: How responses are sampled.
+        selector: Set by a callback to take the place of the configured selector, for this iteration.
+        margin: Factor on what a later round asks for; a little more than the yield says saves a further round.
+    """
+
+    iteration: int
+    train_groups: int
+    group_size: int
+    round_prompts: int
+    max_rounds: int = 10
+    min_pool: int = 64
+    pool: PoolScope = "iteration"
+    on_shortfall: Shortfall = "raise"
+    reward_batch_groups: int = 16
+    max_age: int = 0
+    sampling: Sampling = field(default_factory=Sampling)
+    selector: GroupSelector | None = None
+    margin: float = 1.25
+
+    def __post_init__(self) -> None:
+        if self.group_size < 2:
+            raise ValueError(
+                f"Expected `group_size` to be at least 2, so that a group has a baseline, but got {self.group_size}."
+            )
+        for name in ("train_groups", "round_prompts", "max_rounds", "reward_batch_groups"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"Expected `{name}` to be at least 1, but got {getattr(self, name)}.")
+        for name in ("min_pool", "max_age"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"Expected `{name}` to be at least 0, but got {getattr(self, name)}.")
+
+    def next_round(self, rounds: Sequence[RoundYield]) -> int:
+        """Prompts to draw next: `round_prompts` at first, then what is missing / the yield so far * margin.
+
+        A round is at least an eighth of `round_prompts`, so that the last missing group does not cost many tiny rounds.
+        """
+        if not rounds or self.pool == "round":
+            return self.round_prompts
+        generated = sum(report.num_groups for report in rounds)
+        last = rounds[-1]
+        needs = [_expected_prompts(self.train_groups - last.kept, last.kept, generated)]
+        if last.pool_size is not None:
+            needs.append(_expected_prompts(self.min_pool - last.pool_size, last.pool_size, generated))
+        least = math.ceil(self.round_prompts / 8)
+        most_needed = max(needs)
+        if math.isinf(most_needed):
+            return self.round_prompts
+        return min(self.round_prompts, max(least, math.ceil(most_needed * self.margin)))
+
+
+def _expected_prompts(missing: int, so_far: int, generated: int) -> float:
+    """Prompts that yield what is missing, if the yield stays; infinite where there has been none."""
+    if missing <= 0:
+        return 0.0
+    return missing * generated / so_far if so_far else math.inf

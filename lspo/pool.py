@@ -1,0 +1,131 @@
+"""Judging a collection's pool: over which groups, when, and what to do when too few are kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from lspo.plan import CollectPlan, RoundYield
+from lspo.sampling.base import KEPT, Decision, GroupSelector, GroupStats
+from lspo.types import GroupMask
+
+UNDECIDED = "pool_too_small"
+FILLED = "filled_up"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A pool in draw order, and the decision on it. Not `decided` while it is smaller than `min_pool`."""
+
+    stats: GroupStats
+    decision: Decision
+    decided: bool
+    pool_size: int | None
+
+    @property
+    def num_kept(self) -> int:
+        return int(self.decision.keep.sum())
+
+    def count_reasons(self) -> dict[str, int]:
+        return dict(Counter(self.decision.reasons))
+
+    def first_kept(self, count: int) -> GroupMask:
+        """The first `count` kept groups, in draw order: surplus is cut at the end."""
+        keep = self.decision.keep
+        return keep & (keep.cumsum(0) <= count)
+
+
+def judge(
+    rounds: Sequence[GroupStats], selector: GroupSelector, plan: CollectPlan, *, history: GroupStats | None = None
+) -> Judged:
+    """Decides on every group of the iteration, over the pool that the plan names."""
+    if plan.pool == "round":
+        return _by_round(rounds, selector, plan)
+    stats = GroupStats.concatenate(rounds)
+    if plan.pool == "window" and history is not None and len(history):
+        whole = selector.decide(GroupStats.concatenate([history, stats]), plan.iteration)
+        decision = _tail(whole, len(history))
+    else:
+        whole = decision = selector.decide(stats, plan.iteration)
+    size = whole.pool_size
+    return Judged(stats, decision, decided=size is None or size >= plan.min_pool, pool_size=size)
+
+
+def _by_round(rounds: Sequence[GroupStats], selector: GroupSelector, plan: CollectPlan) -> Judged:
+    """Each round by its own bounds, which later rounds do not change: the paper's way."""
+    decisions = [selector.decide(stats, plan.iteration) for stats in rounds]
+    sized = []
+    for decision in decisions:
+        size = decision.pool_size
+        too_small = size is not None and size < plan.min_pool
+        sized.append(_undecided(decision) if too_small else decision)
+    last = sized[-1]
+    pools = [decision.in_pool for decision in sized]
+    distances = [decision.distance for decision in sized]
+    joint = Decision(
+        keep=torch.cat([decision.keep for decision in sized]),
+        reasons=[reason for decision in sized for reason in decision.reasons],
+        thresholds=last.thresholds,
+        in_pool=None if any(pool is None for pool in pools) else torch.cat([p for p in pools if p is not None]),
+        distance=None if any(d is None for d in distances) else torch.cat([d for d in distances if d is not None]),
+    )
+    return Judged(GroupStats.concatenate(rounds), joint, decided=True, pool_size=last.pool_size)
+
+
+def _undecided(decision: Decision) -> Decision:
+    """Nothing is kept from a pool too small for its quantiles to mean anything."""
+    reasons = [UNDECIDED if reason == KEPT else reason for reason in decision.reasons]
+    return Decision(torch.zeros_like(decision.keep), reasons, {}, decision.in_pool, decision.distance)
+
+
+def _tail(decision: Decision, skipped: int) -> Decision:
+    """The part of a decision behind the history."""
+    return Decision(
+        keep=decision.keep[skipped:],
+        reasons=decision.reasons[skipped:],
+        thresholds=decision.thresholds,
+        in_pool=None if decision.in_pool is None else decision.in_pool[skipped:],
+        distance=None if decision.distance is None else decision.distance[skipped:],
+    )
+
+
+def shortfall_fill(judged: Judged, plan: CollectPlan, rounds: Sequence[RoundYield]) -> GroupMask:
+    """What to train on when the round limit has come and too few groups are kept.
+
+    Raises:
+        RuntimeError: If the plan says so, or if there is nothing to train on; the message has the numbers.
+    """
+    keep = judged.first_kept(plan.train_groups)
+    if plan.on_shortfall == "fill":
+        distance = judged.decision.distance
+        if distance is not None:
+            candidates = torch.where(keep, torch.inf, distance)
+            # Nearest first; equally near ones in draw order, which a stable sort keeps.
+            order = candidates.sort(stable=True).indices
+            missing = plan.train_groups - int(keep.sum())
+            added = order[: max(missing, 0)]
+            keep = keep.clone()
+            keep[added[candidates[added].isfinite()]] = True
+    if plan.on_shortfall == "raise" or not bool(keep.any()):
+        raise RuntimeError(_shortfall_message(judged, plan, len(rounds)))
+    return keep
+
+
+def _shortfall_message(judged: Judged, plan: CollectPlan, rounds: int) -> str:
+    total = len(judged.stats)
+    shares = ", ".join(
+        f"{100 * count / total:.0f}% {reason.replace('_', ' ')}"
+        for reason, count in sorted(judged.count_reasons().items(), key=lambda item: -item[1])
+    )
+    kept = judged.num_kept
+    what = f"{kept} of {plan.train_groups} groups were kept" if kept else "No group was kept"
+    if not judged.decided:
+        what += f", and the pool of {judged.pool_size} groups is below min_pool={plan.min_pool},"
+    return (
+        f"{what} in {rounds} rounds ({total} prompts: {shares}). Widen the band (`low`, `high`, `max`), raise "
+        "`max_rounds` or `round_prompts`, lower `min_pool` or `train_groups`, or set `on_shortfall` to 'train' or "
+        "'fill'; or look at rewards with `lspo validate`."
+    )

@@ -1,0 +1,106 @@
+"""What a reward is, and the one way in which groups are scored."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from lspo.types import Prompt, Rollout, RolloutGroup, Score
+
+EXCERPT_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a reward may look at: a response's text and token count, and the prompt with its ground truth."""
+
+    text: str
+    prompt: Prompt
+    num_tokens: int
+    truncated: bool
+
+
+class Reward(ABC):
+    """Turns responses into verdicts. Override `score`, or `score_batch` where many are checked together.
+
+    A verdict has two numbers: `accuracy`, strict correctness, read by filters and evaluation; and `reward`, which may
+    be shaped (format, length) and is what the objective sees. Model text is untrusted: answer wrongly formed text with
+    a verdict, not with an exception.
+    """
+
+    def score(self, response: str, answer: str) -> Score | float | bool:
+        """Verdict on one response against its ground truth; a bare number is both accuracy and reward."""
+        raise NotImplementedError(f"{type(self).__name__} must override `score` or `score_batch`.")
+
+    def score_batch(self, responses: Sequence[Response]) -> list[Score | float | bool]:
+        """Verdicts on many responses, in their order."""
+        return [self.score(response.text, response.prompt.answer) for response in responses]
+
+    def metrics(self) -> dict[str, float]:
+        """Counters since the last call (time-outs, say), under slash names. Reading them resets them."""
+        return {}
+
+    def close(self) -> None:
+        """Ends what the reward has started, worker processes for instance."""
+
+
+def score_groups(reward: Reward, groups: Sequence[RolloutGroup]) -> list[RolloutGroup]:
+    """The same groups with a checked score in each rollout.
+
+    Raises:
+        RuntimeError: If the reward raises, returns the wrong count, a number that is not finite, or an accuracy other
+            than 0 or 1; the message names the reward, the prompt and what was returned.
+    """
+    responses = [
+        Response(rollout.text, group.prompt, rollout.num_tokens, rollout.truncated)
+        for group in groups
+        for rollout in group.rollouts
+    ]
+    name = type(reward).__name__
+    try:
+        verdicts = list(reward.score_batch(responses))
+    except Exception as error:
+        raise RuntimeError(
+            f"Reward {name} raised {type(error).__name__}: {error}\n"
+            f"It was scoring {len(responses)} responses, the first of them to prompt {_describe(responses)}. "
+            "Model text is untrusted: let the reward answer malformed text with accuracy 0."
+        ) from error
+    if len(verdicts) != len(responses):
+        raise RuntimeError(
+            f"Expected reward {name} to return one verdict a response, so {len(responses)}, but got {len(verdicts)}."
+        )
+    scores = iter([_check(name, verdict, response) for verdict, response in zip(verdicts, responses, strict=True)])
+    return [replace(group, rollouts=tuple(_scored(group, scores))) for group in groups]
+
+
+def _scored(group: RolloutGroup, scores: Iterator[Score]) -> Iterator[Rollout]:
+    for rollout in group.rollouts:
+        yield replace(rollout, score=next(scores))
+
+
+def _describe(responses: Sequence[Response]) -> str:
+    if not responses:
+        return "(none)"
+    return f"{responses[0].prompt.id}: {responses[0].text[:EXCERPT_CHARACTERS]!r}"
+
+
+def _check(name: str, verdict: Score | float | bool, response: Response) -> Score:
+    try:
+        score = verdict if isinstance(verdict, Score) else Score(accuracy=float(verdict), reward=float(verdict))
+    except (TypeError, ValueError) as error:
+        raise RuntimeError(
+            f"Expected reward {name} to return a Score or a number, but got {verdict!r} for prompt {response.prompt.id}."
+        ) from error
+    if score.accuracy not in (0, 1):
+        raise RuntimeError(
+            f"Expected accuracy 0 or 1 from reward {name}, but got {score.accuracy} for prompt {response.prompt.id}, "
+            f"response {response.text[:EXCERPT_CHARACTERS]!r}. Return Score(accuracy=..., reward=...) for a shaped reward."
+        )
+    if not math.isfinite(score.reward):
+        raise RuntimeError(
+            f"Expected a finite reward from {name}, but got {score.reward} for prompt {response.prompt.id}, "
+            f"response {response.text[:EXCERPT_CHARACTERS]!r}."
+        )
+    return score

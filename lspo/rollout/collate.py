@@ -1,0 +1,73 @@
+"""The only place that pads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lspo.types import Rollout, RolloutBatch
+
+
+@dataclass(frozen=True)
+class TrainingRollout:
+    """A rollout on its way into a batch."""
+
+    prompt_ids: tuple[int, ...]
+    rollout: Rollout
+    advantage: float
+    version: int
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of prompt and response, which is what a forward pass costs."""
+        return len(self.prompt_ids) + self.rollout.num_tokens
+
+
+def pad_right(rows: Sequence[Sequence[float]], *, value: float = 0, dtype: torch.dtype = torch.int64) -> Tensor:
+    """Rows of unlike length as one tensor, filled up behind each row's end."""
+    width = max((len(row) for row in rows), default=0)
+    padded = torch.full((len(rows), width), value, dtype=dtype)
+    for place, row in enumerate(rows):
+        padded[place, : len(row)] = torch.tensor(row, dtype=dtype)
+    return padded
+
+
+def pad_left(rows: Sequence[Sequence[int]], *, value: int) -> tuple[Tensor, Tensor]:
+    """Rows filled up before each row's start, so that all end together; and their mask, True = a real token."""
+    width = max((len(row) for row in rows), default=0)
+    padded = torch.full((len(rows), width), value, dtype=torch.int64)
+    mask = torch.zeros(len(rows), width, dtype=torch.bool)
+    for place, row in enumerate(rows):
+        padded[place, width - len(row) :] = torch.tensor(row, dtype=torch.int64)
+        mask[place, width - len(row) :] = True
+    return padded, mask
+
+
+def collate(
+    rollouts: Sequence[TrainingRollout], *, pad_token_id: int, num_tokens: int, num_sequences: int, temperature: float
+) -> RolloutBatch:
+    """A micro-batch of rollouts, with the counts of the mini-batch they belong to.
+
+    Masks are made from lengths: the padding token is often the end token, which counts in the loss.
+
+    Raises:
+        ValueError: For an empty batch: an optimizer step on it would still move the weights.
+    """
+    if not rollouts:
+        raise ValueError("Expected at least one rollout in a micro-batch, but got none.")
+    lengths = torch.tensor([item.rollout.num_tokens for item in rollouts])
+    width = int(lengths.max())
+    return RolloutBatch(
+        token_ids=pad_right([item.prompt_ids + item.rollout.token_ids for item in rollouts], value=pad_token_id),
+        prompt_lengths=torch.tensor([len(item.prompt_ids) for item in rollouts]),
+        response_mask=torch.arange(width)[None, :] < lengths[:, None],
+        advantages=torch.tensor([item.advantage for item in rollouts], dtype=torch.float32),
+        engine_logprobs=pad_right([item.rollout.logprobs for item in rollouts], dtype=torch.float32),
+        num_tokens=num_tokens,
+        num_sequences=num_sequences,
+        temperature=temperature,
+        version=min(item.version for item in rollouts),
+    )

@@ -1,0 +1,155 @@
+"""Rollouts by the policy's own transformers model: no copy of the weights, nothing to install."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lspo.rollout.base import PolicyHandle, RolloutEngine, Sampling
+from lspo.rollout.collate import pad_left
+from lspo.rollout.keyed_sampling import choose, row_keys
+from lspo.types import Prompt, Rollout, RolloutGroup
+
+COMPACT_AT = 0.125
+"""Share of ended rows at which batch and cache are compacted: a compaction copies the cache once, and so does a step."""
+
+
+class TransformersEngine(RolloutEngine):
+    """Samples with the policy's model, its prompts batched, each prompt's cache shared by its group's first token.
+
+    Random choice is keyed (see `keyed_sampling`): a response does not depend on the batch it is generated in. Rows that
+    have ended are taken out of the batch and its cache.
+
+    Args:
+        max_batch_responses: Responses generated side by side. Lower it if memory for the cache is short.
+    """
+
+    def __init__(self, max_batch_responses: int = 256) -> None:
+        if max_batch_responses < 1:
+            raise ValueError(f"Expected `max_batch_responses` to be at least 1, but got {max_batch_responses}.")
+        self.max_batch_responses = max_batch_responses
+        self._policy: PolicyHandle | None = None
+
+    def setup(self, policy: PolicyHandle, *, rank: int = 0, world_size: int = 1) -> None:
+        self._policy = policy
+        self.version = -1
+
+    def update(self) -> None:
+        self.version = self._ready().version
+
+    def generate(
+        self, prompts: Sequence[Prompt], *, group_size: int, sampling: Sampling, keys: Sequence[int]
+    ) -> Iterator[RolloutGroup]:
+        policy = self._ready()
+        at_once = max(1, self.max_batch_responses // group_size)
+        # Prompts of like length side by side need less padding; keyed sampling makes the order free.
+        order = sorted(range(len(prompts)), key=lambda place: len(prompts[place].token_ids))
+        with policy.unsharded() as model:
+            for start in range(0, len(order), at_once):
+                places = order[start : start + at_once]
+                batch = _Decoding(policy, model, [prompts[p] for p in places], [keys[p] for p in places], group_size)
+                yield from batch.run(sampling, version=self.version)
+
+    def close(self) -> None:
+        self._policy = None
+
+    def _ready(self) -> PolicyHandle:
+        if self._policy is None:
+            raise RuntimeError("Expected `TransformersEngine.setup` to be called before it is used.")
+        return self._policy
+
+
+class _Decoding:
+    """One batch of prompts on its way to finished groups. Rows are responses; `rows` names those still being written."""
+
+    def __init__(
+        self, policy: PolicyHandle, model: Any, prompts: Sequence[Prompt], keys: Sequence[int], group_size: int
+    ) -> None:
+        self.model, self.prompts, self.keys, self.group_size = model, prompts, keys, group_size
+        self.tokenizer = policy.tokenizer
+        self.device = next(model.parameters()).device
+        self.pad = policy.tokenizer.pad_token_id if policy.tokenizer.pad_token_id is not None else 0
+        self.eos = torch.tensor(policy.eos_token_ids, device=self.device)
+
+    @torch.no_grad()
+    def run(self, sampling: Sampling, *, version: int) -> Iterator[RolloutGroup]:
+        total = len(self.prompts) * self.group_size
+        draw = torch.tensor(self.keys, device=self.device).repeat_interleave(self.group_size)
+        sample = torch.arange(self.group_size, device=self.device).repeat(len(self.prompts))
+        keys = row_keys(sampling.seed, draw, sample)
+        tokens = torch.full((total, sampling.max_response_tokens), self.pad, device=self.device)
+        logprobs = torch.zeros(total, sampling.max_response_tokens, device=self.device)
+        lengths = torch.zeros(total, dtype=torch.int64, device=self.device)
+        stopped = torch.zeros(total, dtype=torch.bool, device=self.device)
+
+        rows = torch.arange(total, device=self.device)
+        waiting = [self.group_size] * len(self.prompts)
+        logits, cache, mask = self._prefill()
+        for position in range(sampling.max_response_tokens):
+            chosen, chosen_logprobs = choose(
+                logits, keys[rows], position,
+                temperature=sampling.temperature, top_p=sampling.top_p, top_k=sampling.top_k,
+            )  # fmt: skip
+            live = ~stopped[rows]
+            tokens[rows, position] = torch.where(live, chosen, self.pad)
+            logprobs[rows, position] = torch.where(live, chosen_logprobs.float(), 0.0)
+            lengths[rows] += live
+            ended = live & torch.isin(chosen, self.eos)
+            stopped[rows] |= ended
+            if bool(ended.any()):
+                for prompt in (rows[ended] // self.group_size).tolist():
+                    waiting[prompt] -= 1
+                    if not waiting[prompt]:
+                        yield self._group(prompt, tokens, logprobs, lengths, stopped, version)
+            going = ~stopped[rows]
+            remaining = int(going.sum())
+            if not remaining or position + 1 == sampling.max_response_tokens:
+                break
+            if remaining <= (1 - COMPACT_AT) * len(rows):
+                kept = going.nonzero(as_tuple=True)[0]
+                rows, chosen, mask = rows[kept], chosen[kept], mask[kept]
+                cache.batch_select_indices(kept)
+            logits, mask = self._step(chosen, cache, mask)
+        for prompt, missing in enumerate(waiting):
+            if missing:
+                yield self._group(prompt, tokens, logprobs, lengths, stopped, version)
+
+    def _prefill(self) -> tuple[Tensor, Any, Tensor]:
+        """Reads each prompt once, then gives every response of its group a copy of the cache."""
+        from transformers import DynamicCache
+
+        ids, mask = pad_left([prompt.token_ids for prompt in self.prompts], value=self.pad)
+        ids, mask = ids.to(self.device), mask.to(self.device)
+        cache = DynamicCache(config=self.model.config)
+        output = self.model(
+            input_ids=ids, attention_mask=mask.long(), position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
+            past_key_values=cache, use_cache=True, logits_to_keep=1,
+        )  # fmt: skip
+        cache.batch_repeat_interleave(self.group_size)
+        logits = output.logits[:, -1].repeat_interleave(self.group_size, dim=0)
+        return logits, cache, mask.repeat_interleave(self.group_size, dim=0)
+
+    def _step(self, chosen: Tensor, cache: Any, mask: Tensor) -> tuple[Tensor, Tensor]:
+        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+        output = self.model(
+            input_ids=chosen[:, None], attention_mask=mask.long(), position_ids=mask.sum(dim=1, keepdim=True) - 1,
+            past_key_values=cache, use_cache=True, logits_to_keep=1,
+        )  # fmt: skip
+        return output.logits[:, -1], mask
+
+    def _group(
+        self, place: int, tokens: Tensor, logprobs: Tensor, lengths: Tensor, stopped: Tensor, version: int
+    ) -> RolloutGroup:
+        rollouts = []
+        first = place * self.group_size
+        for row in range(first, first + self.group_size):
+            length = int(lengths[row])
+            ids = tokens[row, :length].tolist()
+            text = self.tokenizer.decode(ids, skip_special_tokens=True)
+            rollouts.append(
+                Rollout(tuple(ids), tuple(logprobs[row, :length].tolist()), truncated=not bool(stopped[row]), text=text)
+            )
+        return RolloutGroup(self.prompts[place], self.keys[place], version, tuple(rollouts))

@@ -1,0 +1,8 @@
+"""Selectors: which groups of a pool are trained on. One file each; all are pure."""
+
+from lspo.sampling.accuracy_band import AccuracyBand
+from lspo.sampling.base import Decision, GroupSelector, GroupStats
+from lspo.sampling.chain import Chain
+from lspo.sampling.length_band import LengthBand
+
+__all__ = ["AccuracyBand", "Chain", "Decision", "GroupSelector", "GroupStats", "LengthBand"]

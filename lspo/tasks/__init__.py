@@ -1,0 +1,1 @@
+"""Built-in tasks, made of nothing but random numbers."""

@@ -1,0 +1,166 @@
+"""What travels between the pieces, and the legend of every tensor shape.
+
+Legend: P prompts, G group size, N = P * G rollouts, T response tokens, L prompt + response tokens,
+M response tokens of a whole batch in one row, H hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Scalar = Float[Tensor, ""]
+PerRollout = Float[Tensor, " N"]
+PerToken = Float[Tensor, "N T"]
+TokenMask = Bool[Tensor, "N T"]
+TokenIds = Int[Tensor, "N L"]
+Counts = Int[Tensor, " N"]
+PerGroup = Float[Tensor, " P"]
+GroupMask = Bool[Tensor, " P"]
+GroupIndex = Int[Tensor, " P"]
+PerResponse = Float[Tensor, "P G"]
+ResponseMask = Bool[Tensor, "P G"]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One problem: what the policy reads, and what its answers are checked against."""
+
+    id: str
+    text: str
+    token_ids: tuple[int, ...]
+    answer: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Score:
+    """A verdict on one response: strict `accuracy` (0 or 1) and the, maybe shaped, `reward`, with its named parts."""
+
+    accuracy: float
+    reward: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One sampled response: its tokens (the end token included), their engine log-probs, text and, later, its score."""
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    truncated: bool
+    text: str
+    score: Score | None = None
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.token_ids)
+
+
+@dataclass(frozen=True)
+class RolloutGroup:
+    """The rollouts of one prompt, all written by the weights of one `version` (iterations completed)."""
+
+    prompt: Prompt
+    draw_index: int
+    version: int
+    rollouts: tuple[Rollout, ...]
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(rollout.num_tokens for rollout in self.rollouts)
+
+    @property
+    def scores(self) -> list[Score]:
+        missing = [rollout for rollout in self.rollouts if rollout.score is None]
+        if missing:
+            raise RuntimeError(
+                f"Expected a scored group, but {len(missing)} rollouts of {self.prompt.id} have no score."
+            )
+        return [rollout.score for rollout in self.rollouts if rollout.score is not None]
+
+
+class RolloutBatch:
+    """One micro-batch, with the counts of the whole mini-batch it belongs to.
+
+    Not a dataclass on purpose: Lightning's precision plugins walk into dataclasses and would cast `old_logprobs` to
+    the training precision.
+
+    Args:
+        token_ids: Prompt and response of each rollout, padded on the right.
+        prompt_lengths: Prompt tokens of each rollout; the response follows at once.
+        response_mask: True = a response token that counts in the loss.
+        advantages: Reward relative to its group.
+        num_tokens: True entries of the masks of the whole mini-batch, on all ranks.
+        num_sequences: Rollouts of the whole mini-batch, on all ranks, with at least one True.
+        temperature: The sampling temperature, at which log-probs are taken.
+        version: Iterations completed by the weights that wrote the oldest of these rollouts.
+        old_logprobs: Trainer log-probs under the weights that sampled; None while they equal the present ones.
+        engine_logprobs: What the inference engine reported.
+        ref_logprobs: Log-probs under the frozen reference policy.
+    """
+
+    _TENSORS = (
+        "token_ids", "prompt_lengths", "response_mask", "advantages",
+        "old_logprobs", "engine_logprobs", "ref_logprobs",
+    )  # fmt: skip
+    _NUMBERS = ("num_tokens", "num_sequences", "temperature", "version")
+
+    def __init__(
+        self,
+        *,
+        token_ids: TokenIds,
+        prompt_lengths: Counts,
+        response_mask: TokenMask,
+        advantages: PerRollout,
+        num_tokens: int,
+        num_sequences: int,
+        temperature: float = 1.0,
+        version: int = 0,
+        old_logprobs: PerToken | None = None,
+        engine_logprobs: PerToken | None = None,
+        ref_logprobs: PerToken | None = None,
+    ) -> None:
+        self.token_ids = token_ids
+        self.prompt_lengths = prompt_lengths
+        self.response_mask = response_mask
+        self.advantages = advantages
+        self.num_tokens = num_tokens
+        self.num_sequences = num_sequences
+        self.temperature = temperature
+        self.version = version
+        self.old_logprobs = old_logprobs
+        self.engine_logprobs = engine_logprobs
+        self.ref_logprobs = ref_logprobs
+
+    def __len__(self) -> int:
+        return int(self.token_ids.shape[0])
+
+    def __repr__(self) -> str:
+        return f"RolloutBatch({len(self)} rollouts, {int(self.response_mask.sum())} response tokens)"
+
+    def state_dict(self) -> dict[str, Any]:
+        """All fields as plain data (tensors and numbers), for a checkpoint."""
+        return {name: getattr(self, name) for name in (*self._TENSORS, *self._NUMBERS)}
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any]) -> RolloutBatch:
+        return cls(**state)
+
+    def replace(self, **changes: Any) -> RolloutBatch:
+        return RolloutBatch(**{**self.state_dict(), **changes})
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> RolloutBatch:
+        moved = {name: tensor.to(device, non_blocking=non_blocking) for name, tensor in self._tensors()}
+        return self.replace(**moved)
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        for name in self._TENSORS:
+            tensor = getattr(self, name)
+            if tensor is not None:
+                yield name, tensor
