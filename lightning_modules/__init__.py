@@ -1,0 +1,22 @@
+"""LightningModules and callbacks: the policy, its supervised start, and what goes on around rollouts."""
+
+from lspo.lightning_modules.callbacks import (
+    CollectProgress,
+    GracefulStop,
+    HealthWarnings,
+    OnPolicyGuard,
+    ReportingCallback,
+    ResultSummary,
+    RolloutCallback,
+    RolloutMetrics,
+    RolloutWriter,
+    WeightSync,
+)
+from lspo.lightning_modules.policy import PolicyModule
+from lspo.lightning_modules.sources import ModelSource, RandomWeights
+
+__all__ = [
+    "CollectProgress", "GracefulStop", "HealthWarnings", "ModelSource", "OnPolicyGuard", "PolicyModule",
+    "RandomWeights", "ReportingCallback", "ResultSummary", "RolloutCallback", "RolloutMetrics", "RolloutWriter",
+    "WeightSync",
+]  # fmt: skip

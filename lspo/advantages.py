@@ -25,13 +25,17 @@ def group_advantages(
         eps: Added to the std. verl's 1e-6; TRL has 1e-4.
 
     Raises:
-        ValueError: If a group has fewer than two responses.
+        ValueError: If a group has fewer than two responses, or a setting is unknown.
 
     Example:
         >>> import torch
         >>> group_advantages(torch.tensor([[1.0, 0.0]]), scale="none")
         tensor([[ 0.5000, -0.5000]])
     """
+    if baseline not in ("mean", "leave_one_out"):
+        raise ValueError(f"Expected `baseline` to be 'mean' or 'leave_one_out', but got {baseline!r}.")
+    if scale not in ("group", "batch", "none"):
+        raise ValueError(f"Expected `scale` to be one of 'group', 'batch', 'none', but got {scale!r}.")
     group_size = rewards.shape[1]
     if group_size < 2:
         raise ValueError(

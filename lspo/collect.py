@@ -39,9 +39,15 @@ class CollectListener(Protocol):
 
     def on_collect_start(self, plan: CollectPlan) -> None: ...
 
+    def on_group_end(self, done: int, drawn: int) -> None: ...
+
     def on_round_end(self, report: RoundReport) -> None: ...
 
     def on_collect_end(self, report: CollectReport) -> None: ...
+
+
+class StopCollecting(KeyboardInterrupt):
+    """Raised by a listener to end the run between two rounds. What was collected is dropped, to be collected again."""
 
 
 def alone(item: Any) -> list[Any]:
@@ -83,20 +89,21 @@ def collect(
         RuntimeError: If the groups were written by other weights than the plan's, or if the round limit is reached and
             the plan says to raise, or if nothing at all could be kept.
     """
+    started = time.perf_counter()
     for listener in listeners:
         listener.on_collect_start(plan)
+    phases = {"sync": time.perf_counter() - started}
     selector = plan.selector or selector
     groups: list[RolloutGroup] = []
     stats: list[GroupStats] = []
     rounds: list[RoundReport] = []
     judged: Judged | None = None
-    started = time.perf_counter()
 
     while True:
         seconds: dict[str, float] = {}
         drawn = prompts.draw(plan.next_round(rounds))
         share = drawn[slice_of(len(drawn), rank, world_size)]
-        own = _generate(engine, reward, share, plan, seconds)
+        own = _generate(engine, reward, share, plan, seconds, listeners)
         _check_version(own, plan)
         clock = time.perf_counter()
         groups += own
@@ -128,6 +135,8 @@ def collect(
         if len(rounds) >= plan.max_rounds:
             chosen = shortfall_fill(judged, plan, rounds)
             break
+    for phase in ("generate", "reward", "select"):
+        phases[phase] = sum(report.seconds[phase] for report in rounds)
 
     wanted = set(judged.stats.draw_index[chosen].tolist())
     kept = [group for part in gather([g for g in groups if g.draw_index in wanted]) for group in part]
@@ -139,6 +148,7 @@ def collect(
         decision=judged.decision,
         chosen=chosen,
         rounds=rounds,
+        phases=phases,
         seconds=time.perf_counter() - started,
     )
     for listener in listeners:
@@ -176,6 +186,7 @@ def _generate(
     drawn: Sequence[tuple[int, Prompt]],
     plan: CollectPlan,
     seconds: dict[str, float],
+    listeners: Sequence[CollectListener],
 ) -> list[RolloutGroup]:
     """Responses to the drawn prompts, scored as their groups finish."""
     keys = [index for index, _ in drawn]
@@ -192,6 +203,8 @@ def _generate(
             seconds["generate"] += time.perf_counter() - clock
             scored += _timed_scores(reward, batch, seconds)
             batch = []
+            for listener in listeners:
+                listener.on_group_end(len(scored), len(drawn))
             clock = time.perf_counter()
     seconds["generate"] += time.perf_counter() - clock
     scored += _timed_scores(reward, batch, seconds)

@@ -27,16 +27,21 @@ def target_logprobs(
     chunk_tokens: int = 1024,
     with_entropy: bool = False,
 ) -> tuple[PerTarget, PerTarget | None]:
-    """log softmax(head(hidden) / temperature) at each target and, if asked, the entropy there, in float32 or finer.
+    """The log softmax(head(hidden) / temperature) at each target, and the entropy if asked, in float32 or finer.
 
     Works on `chunk_tokens` rows at a time. A chunk's logits are made again in the backward pass, so the most that is
     held is chunk_tokens * V logits, not M * V.
 
     Returns:
         Log-probs, and entropies in nats or None.
+
+    Raises:
+        ValueError: If `temperature` or `chunk_tokens` is out of its range.
     """
-    if temperature <= 0:
+    if not temperature > 0:
         raise ValueError(f"Expected `temperature` to be above 0, but got {temperature}.")
+    if chunk_tokens < 1:
+        raise ValueError(f"Expected `chunk_tokens` to be at least 1, but got {chunk_tokens}.")
 
     def chunk(hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         logits = head(hidden)
@@ -61,9 +66,20 @@ def target_logprobs(
 
 
 def response_positions(prompt_lengths: Counts, response_mask: TokenMask) -> tuple[Tensor, Tensor]:
-    """Row and column, in (N, L), of the hidden state that predicts each response token: one place before the token."""
+    """Row and column, in (N, L), of the hidden state that predicts each response token: one place before the token.
+
+    Raises:
+        ValueError: If an empty prompt leaves the first response token without one.
+    """
     rows, offsets = response_mask.nonzero(as_tuple=True)
-    return rows, prompt_lengths[rows] + offsets - 1
+    columns = prompt_lengths[rows] + offsets - 1
+    if bool((columns < 0).any()):
+        row = int(rows[columns < 0][0])
+        raise ValueError(
+            f"Expected every prompt to have at least one token, from which its response is predicted, but that of row "
+            f"{row} has none. Add a start token to the prompt."
+        )
+    return rows, columns
 
 
 def response_logprobs(

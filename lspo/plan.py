@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 from lspo.rollout.base import Sampling
 from lspo.sampling.base import GroupSelector
@@ -76,6 +76,13 @@ class CollectPlan:
         for name in ("min_pool", "max_age"):
             if getattr(self, name) < 0:
                 raise ValueError(f"Expected `{name}` to be at least 0, but got {getattr(self, name)}.")
+        if self.margin <= 0:
+            raise ValueError(f"Expected `margin` to be above 0, but got {self.margin}.")
+        for name, choices in (("pool", get_args(PoolScope)), ("on_shortfall", get_args(Shortfall))):
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"Expected `{name}` to be one of {', '.join(choices)}, but got {getattr(self, name)!r}."
+                )
 
     def next_round(self, rounds: Sequence[RoundYield]) -> int:
         """Prompts to draw next: `round_prompts` at first, then what is missing / the yield so far * margin.

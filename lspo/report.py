@@ -63,6 +63,7 @@ class CollectReport:
         decision: On each of them.
         chosen: Those trained on: the kept ones less surplus, plus those filled up.
         rounds: Each round's report.
+        phases: Seconds by phase: sync, generate, reward, select, and what the caller adds.
         seconds: Wall time of the whole collection.
     """
 
@@ -73,6 +74,7 @@ class CollectReport:
     decision: Decision
     chosen: GroupMask
     rounds: list[RoundReport]
+    phases: Mapping[str, float]
     seconds: float
 
     @property
@@ -88,10 +90,3 @@ class CollectReport:
     def num_tokens(self) -> int:
         """Response tokens generated for this iteration, on all ranks."""
         return int(self.stats.lengths.sum())
-
-    def phase_seconds(self) -> dict[str, float]:
-        total: dict[str, float] = {}
-        for report in self.rounds:
-            for phase, seconds in report.seconds.items():
-                total[phase] = total.get(phase, 0.0) + seconds
-        return total

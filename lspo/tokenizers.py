@@ -20,7 +20,7 @@ def character_tokenizer(alphabet: str) -> Any:
         raise ValueError(f"Expected each character of the alphabet once, but got {alphabet!r}.")
     vocabulary = {token: place for place, token in enumerate([PAD, EOS, *alphabet])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), behavior="isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("[\\s\\S]"), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
     return _wrap(tokenizer)
 

@@ -1,0 +1,30 @@
+"""Callbacks of the rollout phase, one file each."""
+
+from collections.abc import Sequence
+
+from lightning.pytorch import Callback
+
+from lspo.lightning_modules.callbacks.base import ReportingCallback, RolloutCallback
+from lspo.lightning_modules.callbacks.graceful_stop import GracefulStop
+from lspo.lightning_modules.callbacks.health import HealthWarnings
+from lspo.lightning_modules.callbacks.on_policy_guard import OnPolicyGuard
+from lspo.lightning_modules.callbacks.progress import CollectProgress
+from lspo.lightning_modules.callbacks.rollout_metrics import RolloutMetrics
+from lspo.lightning_modules.callbacks.rollout_writer import RolloutWriter
+from lspo.lightning_modules.callbacks.summary import ResultSummary
+from lspo.lightning_modules.callbacks.weight_sync import WeightSync
+
+DEFAULTS: tuple[type[Callback], ...] = (
+    WeightSync, OnPolicyGuard, RolloutMetrics, HealthWarnings, CollectProgress, GracefulStop, ResultSummary,
+)  # fmt: skip
+
+
+def default_callbacks(present: Sequence[Callback]) -> list[Callback]:
+    """Those that every run needs, less the kinds that the user has given to the Trainer with settings of their own."""
+    return [kind() for kind in DEFAULTS if not any(isinstance(callback, kind) for callback in present)]
+
+
+__all__ = [
+    "CollectProgress", "GracefulStop", "HealthWarnings", "OnPolicyGuard", "ReportingCallback", "ResultSummary",
+    "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync", "default_callbacks",
+]  # fmt: skip

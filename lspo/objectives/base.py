@@ -57,18 +57,17 @@ class Objective(ABC):
             raise ValueError(
                 f"Expected `clip_low`, a distance below ratio 1, to be between 0 and 1, but got {self.clip_low}."
             )
-        if self.clip_high < 0:
+        if not self.clip_high >= 0:
             raise ValueError(
                 f"Expected `clip_high`, a distance above ratio 1, to be at least 0, but got {self.clip_high}."
             )
-        if self.dual_clip is not None and self.dual_clip <= 1:
+        if self.dual_clip is not None and not self.dual_clip > 1:
             raise ValueError(f"Expected `dual_clip` to be above 1, or None for no bound, but got {self.dual_clip}.")
         if self.kl not in ("k1", "k2", "k3"):
             raise ValueError(f"Expected `kl` to be one of 'k1', 'k2', 'k3', but got {self.kl!r}.")
-        if self.kl_coef < 0 or self.entropy_coef < 0:
-            raise ValueError(
-                f"Expected `kl_coef` and `entropy_coef` to be at least 0, but got {self.kl_coef} and {self.entropy_coef}."
-            )
+        for name in ("kl_coef", "entropy_coef"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"Expected `{name}` to be at least 0, but got {getattr(self, name)}.")
 
     @property
     def needs_reference(self) -> bool:
@@ -104,8 +103,8 @@ class Objective(ABC):
         ref_logprobs: PerToken | None = None,
         entropies: PerToken | None = None,
         token_weights: PerToken | None = None,
-        num_tokens: float | None = None,
-        num_sequences: float | None = None,
+        num_tokens: int | float | None = None,
+        num_sequences: int | float | None = None,
     ) -> ObjectiveOutput:
         """The loss of one micro-batch.
 
@@ -127,6 +126,8 @@ class Objective(ABC):
             ValueError: If a term has a weight, but its input is missing.
         """
         mask = response_mask
+        num_tokens = None if num_tokens is None else float(num_tokens)
+        num_sequences = None if num_sequences is None else float(num_sequences)
         counts = {"num_tokens": num_tokens, "num_sequences": num_sequences}
         log_ratio = self.log_ratio(logprobs, old_logprobs, mask)
         per_token = self.surrogate(log_ratio, advantages)
@@ -138,7 +139,10 @@ class Objective(ABC):
         if self.kl_coef > 0:
             if ref_logprobs is None:
                 raise ValueError(f"Expected `ref_logprobs`, as `kl_coef` is {self.kl_coef}, but got None.")
-            divergence = kl_estimate(logprobs, ref_logprobs, kind=self.kl)
+            # Padding is taken out before anything is squared, as the gradient of a square passes NaN on.
+            divergence = kl_estimate(
+                logprobs.masked_fill(~mask, 0.0), ref_logprobs.masked_fill(~mask, 0.0), kind=self.kl
+            )
             if self.kl_importance:
                 divergence = divergence * token_log_ratio(logprobs, old_logprobs, mask).exp()
             term = self.aggregate(divergence, mask, **counts)

@@ -9,7 +9,7 @@ MAX_LOG_RATIO = 20.0
 
 
 def token_log_ratio(logprobs: PerToken, old_logprobs: PerToken, mask: TokenMask) -> PerToken:
-    """log (pi / pi_old) of each token, 0 where the mask is False, clamped to +-20."""
+    """The log (pi / pi_old) of each token, 0 where the mask is False, clamped to +-20."""
     difference = (logprobs - old_logprobs.detach()).masked_fill(~mask, 0.0)
     return difference.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
 

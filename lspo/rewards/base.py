@@ -22,7 +22,7 @@ class Response:
     truncated: bool
 
 
-class Reward(ABC):
+class Reward(ABC):  # noqa: B024 (either of two methods is overridden)
     """Turns responses into verdicts. Override `score`, or `score_batch` where many are checked together.
 
     A verdict has two numbers: `accuracy`, strict correctness, read by filters and evaluation; and `reward`, which may
@@ -42,7 +42,7 @@ class Reward(ABC):
         """Counters since the last call (time-outs, say), under slash names. Reading them resets them."""
         return {}
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most rewards start nothing)
         """Ends what the reward has started, worker processes for instance."""
 
 
@@ -88,15 +88,20 @@ def _describe(responses: Sequence[Response]) -> str:
 
 def _check(name: str, verdict: Score | float | bool, response: Response) -> Score:
     try:
-        score = verdict if isinstance(verdict, Score) else Score(accuracy=float(verdict), reward=float(verdict))
+        if isinstance(verdict, Score):
+            score = Score(float(verdict.accuracy), float(verdict.reward), verdict.parts)
+        else:
+            score = Score(accuracy=float(verdict), reward=float(verdict))
     except (TypeError, ValueError) as error:
         raise RuntimeError(
-            f"Expected reward {name} to return a Score or a number, but got {verdict!r} for prompt {response.prompt.id}."
+            f"Expected reward {name} to return a Score or a number, "
+            f"but got {verdict!r} for prompt {response.prompt.id}."
         ) from error
     if score.accuracy not in (0, 1):
         raise RuntimeError(
             f"Expected accuracy 0 or 1 from reward {name}, but got {score.accuracy} for prompt {response.prompt.id}, "
-            f"response {response.text[:EXCERPT_CHARACTERS]!r}. Return Score(accuracy=..., reward=...) for a shaped reward."
+            f"response {response.text[:EXCERPT_CHARACTERS]!r}. "
+            "Return Score(accuracy=..., reward=...) for a shaped reward."
         )
     if not math.isfinite(score.reward):
         raise RuntimeError(

@@ -15,13 +15,13 @@ _MARKER = "####"
 
 
 def extract_number(text: str) -> Decimal | None:
-    """The number behind the last `####`; without a marker, the last number of the text; None where there is none.
+    r"""The number behind the last `####`; without a marker, the last number of the text; None where there is none.
 
     Dollar signs and thousands commas are dropped. Text is read up to `MAX_CHARACTERS` from its end, numbers up to
     `MAX_DIGITS` digits.
 
     Example:
-        >>> extract_number("so 3 * 400 = 1200\\n#### 1,200.0") == 1200
+        >>> extract_number("so 3 * 400 = 1200\n#### 1,200.0") == 1200
         True
     """
     text = text[-MAX_CHARACTERS:]

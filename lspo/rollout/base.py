@@ -113,5 +113,5 @@ class RolloutEngine(ABC):
                 it names the random numbers, so that a response does not depend on what else is generated beside it.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most engines take nothing)
         """Frees what `setup` took. May be called twice."""

@@ -26,7 +26,9 @@ class TrainingRollout:
         return len(self.prompt_ids) + self.rollout.num_tokens
 
 
-def pad_right(rows: Sequence[Sequence[float]], *, value: float = 0, dtype: torch.dtype = torch.int64) -> Tensor:
+def pad_right(
+    rows: Sequence[Sequence[int]] | Sequence[Sequence[float]], *, value: int = 0, dtype: torch.dtype = torch.int64
+) -> Tensor:
     """Rows of unlike length as one tensor, filled up behind each row's end."""
     width = max((len(row) for row in rows), default=0)
     padded = torch.full((len(rows), width), value, dtype=dtype)

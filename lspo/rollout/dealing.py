@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
+from itertools import pairwise
 
 
 def spread(total: int, parts: int) -> list[range]:
@@ -15,7 +16,7 @@ def spread(total: int, parts: int) -> list[range]:
     """
     size, extra = divmod(total, parts)
     starts = [part * size + min(part, extra) for part in range(parts + 1)]
-    return [range(first, last) for first, last in zip(starts, starts[1:], strict=False)]
+    return [range(first, last) for first, last in pairwise(starts)]
 
 
 def pack(sizes: Sequence[int], num_bins: int) -> list[list[int]]:

@@ -1,7 +1,7 @@
 """Random choice of tokens by key: the same (seed, prompt, response, position) takes the same token in any batch.
 
-Sampling from softmax(logits) is taking the greatest of logits + Gumbel noise. Here the noise of a token is a hash of its
-address, so it depends neither on the batch around it nor on any generator's state.
+Sampling from softmax(logits) is taking the greatest of logits + Gumbel noise. Here the noise of a token is a hash of
+its address, so it depends neither on the batch around it nor on any generator's state.
 """
 
 from __future__ import annotations

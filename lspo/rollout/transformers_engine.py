@@ -14,7 +14,7 @@ from lspo.rollout.keyed_sampling import choose, row_keys
 from lspo.types import Prompt, Rollout, RolloutGroup
 
 COMPACT_AT = 0.125
-"""Share of ended rows at which batch and cache are compacted: a compaction copies the cache once, and so does a step."""
+"""Share of ended rows at which batch and cache are compacted: that copies the cache once, and so does a step."""
 
 
 class TransformersEngine(RolloutEngine):
@@ -63,7 +63,7 @@ class TransformersEngine(RolloutEngine):
 
 
 class _Decoding:
-    """One batch of prompts on its way to finished groups. Rows are responses; `rows` names those still being written."""
+    """One batch of prompts on its way to finished groups. Rows are responses; `rows` names those being written."""
 
     def __init__(
         self, policy: PolicyHandle, model: Any, prompts: Sequence[Prompt], keys: Sequence[int], group_size: int

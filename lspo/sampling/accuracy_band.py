@@ -11,7 +11,7 @@ from lspo.sampling.base import KEPT, Decision, GroupSelector, GroupStats
 
 @dataclass(frozen=True)
 class AccuracyBand(GroupSelector):
-    """Keeps groups whose accuracy lies strictly between `low` and `high`: by default, those neither all wrong nor all right.
+    """Keeps groups whose accuracy lies strictly between `low` and `high`: by default, neither all wrong nor all right.
 
     Counts correct responses as whole numbers, so no rounding can pass a group without spread; and reads strict
     accuracy, so no format bonus can.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 import torch
@@ -25,7 +26,7 @@ class LengthBand(GroupSelector):
     Args:
         low: Share of the pool that counts as short. Paper value 0.3.
         high: Share of the pool below the long ones. Paper value 0.65; the authors' script has 0.6.
-        max: Share of the pool above which a group is too long. Paper value 0.95, authors' script 0.9; None or 1: no cap.
+        max: Share of the pool above which a group is too long. Paper value 0.95, authors' script 0.9; None or 1: none.
         quantile: "inverted_cdf" (the paper's Q) or "linear" (the authors' script).
         thresholds: "percentile": bounds are quantiles of the pool's lengths; "value": the same shares of the way from
             the pool's least length to its greatest (the authors' ablation).
@@ -74,10 +75,11 @@ class LengthBand(GroupSelector):
         """The three thresholds, in tokens, for a pool of lengths: of the short, of the long, and the cap."""
         cap = 1.0 if self.max is None else self.max
         if self.thresholds == "value":
-            least, greatest = float(lengths.min()), float(lengths.max())
-            short, long, top = (least + share * (greatest - least) for share in (self.low, self.high, cap))
-            # least + 1.0 * (greatest - least) may round below greatest, and would drop the longest group.
-            return short, long, greatest if cap == 1 else top
+            least, greatest = _exact(float(lengths.min())), _exact(float(lengths.max()))
+            # In fractions: 0 + 0.29 * (100 - 0) is 28.999999999999996 in floats, and would drop a group of length 29.
+            shares = (Fraction(repr(float(share))) for share in (self.low, self.high, cap))
+            short, long, top = (float(least + share * (greatest - least)) for share in shares)
+            return short, long, top
         short, long, top = (quantile(lengths, share, rule=self.quantile) for share in (self.low, self.high, cap))
         return short, long, top
 
@@ -126,11 +128,19 @@ class LengthBand(GroupSelector):
         return SHORT if length <= short else LONG if length >= long else MIDDLE
 
     def _distance(self, lengths: PerGroup, keep: GroupMask, short: float, long: float, top: float) -> PerGroup:
-        """Tokens between a group's length and the nearest length that would be kept."""
+        """Tokens between a group's length and the nearest that would be kept; never 0 for a group that is not."""
         from_short = (lengths - short).clamp(min=0)
         from_long = (long - lengths).clamp(min=0) + (lengths - top).clamp(min=0)
         from_middle = (short - lengths).clamp(min=0) + (lengths - long).clamp(min=0)
         distance = {
             "both": torch.minimum(from_short, from_long), "short": from_short, "long": from_long, "middle": from_middle,
         }[self.keep]  # fmt: skip
-        return distance.masked_fill(keep, 0.0).nan_to_num(torch.inf)
+        # A group on a bound of the middle lies next to it, and is not in it.
+        least = torch.finfo(distance.dtype).tiny
+        return distance.clamp(min=least).masked_fill(keep, 0.0).nan_to_num(torch.inf)
+
+
+def _exact(length: float) -> Fraction:
+    """The fraction a length was rounded from, if it is one of few responses' mean; else the float as it is."""
+    simple = Fraction(length).limit_denominator(100_000)
+    return simple if float(simple) == length else Fraction(length)

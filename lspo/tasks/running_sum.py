@@ -1,7 +1,7 @@
 """The built-in task: sums of digits modulo 10, on which reinforcement learning visibly works in minutes on a CPU.
 
-A prompt is 2 to 16 digits, filled up with dots to 16 places, and `=`. A good response writes the running sum, one digit a
-term, and then the answer behind `#`: to `3719............=` it is `3010#0`. Demonstrations teach the form and two bad
+A prompt is 2 to 16 digits, filled up with dots to 16 places, and `=`. A good response writes the running sum, one digit
+a term, and then the answer behind `#`: to `3719............=` it is `3010#0`. Demonstrations teach the form and two bad
 habits: answering at once, which is mostly wrong, and slips of the pen. So there are two things to find: writing out
 pays, sloppiness does not; accuracy and length rise together.
 """

@@ -1,0 +1,52 @@
+"""The hooks of the rollout phase."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from lspo.plan import CollectPlan
+from lspo.report import CollectReport, RoundReport
+
+
+class RolloutCallback(Callback):
+    """A Lightning callback that is also told of an iteration's rollout phase; put it among the Trainer's `callbacks`.
+
+    All hooks run on every rank, with reports that are alike on all of them.
+    """
+
+    def on_collect_start(self, trainer: Trainer, pl_module: LightningModule, plan: CollectPlan) -> None:
+        """Before the first round. May change the plan: round size, sampling, or `plan.selector` for new bounds."""
+
+    def on_group_end(self, trainer: Trainer, pl_module: LightningModule, done: int, drawn: int) -> None:
+        """When `done` of the `drawn` prompts of this rank's part of a round have their responses scored."""
+
+    def on_round_end(self, trainer: Trainer, pl_module: LightningModule, report: RoundReport) -> None:
+        """When every group of a round is finished, scored and judged. May raise `StopCollecting`."""
+
+    def on_collect_end(self, trainer: Trainer, pl_module: LightningModule, report: CollectReport) -> None:
+        """When the iteration has its groups, before training on them."""
+
+
+class ReportingCallback(RolloutCallback):
+    """A rollout callback whose numbers reach the loggers with the iteration's first training batch.
+
+    Nothing can be logged while a loader is collecting: Lightning has no training step under way.
+    """
+
+    def __init__(self) -> None:
+        self._pending: dict[str, float] = {}
+
+    def report(self, values: Mapping[str, float]) -> None:
+        """Keeps numbers until they can be logged."""
+        self._pending |= values
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if self._pending:
+            values = {name: float(value) for name, value in self._pending.items()}
+            self.log_dict(values, on_step=True, on_epoch=False, batch_size=1)
+            self._pending = {}

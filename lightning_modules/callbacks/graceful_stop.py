@@ -1,0 +1,72 @@
+"""Ctrl-C and SIGTERM end a run where it can go on later."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+
+from lspo.collect import StopCollecting
+from lspo.lightning_modules.callbacks.base import RolloutCallback
+from lspo.report import RoundReport
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class GracefulStop(RolloutCallback):
+    """On the first signal the run ends at the next place from which it resumes exactly, with a checkpoint there.
+
+    That is the end of a round of rollouts, which are then generated again, or the end of an iteration, whichever comes
+    first. A second signal ends it at once. The handler does nothing but note the signal.
+    """
+
+    def __init__(self) -> None:
+        self._received: signal.Signals | None = None
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._received = signal.Signals(number)
+        self._restore()
+
+    def _restore(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self._previous.items():
+                signal.signal(number, handler)
+        self._previous = {}
+
+    def _asked(self, trainer: Trainer) -> bool:
+        """True on all ranks if one has had a signal."""
+        return trainer.strategy.reduce_boolean_decision(self._received is not None, all=False)
+
+    def on_round_end(self, trainer: Trainer, pl_module: LightningModule, report: RoundReport) -> None:
+        if self._asked(trainer):
+            raise StopCollecting(f"Stopped in iteration {report.iteration}, after round {report.number + 1}.")
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._asked(trainer):
+            trainer.should_stop = True
+            self._save(trainer, f"Stopped after iteration {trainer.current_epoch}.")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, StopCollecting):
+            # Collecting has put the order of prompts back to where the iteration began.
+            self._save(trainer, str(exception))
+        self._restore()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._restore()
+
+    def _save(self, trainer: Trainer, what: str) -> None:
+        folder = getattr(trainer.checkpoint_callback, "dirpath", None) or trainer.log_dir or trainer.default_root_dir
+        path = Path(folder) / "stopped.ckpt"
+        trainer.save_checkpoint(path)
+        rank_zero_info(f"{what} Go on with the same command and --ckpt_path {path}")

@@ -1,0 +1,121 @@
+"""Warnings for runs that go on but learn nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+
+from lspo.lightning_modules.callbacks.base import ReportingCallback
+from lspo.plan import CollectPlan
+from lspo.report import CollectReport, RoundReport
+
+WATCHED_ELEMENTS = 4096
+"""Elements of each weight whose movement is watched: enough to see that updates vanish in rounding, and small."""
+
+
+class HealthWarnings(ReportingCallback):
+    """Counts what fails in silence, logs the counts as `health/*`, and warns with what to change.
+
+    Args:
+        max_truncated_frac: Share of responses cut at the limit that is still no cause to warn.
+        all_zero_rounds: Rounds in a row without a single reward other than zero, after which to warn.
+        min_moved_frac: Share of the watched weights that an iteration should change.
+    """
+
+    def __init__(
+        self, max_truncated_frac: float = 0.25, all_zero_rounds: int = 3, min_moved_frac: float = 0.02
+    ) -> None:
+        super().__init__()
+        self.max_truncated_frac = max_truncated_frac
+        self.all_zero_rounds = all_zero_rounds
+        self.min_moved_frac = min_moved_frac
+        self._counts = {"empty_rounds": 0, "all_zero_rounds_in_a_row": 0, "shortfalls": 0, "verifier_timeouts": 0}
+        self._before: list[Tensor] | None = None
+
+    def on_collect_start(self, trainer: Trainer, pl_module: LightningModule, plan: CollectPlan) -> None:
+        if plan.sampling.biased and plan.iteration == 0:
+            rank_zero_warn(
+                f"Responses are sampled with top_p={plan.sampling.top_p} and top_k={plan.sampling.top_k}, but log-probs "
+                "are those of the whole distribution: ratios are biased. Set top_p=1 and top_k=0 for training."
+            )
+
+    def on_round_end(self, trainer: Trainer, pl_module: LightningModule, report: RoundReport) -> None:
+        counts = self._counts
+        if report.decided and not report.kept:
+            counts["empty_rounds"] += 1
+            rank_zero_warn(
+                f"No group was kept after round {report.number + 1} of iteration {report.iteration} "
+                f"({_shares(report)}). Widen the bounds, or look at the rewards."
+            )
+        if bool((report.stats.rewards == 0).all()):
+            counts["all_zero_rounds_in_a_row"] += 1
+            if counts["all_zero_rounds_in_a_row"] == self.all_zero_rounds:
+                rank_zero_warn(
+                    f"Every reward of the last {self.all_zero_rounds} rounds was zero. Is the answer format the one "
+                    "the reward looks for, and `max_response_tokens` long enough to reach it? `RolloutWriter` shows "
+                    "responses."
+                )
+        else:
+            counts["all_zero_rounds_in_a_row"] = 0
+        timeouts = sum(value for name, value in report.reward_metrics.items() if name.endswith("timeouts"))
+        if timeouts:
+            counts["verifier_timeouts"] += int(timeouts)
+            rank_zero_warn(f"The verifier timed out on {int(timeouts)} responses, which count as wrong.")
+
+    def on_collect_end(self, trainer: Trainer, pl_module: LightningModule, report: CollectReport) -> None:
+        truncated = float(report.stats.truncated.double().mean())
+        if truncated > self.max_truncated_frac:
+            rank_zero_warn(
+                f"{100 * truncated:.0f}% of the responses of iteration {report.plan.iteration} were cut at "
+                f"{report.plan.sampling.max_response_tokens} tokens. Raise `max_response_tokens`; a response that is "
+                "cut seldom reaches its answer."
+            )
+        short_by = report.plan.train_groups - int((report.decision.keep & report.chosen).sum())
+        if short_by > 0:
+            self._counts["shortfalls"] += 1
+            rank_zero_warn(
+                f"Iteration {report.plan.iteration} kept {report.plan.train_groups - short_by} of "
+                f"{report.plan.train_groups} groups in {len(report.rounds)} rounds; {report.num_filled} were filled up "
+                f"(on_shortfall='{report.plan.on_shortfall}'). Widen the bounds or raise `max_rounds`."
+            )
+        self.report({f"health/{name}": count for name, count in self._counts.items()})
+        self._before = _watched(pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._before is None:
+            return
+        moved = sum(int((old != new).sum()) for old, new in zip(self._before, _watched(pl_module), strict=True))
+        frac = moved / max(sum(old.numel() for old in self._before), 1)
+        self._before = None
+        self.report({"health/moved_frac": frac})
+        if frac < self.min_moved_frac:
+            rank_zero_warn(
+                f"Only {100 * frac:.2f}% of the weights changed in iteration {trainer.current_epoch}. Updates may vanish "
+                "in rounding (train with precision='bf16-mixed' or '32-true', not 'bf16-true'), the learning rate may "
+                "be 0, or no advantage other than 0."
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self._counts)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._counts |= state_dict
+
+
+@torch.no_grad()
+def _watched(module: LightningModule) -> list[Tensor]:
+    """Copies of evenly spaced elements of every trained weight."""
+    return [
+        parameter.detach().flatten()[:: max(1, parameter.numel() // WATCHED_ELEMENTS)].clone()
+        for parameter in module.parameters()
+        if parameter.requires_grad
+    ]
+
+
+def _shares(report: RoundReport) -> str:
+    total = sum(report.reasons.values())
+    return ", ".join(f"{100 * count / total:.0f}% {reason.replace('_', ' ')}" for reason, count in report.reasons.items())

@@ -1,0 +1,33 @@
+"""A check that what is trained on was written by the weights it trains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+
+from lspo.lightning_modules.callbacks.base import RolloutCallback
+
+
+class OnPolicyGuard(RolloutCallback):
+    """Stops the run at a batch that is older than allowed.
+
+    Args:
+        max_age: Iterations that a rollout may be older than the weights it trains.
+
+    Raises:
+        RuntimeError: At such a batch, with both versions.
+    """
+
+    def __init__(self, max_age: int = 0) -> None:
+        if max_age < 0:
+            raise ValueError(f"Expected `max_age` to be at least 0 iterations, but got {max_age}.")
+        self.max_age = max_age
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        age = trainer.current_epoch - batch.version
+        if not 0 <= age <= self.max_age:
+            raise RuntimeError(
+                f"Expected rollouts that are at most max_age={self.max_age} iterations old, but batch {batch_idx} of "
+                f"iteration {trainer.current_epoch} holds rollouts of version {batch.version}."
+            )

@@ -1,0 +1,121 @@
+"""Numbers of the rollout phase, for the loggers."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from lspo.lightning_modules.callbacks.base import ReportingCallback
+from lspo.plan import CollectPlan
+from lspo.report import CollectReport
+
+QUANTILES = (0.05, 0.3, 0.5, 0.65, 0.95)
+
+
+class RolloutMetrics(ReportingCallback):
+    """Logs what became of an iteration's groups and why, lengths, costs and seconds.
+
+    Every row has the iteration, and the tokens and seconds of the run so far; both survive a resume.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._totals = {"tokens": 0, "rollouts": 0, "seconds": 0.0}
+        self._started: float | None = None
+        self._training_since: float | None = None
+        self._train_seconds: float | None = None
+
+    def on_collect_start(self, trainer: Trainer, pl_module: LightningModule, plan: CollectPlan) -> None:
+        now = time.perf_counter()
+        if self._started is None:
+            self._started = now
+        if self._training_since is not None:
+            self._train_seconds, self._training_since = now - self._training_since, None
+
+    def on_collect_end(self, trainer: Trainer, pl_module: LightningModule, report: CollectReport) -> None:
+        self._totals["tokens"] += report.num_tokens
+        self._totals["rollouts"] += report.stats.lengths.numel()
+        values = {"iteration": float(report.plan.iteration), "train/groups": float(len(report.groups))}
+        values |= _selection(report) | _lengths(report) | _costs(report)
+        values |= {f"time/{phase}_seconds": seconds for phase, seconds in report.phases.items()}
+        if self._train_seconds is not None:
+            values["time/train_seconds"] = self._train_seconds
+        values["total/tokens"], values["total/rollouts"] = self._totals["tokens"], self._totals["rollouts"]
+        values["total/seconds"] = self._seconds()
+        self.report(values)
+        self._training_since = time.perf_counter()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        shown = {name: self._pending[name] for name in ("rollout/accuracy", "rollout/kept_frac") if name in self._pending}
+        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
+        for name, value in shown.items():
+            label = name.removeprefix("rollout/").removesuffix("_frac")
+            self.log(label, value, prog_bar=True, logger=False, on_step=True, on_epoch=False, batch_size=1)
+
+    def _seconds(self) -> float:
+        running = 0.0 if self._started is None else time.perf_counter() - self._started
+        return self._totals["seconds"] + running
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**self._totals, "seconds": self._seconds()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._totals = dict(state_dict)
+
+
+def _mean(values: Tensor) -> float:
+    return float(values.double().mean()) if values.numel() else float("nan")
+
+
+def _selection(report: CollectReport) -> dict[str, float]:
+    """Accept rate by reason, bounds, and the shares of short and long among the groups trained on."""
+    total = len(report.stats)
+    values = {
+        "rollout/accuracy": _mean(report.stats.accuracy),
+        "rollout/reward": _mean(report.stats.rewards),
+        "rollout/kept_frac": float(report.decision.keep.sum()) / total,
+        "rollout/surplus_groups": float(report.num_surplus),
+        "rollout/filled_groups": float(report.num_filled),
+        "rollout/rounds": float(len(report.rounds)),
+    }
+    reasons = report.rounds[-1].reasons
+    values |= {f"rollout/reason/{reason}_frac": count / total for reason, count in reasons.items()}
+    values |= {f"rollout/threshold/{name}": bound for name, bound in report.decision.thresholds.items()}
+    short = report.decision.thresholds.get("length_low")
+    if short is not None:
+        lengths = report.stats.lengths.mean(dim=1)[report.chosen]
+        values["rollout/short_frac"] = _mean(lengths <= short)
+        values["rollout/long_frac"] = _mean(lengths > short)
+    for report_of_round in report.rounds:
+        for name, count in report_of_round.reward_metrics.items():
+            values[f"reward/{name}"] = values.get(f"reward/{name}", 0.0) + count
+    return values
+
+
+def _lengths(report: CollectReport) -> dict[str, float]:
+    lengths, right = report.stats.lengths, report.stats.accuracy > 0.5
+    by_group = lengths.mean(dim=1)
+    values = {
+        "length/mean": _mean(lengths),
+        "length/right_mean": _mean(lengths[right]),
+        "length/wrong_mean": _mean(lengths[~right]),
+        "length/trained_mean": _mean(lengths[report.chosen]),
+        "length/max": float(lengths.max()),
+        "length/truncated_frac": _mean(report.stats.truncated),
+    }
+    for share, bound in zip(QUANTILES, torch.quantile(by_group, torch.tensor(QUANTILES).double()), strict=True):
+        values[f"length/group_q{round(100 * share):02d}"] = float(bound)
+    return {name: value for name, value in values.items() if value == value}
+
+
+def _costs(report: CollectReport) -> dict[str, float]:
+    kept = max(len(report.groups), 1)
+    return {
+        "cost/tokens": float(report.num_tokens),
+        "cost/tokens_per_trained_group": report.num_tokens / kept,
+        "cost/rollouts_per_trained_group": report.stats.lengths.numel() / kept,
+    }

@@ -1,0 +1,83 @@
+"""Every response of an iteration on disk, with what became of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch import LightningModule, Trainer
+
+from lspo.lightning_modules.callbacks.base import RolloutCallback
+from lspo.report import CollectReport
+
+
+class RolloutWriter(RolloutCallback):
+    """Writes a file an iteration and rank, one row a response: prompt, response, reward, accuracy, length, decision.
+
+    A file appears whole or not at all, and a resumed run writes an iteration's file anew, so no row is there twice.
+
+    Args:
+        folder: Where to; below the logger's folder by default.
+        format: "jsonl", or "parquet", which needs pyarrow.
+        every_n_iterations: Write every n-th iteration.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        format: Literal["jsonl", "parquet"] = "jsonl",
+        every_n_iterations: int = 1,
+    ) -> None:
+        if every_n_iterations < 1:
+            raise ValueError(f"Expected `every_n_iterations` to be at least 1, but got {every_n_iterations}.")
+        if format not in ("jsonl", "parquet"):
+            raise ValueError(f"Expected `format` to be 'jsonl' or 'parquet', but got {format!r}.")
+        self.folder, self.format, self.every_n_iterations = folder, format, every_n_iterations
+
+    def on_collect_end(self, trainer: Trainer, pl_module: LightningModule, report: CollectReport) -> None:
+        if report.plan.iteration % self.every_n_iterations:
+            return
+        folder = Path(self.folder or Path(trainer.log_dir or trainer.default_root_dir) / "rollouts")
+        folder.mkdir(parents=True, exist_ok=True)
+        rank = f"_rank{trainer.global_rank}" if trainer.world_size > 1 else ""
+        path = folder / f"iteration_{report.plan.iteration:06d}{rank}.{self.format}"
+        scratch = path.with_name(f".{path.name}.part")
+        rows = list(rows_of(report))
+        if self.format == "parquet":
+            import pyarrow
+            import pyarrow.parquet
+
+            pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), scratch)
+        else:
+            with scratch.open("w", encoding="utf-8") as file:
+                file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        scratch.replace(path)
+
+
+def rows_of(report: CollectReport) -> Iterator[dict[str, Any]]:
+    """One row for each response that this rank generated."""
+    places = {index: place for place, index in enumerate(report.stats.draw_index.tolist())}
+    for group in sorted(report.own_groups, key=lambda group: group.draw_index):
+        place = places[group.draw_index]
+        for sample, (rollout, score) in enumerate(zip(group.rollouts, group.scores, strict=True)):
+            yield {
+                "iteration": report.plan.iteration,
+                "draw_index": group.draw_index,
+                "prompt_id": group.prompt.id,
+                "sample": sample,
+                "prompt": group.prompt.text,
+                "response": rollout.text,
+                "answer": group.prompt.answer,
+                "accuracy": score.accuracy,
+                "reward": score.reward,
+                "reward_parts": json.dumps(dict(score.parts)) if score.parts else None,
+                "num_tokens": rollout.num_tokens,
+                "truncated": rollout.truncated,
+                "group_accuracy": float(report.stats.accuracy[place].mean()),
+                "group_length": float(report.stats.lengths[place].mean()),
+                "trained_on": bool(report.chosen[place]),
+                "reason": report.decision.reasons[place],
+            }

@@ -1,0 +1,27 @@
+"""New weights for the engine when an iteration begins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+
+from lspo.lightning_modules.callbacks.base import RolloutCallback
+from lspo.plan import CollectPlan
+
+
+class WeightSync(RolloutCallback):
+    """Has the engine pull the policy's weights before each collection, and makes sure that it did.
+
+    Raises:
+        RuntimeError: If the engine still says that it has older weights.
+    """
+
+    def on_collect_start(self, trainer: Trainer, pl_module: LightningModule, plan: CollectPlan) -> None:
+        engine: Any = trainer.datamodule.engine  # type: ignore[attr-defined]
+        engine.update()
+        if engine.version != plan.iteration:
+            raise RuntimeError(
+                f"Expected {type(engine).__name__} to have the weights of iteration {plan.iteration} after its update, "
+                f"but it says version {engine.version}. Rollouts from it would be stale."
+            )

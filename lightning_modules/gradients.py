@@ -1,0 +1,45 @@
+"""Norms of gradients, and metrics that are gathered over the micro-batches of an optimizer step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+Reduce = Callable[..., Tensor]
+
+
+class StepMetrics:
+    """Adds up the shares that micro-batches have in a mini-batch's metrics; of extremes it keeps the outermost."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Tensor] = {}
+
+    def add(self, metrics: Mapping[str, Tensor]) -> None:
+        for name, value in metrics.items():
+            known = self._values.get(name)
+            if known is None:
+                self._values[name] = value
+            elif name.endswith("_min"):
+                self._values[name] = torch.minimum(known, value)
+            elif name.endswith("_max"):
+                self._values[name] = torch.maximum(known, value)
+            else:
+                self._values[name] = known + value
+
+    def take(self, reduce: Reduce) -> dict[str, Tensor]:
+        """The values over all ranks, by the strategy's `reduce`; and starts anew."""
+        values, self._values = self._values, {}
+        return {name: reduce(value, reduce_op=_operation(name)) for name, value in values.items()}
+
+
+def _operation(name: str) -> str:
+    return "min" if name.endswith("_min") else "max" if name.endswith("_max") else "sum"
+
+
+@torch.no_grad()
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Euclidean norm of all gradients together, before clipping."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients) if gradients else torch.zeros(())

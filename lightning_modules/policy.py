@@ -1,0 +1,247 @@
+"""The policy: a causal language model, its log-probs, its objective and its optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lspo.causal_lm import (
+    check_head,
+    eos_token_ids,
+    last_hidden_state,
+    load_model,
+    load_tokenizer,
+    output_head,
+)
+from lspo.lightning_modules.callbacks import default_callbacks
+from lspo.lightning_modules.evaluation import EvaluationMetrics
+from lspo.lightning_modules.gradients import StepMetrics, gradient_norm
+from lspo.lightning_modules.sources import ModelSource
+from lspo.logprobs import response_logprobs
+from lspo.objectives import DAPO, Objective
+from lspo.rollout import PolicyHandle
+from lspo.types import PerToken, RolloutBatch
+
+
+class PolicyModule(LightningModule, PolicyHandle):
+    """Trains a causal language model on rollouts with a policy-gradient objective.
+
+    Batches are `RolloutBatch`es, whose counts are those of the whole mini-batch, on all ranks; so the gradient of a
+    mini-batch is the same however it is cut. Sampling, rewards and selection are the datamodule's.
+
+    Args:
+        model: Hub name or folder of a causal language model with its tokenizer, or a source that makes one.
+        objective: The loss.
+        optimizer: Made from the parameters. The default is the field's: AdamW, learning rate 1e-6, weight decay 0.1.
+        lr_scheduler: Made from the optimizer; None keeps the rate constant.
+        lr_interval: Step the schedule once an "epoch" (iteration, as published recipes count) or once an optimizer "step".
+        logits_chunk_tokens: Response tokens whose logits are in memory at a time.
+        log_entropy: Compute and log the policy's entropy, even where the objective does not need it.
+        gradient_checkpointing: Keep no activations of the layers; compute them again in the backward pass.
+        attn_implementation: transformers' name of the attention kernel; None leaves the choice to it.
+        max_nonfinite_steps: Optimizer steps in a row that may be skipped for a gradient that is not finite.
+    """
+
+    def __init__(
+        self,
+        model: str | ModelSource,
+        objective: Objective = DAPO(),  # noqa: B008 - frozen
+        optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=1e-6, weight_decay=0.1),
+        lr_scheduler: LRSchedulerCallable | None = None,
+        lr_interval: Literal["epoch", "step"] = "epoch",
+        logits_chunk_tokens: int = 1024,
+        log_entropy: bool = True,
+        gradient_checkpointing: bool = False,
+        attn_implementation: str | None = None,
+        max_nonfinite_steps: int = 5,
+    ) -> None:
+        super().__init__()
+        # No save_hyperparameters(): with it, --ckpt_path would override the command line's model flags.
+        if logits_chunk_tokens < 1:
+            raise ValueError(f"Expected `logits_chunk_tokens` to be at least 1, but got {logits_chunk_tokens}.")
+        self.source = model
+        self.objective = objective
+        self.model: Any = None
+        self._optimizer = optimizer
+        self._lr_scheduler = lr_scheduler
+        self._lr_interval = lr_interval
+        self._logits_chunk_tokens = logits_chunk_tokens
+        self._with_entropy = log_entropy or objective.needs_entropy
+        self._model_settings = {
+            "gradient_checkpointing": gradient_checkpointing,
+            "attn_implementation": attn_implementation,
+        }
+        self._max_nonfinite_steps = max_nonfinite_steps
+        self._nonfinite_in_a_row = 0
+        self._tokenizer: Any = None
+        self._step_metrics = StepMetrics()
+        self._evaluation = EvaluationMetrics()
+
+    # --- PolicyHandle
+
+    @property
+    def name_or_path(self) -> str:
+        return str(self.source.folder) if isinstance(self.source, ModelSource) else self.source
+
+    @property
+    def tokenizer(self) -> Any:
+        if self._tokenizer is None:
+            self._tokenizer = load_tokenizer(self.name_or_path)
+        return self._tokenizer
+
+    @property
+    def eos_token_ids(self) -> tuple[int, ...]:
+        return eos_token_ids(self.tokenizer, getattr(self.model, "generation_config", None))
+
+    @property
+    def version(self) -> int:
+        return self.trainer.current_epoch if self._trainer is not None else 0
+
+    @contextmanager
+    def unsharded(self) -> Iterator[Any]:
+        # Evaluation mode, as gradient checkpointing would switch the cache off; dropout is 0 in either.
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with self.trainer.precision_plugin.forward_context():
+                yield self.model
+        finally:
+            self.model.train(was_training)
+
+    def full_weights(self) -> Iterator[tuple[str, Tensor]]:
+        for name, tensor in self.model.state_dict().items():
+            yield name, tensor.detach()
+
+    @torch.no_grad()
+    def logprobs(self, batch: RolloutBatch) -> PerToken:
+        # Through the strategy: the wrapped forward that training uses, so that the first ratio is exactly 1.
+        return self.trainer.strategy.predict_step(batch.to(self.device), 0)
+
+    # --- model
+
+    def prepare_data(self) -> None:
+        if isinstance(self.source, ModelSource):
+            self.source.prepare()
+
+    def configure_model(self) -> None:
+        if self.model is not None:
+            return
+        precision = str(self.trainer.precision) if self._trainer is not None else "32-true"
+        self.model = load_model(self.name_or_path, dtype=weight_dtype(precision), **self._model_settings)
+
+    def configure_callbacks(self) -> list[Callback]:
+        return default_callbacks(self.trainer.callbacks)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self._optimizer([p for p in self.parameters() if p.requires_grad])
+        if self._lr_scheduler is None:
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self._lr_scheduler(optimizer), "interval": self._lr_interval},
+        }
+
+    @property
+    def data_parallel_size(self) -> int:
+        """Ranks that see different batches."""
+        return self.trainer.world_size
+
+    # --- training
+
+    def forward(self, batch: RolloutBatch) -> tuple[PerToken, PerToken | None]:
+        """Log-probs, and entropies if asked, of the batch's response tokens at the sampling temperature."""
+        return response_logprobs(
+            last_hidden_state(self.model, batch.token_ids),
+            batch.token_ids,
+            batch.prompt_lengths,
+            batch.response_mask,
+            output_head(self.model),
+            temperature=batch.temperature,
+            chunk_tokens=self._logits_chunk_tokens,
+            with_entropy=self._with_entropy,
+        )
+
+    def predict_step(self, batch: RolloutBatch, batch_idx: int = 0) -> PerToken:
+        return self(batch)[0]
+
+    def on_fit_start(self) -> None:
+        with self.unsharded() as model:
+            check_head(model)
+
+    def training_step(self, batch: RolloutBatch, batch_idx: int) -> Tensor:
+        logprobs, entropies = self(batch)
+        output = self.objective(
+            logprobs=logprobs,
+            old_logprobs=logprobs.detach() if batch.old_logprobs is None else batch.old_logprobs,
+            advantages=batch.advantages,
+            response_mask=batch.response_mask,
+            ref_logprobs=batch.ref_logprobs,
+            entropies=entropies,
+            num_tokens=batch.num_tokens,
+            num_sequences=batch.num_sequences,
+        )
+        self._step_metrics.add(output.metrics)
+        # The counts already make this a share of the mini-batch's loss. Lightning will divide by the number of
+        # micro-batches, and the strategy take the mean over ranks: both are undone here.
+        return output.loss * (self.trainer.accumulate_grad_batches * self.data_parallel_size)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        values = self._step_metrics.take(self.trainer.strategy.reduce)
+        norm = gradient_norm(self.parameters())
+        values["train/grad_norm"] = norm
+        values["train/lr"] = torch.tensor(optimizer.param_groups[0]["lr"])
+        self._skip_nonfinite(norm)
+        values["train/nonfinite_steps_in_a_row"] = torch.tensor(float(self._nonfinite_in_a_row))
+        self.log_dict(values, on_step=True, on_epoch=False, batch_size=1)
+        self.log("loss", values["loss/total"], prog_bar=True, logger=False, on_step=True, on_epoch=False, batch_size=1)
+
+    def _skip_nonfinite(self, norm: Tensor) -> None:
+        """Drops a gradient that is not finite, so that the optimizer leaves the weights as they are."""
+        if bool(norm.isfinite()):
+            self._nonfinite_in_a_row = 0
+            return
+        self._nonfinite_in_a_row += 1
+        if self._nonfinite_in_a_row > self._max_nonfinite_steps:
+            raise RuntimeError(
+                f"The gradient was not finite in {self._nonfinite_in_a_row} optimizer steps in a row. Lower the "
+                "learning rate, clip gradients (`gradient_clip_val`), or train in 'bf16-mixed' instead of 16 bits."
+            )
+        self.print(f"Skipped an optimizer step: the gradient norm is {norm.item()}.")
+        self.zero_grad(set_to_none=True)
+
+    # --- evaluation
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._evaluation.update(batch, self.device)
+
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._evaluation.update(batch, self.device)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_evaluation("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_evaluation("test")
+
+    def _log_evaluation(self, stage: str) -> None:
+        values = {f"{stage}/{name}": value for name, value in self._evaluation.compute().items()}
+        self.log_dict(values, batch_size=1, rank_zero_only=False, add_dataloader_idx=False)
+        self.evaluation_results = {name: float(value) for name, value in values.items()}
+        if self.trainer.sanity_checking and self.trainer.logger is not None:
+            # Lightning drops what is logged in the sanity check; with num_sanity_val_steps=-1 it is the evaluation
+            # before training, and worth keeping.
+            self.trainer.logger.log_metrics(self.evaluation_results, step=0)
+
+
+def weight_dtype(precision: str) -> torch.dtype:
+    """float32 unless the precision is `*-true`: mixed precision needs float32 master weights."""
+    return {
+        "bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64, "64": torch.float64,
+    }.get(precision, torch.float32)  # fmt: skip

@@ -1,0 +1,98 @@
+"""Where a policy's initial weights come from, if not from a hub or a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def cache_folder() -> Path:
+    """Where models made on the spot are kept: `LSPO_HOME`, or `~/.cache/lspo`."""
+    return Path(os.environ.get("LSPO_HOME", "~/.cache/lspo")).expanduser()
+
+
+def settings_hash(settings: Any) -> str:
+    """Short name of plain-data settings."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=repr).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def whole_or_not_at_all(folder: Path) -> Iterator[Path]:
+    """A scratch folder that becomes `folder` if the block succeeds: a kill leaves nothing half-written under its name."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield scratch
+        if folder.exists():
+            shutil.rmtree(folder)
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+class ModelSource(ABC):
+    """Makes a folder with configuration, weights and tokenizer, once, and names it ever after."""
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Makes the folder unless it is there. Called once a node, before models are loaded."""
+
+    @property
+    @abstractmethod
+    def folder(self) -> Path:
+        """Where it is, or will be."""
+
+
+class RandomWeights(ModelSource):
+    """A random start: weights drawn for a configuration, with a tokenizer from a folder or hub.
+
+    Args:
+        config: Settings of the model, among them `model_type`, as in a config.json.
+        tokenizer: Name or folder of the tokenizer.
+        seed: Of the weights.
+    """
+
+    def __init__(self, config: dict[str, Any], tokenizer: str, seed: int = 0) -> None:
+        if "model_type" not in config:
+            raise ValueError(f"Expected `config` to name its `model_type`, but it has only {sorted(config)}.")
+        self.config, self.tokenizer, self.seed = dict(config), tokenizer, seed
+
+    @property
+    def folder(self) -> Path:
+        return cache_folder() / f"random-{settings_hash([self.config, self.tokenizer, self.seed])}"
+
+    def prepare(self) -> None:
+        if self.folder.is_dir():
+            return
+        from lspo.causal_lm import load_tokenizer
+
+        tokenizer = load_tokenizer(self.tokenizer)
+        with whole_or_not_at_all(self.folder) as scratch:
+            random_model(self.config, tokenizer, self.seed).save_pretrained(scratch)
+            tokenizer.save_pretrained(scratch)
+
+
+def random_model(config: dict[str, Any], tokenizer: Any, seed: int) -> Any:
+    """A transformers model with random weights, its vocabulary and special tokens those of the tokenizer."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    settings = {
+        "vocab_size": len(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        **config,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return AutoModelForCausalLM.from_config(AutoConfig.for_model(**settings), dtype=torch.float32)
