@@ -208,11 +208,18 @@ def _generate(
             clock = time.perf_counter()
     seconds["generate"] += time.perf_counter() - clock
     scored += _timed_scores(reward, batch, seconds)
-    if sorted(group.draw_index for group in scored) != sorted(keys):
+    got = [group.draw_index for group in scored]
+    if sorted(got) != sorted(keys):
         raise RuntimeError(
             f"Expected engine {type(engine).__name__} to return one group for each of {len(keys)} prompts, "
-            f"but got {len(scored)}."
+            f"but got {len(got)}. Draws missing or not asked for: {sorted(set(got) ^ set(keys))[:8]}."
         )
+    for group in scored:
+        if len(group.rollouts) != plan.group_size:
+            raise RuntimeError(
+                f"Expected engine {type(engine).__name__} to return group_size={plan.group_size} responses for each "
+                f"prompt, but got {len(group.rollouts)} for prompt {group.prompt.id}."
+            )
     return scored
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from lspo.rollout.base import PolicyHandle, RolloutEngine, Sampling
 from lspo.rollout.collate import pad_left
+from lspo.rollout.dealing import spread
 from lspo.rollout.keyed_sampling import choose, row_keys
 from lspo.types import Prompt, Rollout, RolloutGroup
 
@@ -47,11 +50,20 @@ class TransformersEngine(RolloutEngine):
         at_once = max(1, self.max_batch_responses // group_size)
         # Prompts of like length side by side need less padding; keyed sampling makes the order free.
         order = sorted(range(len(prompts)), key=lambda place: len(prompts[place].token_ids))
+        parts = spread(group_size, math.ceil(group_size / self.max_batch_responses))
         with policy.unsharded() as model:
             for start in range(0, len(order), at_once):
                 places = order[start : start + at_once]
-                batch = _Decoding(policy, model, [prompts[p] for p in places], [keys[p] for p in places], group_size)
-                yield from batch.run(sampling, version=self.version)
+                batches = [
+                    _Decoding(policy, model, [prompts[p] for p in places], [keys[p] for p in places], samples)
+                    for samples in parts
+                ]
+                if len(batches) == 1:
+                    yield from batches[0].run(sampling, version=self.version)
+                else:
+                    # One prompt at a time here: its group alone is too large to be written side by side.
+                    pieces = [group for batch in batches for group in batch.run(sampling, version=self.version)]
+                    yield replace(pieces[0], rollouts=tuple(one for piece in pieces for one in piece.rollouts))
 
     def close(self) -> None:
         self._policy = None
@@ -63,12 +75,16 @@ class TransformersEngine(RolloutEngine):
 
 
 class _Decoding:
-    """One batch of prompts on its way to finished groups. Rows are responses; `rows` names those being written."""
+    """One batch of prompts on its way to finished groups. Rows are responses; `rows` names those being written.
+
+    `samples` are places in the group: all of them, unless a group is written in parts.
+    """
 
     def __init__(
-        self, policy: PolicyHandle, model: Any, prompts: Sequence[Prompt], keys: Sequence[int], group_size: int
+        self, policy: PolicyHandle, model: Any, prompts: Sequence[Prompt], keys: Sequence[int], samples: range
     ) -> None:
-        self.model, self.prompts, self.keys, self.group_size = model, prompts, keys, group_size
+        self.model, self.prompts, self.keys, self.samples = model, prompts, keys, samples
+        self.group_size = len(samples)
         self.tokenizer = policy.tokenizer
         self.device = next(model.parameters()).device
         self.pad = policy.tokenizer.pad_token_id if policy.tokenizer.pad_token_id is not None else 0
@@ -78,7 +94,7 @@ class _Decoding:
     def run(self, sampling: Sampling, *, version: int) -> Iterator[RolloutGroup]:
         total = len(self.prompts) * self.group_size
         draw = torch.tensor(self.keys, device=self.device).repeat_interleave(self.group_size)
-        sample = torch.arange(self.group_size, device=self.device).repeat(len(self.prompts))
+        sample = torch.tensor(self.samples, device=self.device).repeat(len(self.prompts))
         keys = row_keys(sampling.seed, draw, sample)
         tokens = torch.full((total, sampling.max_response_tokens), self.pad, device=self.device)
         logprobs = torch.zeros(total, sampling.max_response_tokens, device=self.device)

@@ -110,7 +110,7 @@ def test_flat_groups_are_exactly_zero(baseline, scale, group_size, reward, steps
 
 
 @pytest.mark.parametrize(("baseline", "scale"), COMBINATIONS)
-@pytest.mark.parametrize("terms", [[0.1, 0.2, 0.3], [1.0, 1e-3, -0.5, 1 / 3]])
+@pytest.mark.parametrize("terms", [[0.1, 0.6, 0.7], [0.1, 0.2, -0.3, 1.0]])
 def test_sums_of_the_same_parts_in_another_order_are_flat(baseline, scale, terms):
     sums = []
     for order in itertools.permutations(terms):
@@ -169,7 +169,7 @@ def test_only_the_batch_scale_looks_at_other_groups():
 
 @pytest.mark.parametrize(("baseline", "scale"), COMBINATIONS)
 def test_a_group_of_one_has_no_baseline(baseline, scale):
-    with pytest.raises(ValueError, match="Expected `group_size` to be at least 2, .* but got 1"):
+    with pytest.raises(ValueError, match=r"Expected `group_size` to be at least 2, .* but got 1"):
         group_advantages(torch.ones(3, 1), baseline=baseline, scale=scale)
 
 

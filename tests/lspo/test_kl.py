@@ -13,7 +13,7 @@ KINDS = ["k1", "k2", "k3"]
 
 
 def slow_estimate(logprob: float, ref_logprob: float, kind: str) -> float:
-    """From "Approximating KL": r = p_ref / p at a sample of the policy; k1 = -log r, k2 = (log r)^2 / 2, k3 = r - 1 - log r."""
+    """With r = p_ref / p at a sample of the policy: k1 = -log r, k2 = (log r)^2 / 2, k3 = (r - 1) - log r."""
     ratio = math.exp(ref_logprob) / math.exp(logprob)
     return {"k1": -math.log(ratio), "k2": math.log(ratio) ** 2 / 2, "k3": (ratio - 1) - math.log(ratio)}[kind]
 
@@ -104,7 +104,7 @@ def test_finite_however_far_the_policies_part(kind, difference):
 
 
 def test_k3_pulls_back_a_policy_far_above_the_reference():
-    """On this side k3 grows like a line, so nothing needs a clamp, which would leave such a token without a gradient."""
+    """On this side k3 grows like a line, so it needs no clamp, which would leave such a token without gradient."""
     logprobs = torch.zeros(1, 1, requires_grad=True)
     estimate = kl_estimate(logprobs, torch.full((1, 1), -2 * MAX_LOG_RATIO), kind="k3")
     estimate.sum().backward()

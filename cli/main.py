@@ -1,0 +1,84 @@
+"""The command `lspo`: LightningCLI over PolicyModule and RolloutDataModule, with recipes by name."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from jsonargparse import ActionConfigFile
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from lspo.cli.recipes import describe, resolve
+
+# Their short names are then known to `--data.selector=LengthBand` and its like.
+from lspo.datamodules import RolloutDataModule
+from lspo.lightning_modules import PolicyModule
+from lspo.lightning_modules.cold_start import ColdStart as ColdStart
+from lspo.objectives import GRPO as GRPO
+
+TRAINER_DEFAULTS: dict[str, Any] = {
+    # Counted in optimizer steps; an iteration often has fewer than Lightning's 50.
+    "log_every_n_steps": 1,
+    # A sanity check would generate responses for nothing. Recipes set -1 to evaluate before training.
+    "num_sanity_val_steps": 0,
+}
+
+
+class ActionRecipe(ActionConfigFile):
+    """`--config` that takes the name of a recipe as well as a path; several overlay each other, later ones win."""
+
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+        if isinstance(values, str):
+            try:
+                values = resolve(values)
+            except FileNotFoundError as error:
+                parser.error(str(error))
+        super().__call__(parser, cfg, values, option_string)
+
+
+class LSPOCommand(LightningCLI):
+    """LightningCLI with what every run here needs: recipes, one seed, no flags that the loop can't honour.
+
+    Projects with classes of their own pass them: `LSPOCommand(MyPolicy, MyData)`.
+    """
+
+    def __init__(
+        self, model_class: Any = PolicyModule, datamodule_class: Any = RolloutDataModule, **settings: Any
+    ) -> None:
+        settings.setdefault("save_config_kwargs", {"overwrite": True})
+        settings.setdefault("trainer_defaults", TRAINER_DEFAULTS)
+        settings.setdefault("seed_everything_default", 0)
+        settings.setdefault("auto_configure_optimizers", False)
+        super().__init__(model_class, datamodule_class, **settings)
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        super().add_default_arguments_to_parser(parser)
+        for action in parser._actions:
+            if isinstance(action, ActionConfigFile):
+                action.__class__ = ActionRecipe
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=_as_seed)
+
+
+def _as_seed(value: bool | int) -> int:
+    return int(value)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the command `lspo`."""
+    # A console script lacks the current folder, where a user's own `class_path` modules stand.
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given == ["recipes"]:
+        for name, line in describe():
+            print(f"{name:<20} {line}")  # noqa: T201 - what the command is for
+        return
+    LSPOCommand(args=arguments)
+
+
+if __name__ == "__main__":
+    main()

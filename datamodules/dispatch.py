@@ -1,0 +1,47 @@
+"""The ways from a collection out to the Trainer: its callbacks, and its other ranks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.distributed as dist
+
+from lspo.plan import CollectPlan
+from lspo.report import CollectReport, RoundReport
+
+
+class CallbackDispatch:
+    """Passes a collection's events on to those of the Trainer's callbacks that know them."""
+
+    def __init__(self, trainer: Any) -> None:
+        self._trainer = trainer
+
+    def on_collect_start(self, plan: CollectPlan) -> None:
+        self._call("on_collect_start", plan)
+
+    def on_group_end(self, done: int, drawn: int) -> None:
+        self._call("on_group_end", done, drawn)
+
+    def on_round_end(self, report: RoundReport) -> None:
+        self._call("on_round_end", report)
+
+    def on_collect_end(self, report: CollectReport) -> None:
+        """Held back: callbacks hear of it when the batches are ready, from `finish`."""
+
+    def finish(self, report: CollectReport) -> None:
+        self._call("on_collect_end", report)
+
+    def _call(self, hook: str, *arguments: Any) -> None:
+        for callback in self._trainer.callbacks:
+            method = getattr(callback, hook, None)
+            if method is not None:
+                method(self._trainer, self._trainer.lightning_module, *arguments)
+
+
+def all_gather_objects(item: Any) -> list[Any]:
+    """Every rank's object, in rank order; of a single process, its own."""
+    if not dist.is_available() or not dist.is_initialized():
+        return [item]
+    gathered: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(gathered, item)
+    return gathered

@@ -1,0 +1,77 @@
+"""Evaluation: responses to held-out prompts, without a touch on training's order or random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from lspo.collect import slice_of
+from lspo.rewards import Reward, score_groups
+from lspo.rollout import RolloutEngine, Sampling
+from lspo.types import Prompt, RolloutGroup
+
+EVALUATION_STREAM = 0x6576616C
+"""Added to the seed, so that evaluation's random numbers are not those of training."""
+
+
+class EvaluationBatch:
+    """Scored groups of one data set. Has `to`, as Lightning asks of a batch, but nothing to move."""
+
+    def __init__(self, name: str, groups: list[RolloutGroup], group_size: int) -> None:
+        self.name, self.groups, self.group_size = name, groups, group_size
+
+    def to(self, device: Any, non_blocking: bool = False) -> EvaluationBatch:
+        return self
+
+
+class EvaluationLoader:
+    """Generates and scores `group_size` responses to each prompt of a set, some prompts at a time.
+
+    Each rank has its part of the prompts. Keys are the prompts' places in the set: every evaluation uses the same
+    random numbers, whenever it runs.
+
+    Args:
+        name: Of the data set, for the logs.
+        prompts: Its prompts.
+        engine: Writes the responses, after an update of its weights.
+        reward: Scores them.
+        group_size: Responses for a prompt, the k of avg@k.
+        sampling: How; its seed is that of the run.
+        batch_prompts: Prompts of a batch, on all ranks.
+        rank: This process among `world_size`.
+        world_size: Number of processes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        prompts: Sequence[Prompt],
+        engine: RolloutEngine,
+        reward: Reward,
+        *,
+        group_size: int,
+        sampling: Sampling,
+        batch_prompts: int = 64,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if not prompts:
+            raise ValueError(f"Expected at least one prompt to evaluate on, but the set {name!r} is empty.")
+        self.name, self.prompts, self.engine, self.reward = name, prompts, engine, reward
+        self.group_size = group_size
+        self.sampling = replace(sampling, seed=sampling.seed + EVALUATION_STREAM)
+        self.batch_prompts, self.rank, self.world_size = batch_prompts, rank, world_size
+
+    def __len__(self) -> int:
+        return -(-len(self.prompts) // self.batch_prompts)
+
+    def __iter__(self) -> Iterator[EvaluationBatch]:
+        self.engine.update()
+        for start in range(0, len(self.prompts), self.batch_prompts):
+            places = range(start, min(start + self.batch_prompts, len(self.prompts)))
+            own = places[slice_of(len(places), self.rank, self.world_size)]
+            groups = self.engine.generate(
+                [self.prompts[place] for place in own], group_size=self.group_size, sampling=self.sampling, keys=own
+            )
+            yield EvaluationBatch(self.name, score_groups(self.reward, list(groups)), self.group_size)

@@ -1,0 +1,120 @@
+"""Problem sets: where prompts and their ground truth come from."""
+
+from __future__ import annotations
+
+import os
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lspo.tasks import running_sum
+from lspo.types import Prompt
+
+FILE_FORMATS = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".csv": "csv"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A problem before it is tokenized."""
+
+    id: str
+    text: str
+    answer: str
+
+
+class ProblemSet(ABC):
+    """Yields problems. `prompts` turns them into what a policy reads."""
+
+    @abstractmethod
+    def problems(self) -> Iterator[Problem]:
+        """Every problem, always in the same order."""
+
+    def prompts(self, tokenizer: Any) -> list[Prompt]:
+        """The problems, tokenized."""
+        return [
+            Prompt(problem.id, problem.text, tuple(tokenizer(problem.text)["input_ids"]), problem.answer)
+            for problem in self.problems()
+        ]
+
+
+class RunningSumProblems(ProblemSet):
+    """The built-in task: running sums of digits, drawn at random; see `lspo.tasks.running_sum`.
+
+    Args:
+        size: Number of problems.
+        seed: Of the draw. Two seeds give different problems, so a held-out set is one with another seed.
+    """
+
+    def __init__(self, size: int = 4096, seed: int = 0) -> None:
+        if size < 1:
+            raise ValueError(f"Expected `size` to be at least 1, but got {size}.")
+        self.size, self.seed = size, seed
+
+    def problems(self) -> Iterator[Problem]:
+        source = random.Random(f"running-sum-{self.seed}")
+        for number in range(self.size):
+            digits = running_sum.draw_digits(source)
+            answer = str(running_sum.running_sums(digits)[-1])
+            yield Problem(f"sum-{self.seed}-{number}", running_sum.prompt_text(digits), answer)
+
+
+class DatasetProblems(ProblemSet):
+    """Problems from the `datasets` library: a hub name, or a local JSON lines, JSON, parquet or CSV file.
+
+    Args:
+        path: Hub name, as `openai/gsm8k`, or a file.
+        name: Configuration of a hub data set.
+        split: Which part of it.
+        prompt: Column with the problem.
+        answer: Column with the ground truth.
+        template: The prompt, with `{prompt}` where the problem goes.
+        size: Take only the first so many; None: all.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        name: str | None = None,
+        split: str = "train",
+        prompt: str = "question",
+        answer: str = "answer",
+        template: str = "{prompt}",
+        size: int | None = None,
+    ) -> None:
+        if "{prompt}" not in template:
+            raise ValueError(f"Expected `template` to say where the problem goes with '{{prompt}}', but got {template!r}.")
+        self.path, self.name, self.split = str(path), name, split
+        self.prompt, self.answer, self.template, self.size = prompt, answer, template, size
+
+    def problems(self) -> Iterator[Problem]:
+        rows = self._rows()
+        for column in (self.prompt, self.answer):
+            if column not in rows.column_names:
+                raise ValueError(
+                    f"Expected a column {column!r} in {self.path}, but it has {', '.join(rows.column_names)}. "
+                    "Name the columns with `prompt` and `answer`."
+                )
+        for number, row in enumerate(rows):
+            if self.size is not None and number >= self.size:
+                return
+            yield self._problem(number, row)
+
+    def _problem(self, number: int, row: Mapping[str, Any]) -> Problem:
+        text, answer = row[self.prompt], row[self.answer]
+        if text is None or answer is None:
+            raise ValueError(f"Expected a problem and an answer in each row of {self.path}, but row {number} lacks one.")
+        # Not str.format: problems are full of braces.
+        return Problem(f"{Path(self.path).stem}-{number}", self.template.replace("{prompt}", str(text)), str(answer))
+
+    def _rows(self) -> Any:
+        import datasets
+
+        kind = FILE_FORMATS.get(Path(self.path).suffix)
+        if kind is None:
+            return datasets.load_dataset(self.path, self.name, split=self.split)
+        if not Path(self.path).is_file():
+            raise FileNotFoundError(f"Expected a file of problems at {self.path}, but there is none.")
+        return datasets.load_dataset(kind, data_files=self.path, split="train")

@@ -1,0 +1,130 @@
+"""Random inputs, and the terms of a loss written as slow float64 loops from the papers, without our code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+Inputs = dict[str, Tensor]
+Terms = list[list[Tensor]]
+"""For each response with at least one token: its tokens' terms."""
+
+
+@pytest.fixture
+def make_inputs() -> Callable[..., Inputs]:
+    """Makes what an objective is given: ragged responses with holes, one of them left out whole; float64 leaves."""
+
+    def make(rows: int = 6, tokens: int = 9, *, spread: float = 0.4, seed: int = 0) -> Inputs:
+        generator = torch.Generator().manual_seed(seed)
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+        logprobs = -1 - normal(rows, tokens).abs()
+        lengths = torch.randint(1, tokens + 1, (rows,), generator=generator)
+        lengths[0], lengths[-1] = tokens, 0
+        mask = torch.arange(tokens) < lengths[:, None]
+        mask[0, 2] = False
+        return {
+            "logprobs": logprobs.requires_grad_(),
+            "old_logprobs": logprobs.detach() + spread * normal(rows, tokens),
+            "ref_logprobs": logprobs.detach() + spread * normal(rows, tokens),
+            "entropies": normal(rows, tokens).abs().requires_grad_(),
+            "token_weights": normal(rows, tokens).abs(),
+            "advantages": normal(rows),
+            "response_mask": mask,
+        }
+
+    return make
+
+
+def _surrogate(logprob: Tensor, old: Tensor, advantage: float, settings: dict[str, Any]) -> Tensor:
+    """min(rho A, clip(rho, 1 - low, 1 + high) A), and at least c A where A < 0 (dual clip)."""
+    ratio = torch.exp(logprob) / torch.exp(old)
+    low, high = 1 - settings["clip_low"], 1 + settings["clip_high"]
+    clipped = low if ratio < low else high if ratio > high else ratio
+    objective = min(ratio * advantage, clipped * advantage)
+    if settings.get("dual_clip") is not None and advantage < 0:
+        objective = max(objective, settings["dual_clip"] * advantage)
+    return objective if isinstance(objective, Tensor) else objective + 0 * logprob
+
+
+def _divergence(logprob: Tensor, old: Tensor, ref: Tensor, settings: dict[str, Any]) -> Tensor:
+    """Schulman's estimators with r = p_ref / p; times rho where the KL is importance-weighted (DeepSeek-V3.2)."""
+    r = torch.exp(ref) / torch.exp(logprob)
+    estimate = {"k1": -torch.log(r), "k2": torch.log(r) ** 2 / 2, "k3": r - 1 - torch.log(r)}[settings.get("kl", "k3")]
+    return estimate * torch.exp(logprob) / torch.exp(old) if settings.get("kl_importance") else estimate
+
+
+@pytest.fixture
+def slow_loss() -> Callable[..., Tensor]:
+    """In loops: aggregate(-weight surrogate) + kl_coef aggregate(KL) - entropy_coef aggregate(entropy)."""
+
+    def compute(
+        inputs: Inputs,
+        settings: dict[str, Any],
+        aggregate: Callable[[Terms], Tensor],
+        surrogate: Callable[..., Tensor] = _surrogate,
+    ) -> Tensor:
+        policy: Terms = []
+        divergence: Terms = []
+        entropy: Terms = []
+        for row in range(len(inputs["advantages"])):
+            places = [place for place, counts in enumerate(inputs["response_mask"][row].tolist()) if counts]
+            if not places:
+                continue
+            advantage = inputs["advantages"][row].item()
+
+            def at(name: str, place: int, row: int = row) -> Tensor:
+                return inputs[name][row, place]
+
+            weights = {place: at("token_weights", place) if "token_weights" in inputs else 1.0 for place in places}
+            policy.append(
+                [-weights[p] * surrogate(at("logprobs", p), at("old_logprobs", p), advantage, settings) for p in places]
+            )
+            if settings.get("kl_coef"):
+                divergence.append(
+                    [
+                        _divergence(at("logprobs", p), at("old_logprobs", p), at("ref_logprobs", p), settings)
+                        for p in places
+                    ]
+                )
+            if settings.get("entropy_coef"):
+                entropy.append([at("entropies", p) for p in places])
+        loss = aggregate(policy)
+        if divergence:
+            loss = loss + settings["kl_coef"] * aggregate(divergence)
+        if entropy:
+            loss = loss - settings["entropy_coef"] * aggregate(entropy)
+        return loss
+
+    return compute
+
+
+def _settings(**changes: Any) -> dict[str, Any]:
+    return {"clip_low": 0.2, "clip_high": 0.28, **changes}
+
+
+EVERY_TERM = [
+    _settings(),
+    _settings(clip_low=0.1, clip_high=0.5),
+    _settings(dual_clip=1.3),
+    _settings(kl_coef=0.3, kl="k1"),
+    _settings(kl_coef=0.3, kl="k2"),
+    _settings(kl_coef=0.3, kl="k3"),
+    _settings(kl_coef=0.3, kl="k1", kl_importance=True),
+    _settings(kl_coef=0.3, kl="k2", kl_importance=True),
+    _settings(kl_coef=0.3, kl="k3", kl_importance=True),
+    _settings(entropy_coef=0.7),
+    _settings(dual_clip=1.3, kl_coef=0.3, kl_importance=True, entropy_coef=0.7),
+]
+
+
+@pytest.fixture(params=EVERY_TERM, ids=lambda s: "-".join(f"{name}={value}" for name, value in s.items()))
+def term_settings(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Settings that, between them, switch every term on, alone and together."""
+    return dict(request.param)

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lspo.plan import CollectPlan
+
+
+@dataclass
+class Round:
+    """What sizing needs to know of a round that is over."""
+
+    num_groups: int
+    kept: int
+    pool_size: int | None = None
+
+
+def plan(**settings: Any) -> CollectPlan:
+    return CollectPlan(
+        **{"iteration": 0, "train_groups": 16, "group_size": 8, "round_prompts": 64, "min_pool": 0, **settings}
+    )
+
+
+def test_the_first_round_is_whole() -> None:
+    assert plan().next_round([]) == 64
+
+
+@pytest.mark.parametrize(
+    ("rounds", "expected"),
+    [
+        # 16 - 12 = 4 missing; 12 of 64 were kept: 4 * 64 / 12 = 21.3 prompts, a quarter more: 26.7
+        ([Round(64, 12)], 27),
+        # `kept` counts all rounds so far: 13 of 64 + 27, so 3 * 91 / 13 * 1.25 = 26.25
+        ([Round(64, 12), Round(27, 13)], 27),
+        # 1 * 64 / 15 * 1.25 = 5.3, but an eighth of a round is 8
+        ([Round(64, 15)], 8),
+        # 12 * 64 / 4 * 1.25 = 240, but a round is 64
+        ([Round(64, 4)], 64),
+        # nothing yet: no yield to go by
+        ([Round(64, 0)], 64),
+    ],
+)
+def test_asks_for_what_is_missing_by_the_yield(rounds: list[Round], expected: int) -> None:
+    assert plan().next_round(rounds) == expected
+
+
+@pytest.mark.parametrize(
+    ("rounds", "expected"),
+    [
+        # The pool needs 40 - 32 = 8 more survivors at 32 of 64: 8 * 2 * 1.25 = 20, though enough would be kept
+        ([Round(64, 20, 32)], 20),
+        # what is missing of the groups is more than what is missing of the pool: 4 * 64 / 12 * 1.25 = 26.7
+        ([Round(64, 12, 39)], 27),
+        # no survivors at all
+        ([Round(64, 0, 0)], 64),
+        # a rule without a pool asks for none
+        ([Round(64, 15, None)], 8),
+    ],
+)
+def test_asks_for_what_the_pool_is_missing(rounds: list[Round], expected: int) -> None:
+    assert plan(min_pool=40).next_round(rounds) == expected
+
+
+def test_rounds_that_are_pools_all_have_the_same_size() -> None:
+    assert plan(pool="round").next_round([Round(64, 15, 32)]) == 64
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(1, 300), st.integers(0, 200), st.lists(st.tuples(st.integers(1, 99), st.integers(0, 99)), min_size=1)
+)
+def test_a_round_is_between_an_eighth_and_a_whole(
+    round_prompts: int, min_pool: int, rounds: list[tuple[int, int]]
+) -> None:
+    sized = plan(round_prompts=round_prompts, min_pool=min_pool).next_round([Round(n, k, k) for n, k in rounds])
+    assert math.ceil(round_prompts / 8) <= sized <= round_prompts
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"group_size": 1}, "Expected `group_size` to be at least 2, so that a group has a baseline, but got 1"),
+        ({"train_groups": 0}, "`train_groups` to be at least 1, but got 0"),
+        ({"round_prompts": 0}, "`round_prompts` to be at least 1"),
+        ({"max_rounds": 0}, "`max_rounds` to be at least 1"),
+        ({"reward_batch_groups": 0}, "`reward_batch_groups` to be at least 1"),
+        ({"min_pool": -1}, "`min_pool` to be at least 0, but got -1"),
+        ({"max_age": -1}, "`max_age` to be at least 0"),
+        ({"margin": 0.0}, "`margin` to be above 0"),
+    ],
+)
+def test_settings_are_checked(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plan(**settings)
+
+
+@pytest.mark.parametrize("name", ["pool", "on_shortfall"])
+def test_names_are_checked(name: str) -> None:
+    # A misspelled "raise" would otherwise train in silence.
+    wrong = plan()
+    setattr(wrong, name, "Raise")
+    with pytest.raises(ValueError, match=f"Expected `{name}` to be one of .*, but got 'Raise'"):
+        wrong.__post_init__()
