@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
@@ -19,7 +19,7 @@ from lspo.datamodules.evaluation_loader import EvaluationLoader
 from lspo.problems import DatasetProblems, ProblemSet
 from lspo.datamodules.prompts import PromptSource
 from lspo.datamodules.rollout_loader import RolloutLoader, queue_state
-from lspo.plan import CollectPlan, PoolScope, Shortfall
+from lspo.plan import CollectPlan, LastYield, PoolScope, Shortfall
 from lspo.pool_history import PoolHistory
 from lspo.report import CollectReport
 from lspo.rewards import Reward
@@ -49,7 +49,8 @@ class RolloutDataModule(LightningDataModule):
         minibatch_groups: Groups of an optimizer step, on all ranks.
         passes: How often an iteration's groups are gone through.
         sampling: How responses are sampled.
-        round_prompts: Prompts of the first round, and the most of a later one, on all ranks. None: `train_groups`.
+        round_prompts: Prompts of the first round, and the most of a later one, on all ranks. None: what the yield of
+            the last iteration says is needed, between 1 and 4 times `train_groups`.
         max_rounds: Rounds of an iteration at most.
         min_pool: Groups that a rule relative to the pool must have seen before anything is decided.
         pool: Over which groups bounds are computed: the "iteration"'s, each "round"'s by itself (paper), or those of a
@@ -129,6 +130,10 @@ class RolloutDataModule(LightningDataModule):
             on_shortfall=on_shortfall,
             sampling=self.sampling,
         )
+        self._adaptive_rounds = round_prompts is None
+        if pool == "round" and round_prompts is None:
+            raise ValueError("Expected `round_prompts` with pool='round', whose rounds are of a fixed size, but got None.")
+        self._last_yield = LastYield()
         self._history = PoolHistory(window_iterations if pool == "window" else 0)
         self._queue: deque[RolloutBatch] = deque()
         self._prompts: PromptSource | None = None
@@ -185,6 +190,7 @@ class RolloutDataModule(LightningDataModule):
             "group_size": self._plan.group_size,
             "queue": all_gather_objects(queue_state(self._queue)),
             "history": self._history.state_dict(),
+            "last_yield": asdict(self._last_yield),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -201,6 +207,7 @@ class RolloutDataModule(LightningDataModule):
         if any(queues):
             self._queue.extend(RolloutBatch.from_state_dict(state) for state in queues[rank])
         self._history.load_state_dict(state_dict["history"])
+        self._last_yield = LastYield(**state_dict["last_yield"])
         if self._prompts is None:
             self._restored_prompts = state_dict["prompts"]
         else:
@@ -223,6 +230,8 @@ class RolloutDataModule(LightningDataModule):
         assert self._prompts is not None
         trainer, policy, layout = self._attached_trainer, self._policy, self.layout
         plan = replace(self._plan, iteration=policy.version)
+        if self._adaptive_rounds:
+            plan.round_prompts = self._last_yield.first_round(plan.train_groups, plan.min_pool)
         dispatch = CallbackDispatch(trainer)
         border = self._prompts.state_dict()
         try:
@@ -244,6 +253,7 @@ class RolloutDataModule(LightningDataModule):
             raise
         batches, seconds = self._batches(report, layout)
         self._history.add(report)
+        self._last_yield = LastYield(len(report.stats), int(report.decision.keep.sum()), report.decision.pool_size)
         dispatch.finish(replace(report, phases={**report.phases, "old_logprobs": seconds}))
         return batches
 

@@ -108,3 +108,40 @@ def _expected_prompts(missing: int, so_far: int, generated: int) -> float:
     if missing <= 0:
         return 0.0
     return missing * generated / so_far if so_far else math.inf
+
+
+@dataclass(frozen=True)
+class LastYield:
+    """What the prompts of the last iteration came to: the measure for the next one's first round.
+
+    Args:
+        generated: Groups generated; 0 before the first iteration.
+        kept: Of those, kept by the selector.
+        pool: Of those, in the pool of a relative rule; None without one.
+    """
+
+    generated: int = 0
+    kept: int = 0
+    pool: int | None = None
+
+    def first_round(self, train_groups: int, min_pool: int, *, at_most: float = 4.0) -> int:
+        """Prompts that should be enough: what is wanted / yield, plus one standard deviation of that count.
+
+        At least `train_groups`, which is also the answer before anything is known, and at most `at_most` times that.
+
+        Example:
+            >>> LastYield(generated=100, kept=100).first_round(32, 64), LastYield(100, 50).first_round(32, 64)
+            (32, 72)
+        """
+        if not self.generated:
+            return train_groups
+        needs = [self._prompts_for(train_groups, self.kept)]
+        if self.pool is not None:
+            needs.append(self._prompts_for(min_pool, self.pool))
+        return math.ceil(min(max([*needs, train_groups]), at_most * train_groups))
+
+    def _prompts_for(self, wanted: int, so_far: int) -> float:
+        if not so_far:
+            return math.inf
+        share = so_far / self.generated
+        return wanted / share + math.sqrt(wanted * (1 - share)) / share

@@ -46,6 +46,13 @@ class Score:
     reward: float
     parts: Mapping[str, float] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, verdict: Score | float | bool) -> Score:
+        """A score as it is; a bare number as both accuracy and reward."""
+        if isinstance(verdict, Score):
+            return cls(float(verdict.accuracy), float(verdict.reward), verdict.parts)
+        return cls(float(verdict), float(verdict))
+
 
 @dataclass(frozen=True)
 class Rollout:

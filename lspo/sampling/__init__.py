@@ -3,6 +3,7 @@
 from lspo.sampling.accuracy_band import AccuracyBand
 from lspo.sampling.base import Decision, GroupSelector, GroupStats
 from lspo.sampling.chain import Chain
+from lspo.sampling.keep_all import KeepAll
 from lspo.sampling.length_band import LengthBand
 
-__all__ = ["AccuracyBand", "Chain", "Decision", "GroupSelector", "GroupStats", "LengthBand"]
+__all__ = ["AccuracyBand", "Chain", "Decision", "GroupSelector", "GroupStats", "KeepAll", "LengthBand"]

@@ -321,20 +321,17 @@ def test_of_a_transformers_model_equal_the_log_softmax_of_its_logits(language_mo
 
     full = (language_model(input_ids=ids, use_cache=False).logits / temperature).log_softmax(dim=-1)
     of_next = full[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)  # place k: log-prob of token k + 1
-    for row, (prompt, mask) in enumerate(zip(rollouts["prompt_lengths"], rollouts["response_mask"], strict=True)):
-        response = of_next[row, prompt - 1 : prompt - 1 + int(mask.sum())]
-        assert_close(logprobs[row, mask], response)
-
-    counted = torch.cat(
-        [
-            of_next[row, p - 1 : p - 1 + int(n)]
-            for row, (p, n) in enumerate(
-                zip(rollouts["prompt_lengths"], rollouts["response_mask"].sum(dim=1), strict=True)
-            )
-        ]
-    )
+    lengths = rollouts["response_mask"].sum(dim=1).tolist()
+    responses = [
+        of_next[row, prompt - 1 : prompt - 1 + length]
+        for row, (prompt, length) in enumerate(zip(rollouts["prompt_lengths"].tolist(), lengths, strict=True))
+    ]
+    for row, response in enumerate(responses):
+        assert_close(logprobs[row, : len(response)], response)
+        assert torch.all(logprobs[row, len(response) :] == 0)
     weights = [*language_model.parameters()]
-    assert_close(torch.autograd.grad(logprobs.sum(), weights), torch.autograd.grad(counted.sum(), weights))
+    expected = torch.autograd.grad(torch.cat(responses).sum(), weights)
+    assert_close(torch.autograd.grad(logprobs.sum(), weights), expected)
 
 
 def test_of_a_transformers_model_padded_on_the_right_without_an_attention_mask_equal_each_row_alone(

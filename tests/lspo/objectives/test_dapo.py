@@ -52,7 +52,7 @@ def test_gradient_by_hand():
     assert_close(torch.autograd.grad(DAPO()(**inputs, num_tokens=8).loss, logprobs)[0], expected / 2)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_loss_and_gradient_equal_the_loop(make_inputs, slow_loss, term_settings, seed, weighted):
     inputs = make_inputs(seed=seed)
