@@ -148,12 +148,18 @@ class RolloutDataModule(LightningDataModule):
         trainer = self._attached_trainer
         if stage == "fit":
             self._refuse_cut_epochs()
+            if not self.val_sets:
+                # Lightning would warn of an evaluation without loaders.
+                trainer.limit_val_batches = 0
             if self._prompts is None:
                 self._prompts = PromptSource(self._load(self.train_set, "train"), seed=self.seed)
             if self._restored_prompts is not None:
                 self._prompts.load_state_dict(dict(self._restored_prompts))
                 self._restored_prompts = None
-        wanted = {"fit": self.val_sets, "validate": self.val_sets, "test": self.test_sets}.get(stage, {})
+        wanted = {"fit": self.val_sets, "validate": self.val_sets, "test": self.test_sets}[stage]
+        if stage != "fit" and not wanted:
+            setting = {"validate": "val", "test": "test"}[stage]
+            raise ValueError(f"Expected at least one data set to {stage} on, but the datamodule's `{setting}` names none.")
         self._evaluation_prompts[stage] = {name: self._load(source, name) for name, source in wanted.items()}
         if not self._engine_ready:
             self.engine.setup(policy, rank=trainer.global_rank, world_size=trainer.world_size)
@@ -219,17 +225,28 @@ class RolloutDataModule(LightningDataModule):
     def layout(self) -> BatchLayout:
         """How an iteration is cut, on this Trainer."""
         policy, trainer = self._policy, self._attached_trainer
-        return replace(
+        layout = replace(
             self._layout,
             accumulate=trainer.accumulate_grad_batches,
             data_parallel_size=getattr(policy, "data_parallel_size", trainer.world_size),
         )
+        if trainer.fast_dev_run:
+            # Lightning will ask for so many batches and no more: a whole, if small, iteration of as many.
+            batches = int(trainer.limit_train_batches)
+            steps = max(1, min(batches // layout.accumulate, layout.num_minibatches))
+            return replace(
+                layout,
+                train_groups=steps * layout.minibatch_groups,
+                passes=1,
+                accumulate=min(layout.accumulate, batches),
+            )
+        return layout
 
     def _collect(self) -> list[RolloutBatch]:
         """Collects an iteration's groups and cuts them into this rank's micro-batches."""
         assert self._prompts is not None
         trainer, policy, layout = self._attached_trainer, self._policy, self.layout
-        plan = replace(self._plan, iteration=policy.version)
+        plan = replace(self._plan, iteration=policy.version, train_groups=layout.train_groups)
         if self._adaptive_rounds:
             plan.round_prompts = self._last_yield.first_round(plan.train_groups, plan.min_pool)
         dispatch = CallbackDispatch(trainer)

@@ -60,6 +60,15 @@ class RolloutLoader:
             # Out of the queue before it is handed over, so that a checkpoint written after this batch lacks it.
             yield self._queue.popleft()
 
+    # Lightning takes a loader that has these two for one that resumes, and warns of others. This one does, from the
+    # queue, which the datamodule saves.
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"left": len(self._queue)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        pass
+
 
 def queue_state(queue: deque[RolloutBatch]) -> list[Mapping[str, Any]]:
     """A queue as plain data."""

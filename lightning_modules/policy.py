@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -102,7 +103,11 @@ class PolicyModule(LightningModule, PolicyHandle):
 
     @property
     def version(self) -> int:
-        return self.trainer.current_epoch if self._trainer is not None else 0
+        if self._trainer is None or not math.isfinite(self.trainer.num_training_batches):
+            return 0
+        # Not the epoch: a run that is resumed with `max_steps` begins with an empty one.
+        steps = self.trainer.num_training_batches // self.trainer.accumulate_grad_batches
+        return self.trainer.global_step // max(steps, 1)
 
     @contextmanager
     def unsharded(self) -> Iterator[Any]:

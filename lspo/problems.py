@@ -7,6 +7,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,9 @@ class DatasetProblems(ProblemSet):
         prompt: Column with the problem.
         answer: Column with the ground truth.
         template: The prompt, with `{prompt}` where the problem goes.
-        size: Take only the first so many; None: all.
+        max_answer_characters: Leave out rows with longer answers; where answers are worked solutions, as GSM8K's, this
+            takes the problems with short ones. None: any length.
+        size: Take only the first so many, of those not left out; None: all.
     """
 
     def __init__(
@@ -82,12 +85,14 @@ class DatasetProblems(ProblemSet):
         prompt: str = "question",
         answer: str = "answer",
         template: str = "{prompt}",
+        max_answer_characters: int | None = None,
         size: int | None = None,
     ) -> None:
         if "{prompt}" not in template:
             raise ValueError(f"Expected `template` to say where the problem goes with '{{prompt}}', but got {template!r}.")
         self.path, self.name, self.split = str(path), name, split
-        self.prompt, self.answer, self.template, self.size = prompt, answer, template, size
+        self.prompt, self.answer, self.template = prompt, answer, template
+        self.max_answer_characters, self.size = max_answer_characters, size
 
     def problems(self) -> Iterator[Problem]:
         rows = self._rows()
@@ -97,10 +102,9 @@ class DatasetProblems(ProblemSet):
                     f"Expected a column {column!r} in {self.path}, but it has {', '.join(rows.column_names)}. "
                     "Name the columns with `prompt` and `answer`."
                 )
-        for number, row in enumerate(rows):
-            if self.size is not None and number >= self.size:
-                return
-            yield self._problem(number, row)
+        problems = (self._problem(number, row) for number, row in enumerate(rows))
+        limit = self.max_answer_characters
+        yield from islice((one for one in problems if limit is None or len(one.answer) <= limit), self.size)
 
     def _problem(self, number: int, row: Mapping[str, Any]) -> Problem:
         text, answer = row[self.prompt], row[self.answer]

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback, Trainer
+
+from lspo.datamodules import RolloutDataModule
+from lspo.lightning_modules import HealthWarnings, PolicyModule
+from lspo.problems import RunningSumProblems
+from lspo.rollout import Sampling
+from lspo.sampling import AccuracyBand
+from lspo.testing import ScriptedReward
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -37,3 +47,82 @@ def problem_sets() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip(f"{DATA_VARIABLE} does not name a folder of problem sets")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def policy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random policy with the built-in task's tokenizer, as a folder."""
+    from lspo.tasks.running_sum import ALPHABET
+    from lspo.testing import tiny_model
+    from lspo.tokenizers import character_tokenizer
+
+    folder = tmp_path_factory.mktemp("tiny_policy")
+    tokenizer = character_tokenizer(ALPHABET)
+    tiny_model(tokenizer, initializer_range=0.3).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@dataclass
+class Run:
+    """A Trainer, a policy and its data, ready to fit."""
+
+    trainer: Trainer
+    policy: PolicyModule
+    data: RolloutDataModule
+
+    def fit(self, ckpt_path: str | Path | None = None) -> Run:
+        self.trainer.fit(self.policy, self.data, ckpt_path=ckpt_path)
+        return self
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return {name: tensor.clone() for name, tensor in self.policy.model.state_dict().items()}
+
+
+@pytest.fixture
+def make_run(policy_folder: Path, tmp_path: Path) -> Callable[..., Run]:
+    """Builds small runs of the real pieces: two mini-batches of four groups of four an iteration.
+
+    The reward is a coin that depends on the response, so that groups are mixed though nothing is ever right.
+    """
+
+    def make(
+        callbacks: Sequence[Callback] = (),
+        *,
+        trainer: dict[str, Any] | None = None,
+        policy: dict[str, Any] | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> Run:
+        trainer_settings: dict[str, Any] = {
+            "accelerator": "cpu",
+            "max_epochs": 2,
+            "default_root_dir": tmp_path,
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "num_sanity_val_steps": 0,
+            "log_every_n_steps": 1,
+        }
+        policy_settings: dict[str, Any] = {
+            "optimizer": lambda parameters: torch.optim.AdamW(parameters, lr=1e-3),
+        }
+        data_settings: dict[str, Any] = {
+            "reward": ScriptedReward(),
+            "selector": AccuracyBand(),
+            "group_size": 4,
+            "train_groups": 8,
+            "minibatch_groups": 4,
+            "round_prompts": 12,
+            "min_pool": 0,
+            "sampling": Sampling(max_response_tokens=6),
+            "val_group_size": 2,
+        }
+        return Run(
+            # Random weights seldom end a response.
+            Trainer(**trainer_settings | (trainer or {}), callbacks=[HealthWarnings(max_truncated_frac=1), *callbacks]),
+            PolicyModule(str(policy_folder), **policy_settings | (policy or {})),
+            RolloutDataModule(RunningSumProblems(40), **data_settings | (data or {})),
+        )
+
+    return make

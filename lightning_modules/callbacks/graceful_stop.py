@@ -54,7 +54,7 @@ class GracefulStop(RolloutCallback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._asked(trainer):
             trainer.should_stop = True
-            self._save(trainer, f"Stopped after iteration {trainer.current_epoch}.")
+            self._save(trainer, f"Stopped after {trainer.current_epoch + 1} iterations.")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if isinstance(exception, StopCollecting):

@@ -94,7 +94,7 @@ class HealthWarnings(ReportingCallback):
         self.report({"health/moved_frac": frac})
         if frac < self.min_moved_frac:
             rank_zero_warn(
-                f"Only {100 * frac:.2f}% of the weights changed in iteration {trainer.current_epoch}. Updates may vanish "
+                f"Only {100 * frac:.2f}% of the weights changed in the last iteration. Updates may vanish "
                 "in rounding (train with precision='bf16-mixed' or '32-true', not 'bf16-true'), the learning rate may "
                 "be 0, or no advantage other than 0."
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 
 from lspo.lightning_modules.callbacks.base import RolloutCallback
 
@@ -24,10 +24,11 @@ class OnPolicyGuard(RolloutCallback):
             raise ValueError(f"Expected `max_age` to be at least 0 iterations, but got {max_age}.")
         self.max_age = max_age
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        age = trainer.current_epoch - batch.version
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        version = pl_module.version
+        age = version - batch.version
         if not 0 <= age <= self.max_age:
             raise RuntimeError(
                 f"Expected rollouts that are at most max_age={self.max_age} iterations old, but batch {batch_idx} of "
-                f"iteration {trainer.current_epoch} holds rollouts of version {batch.version}."
+                f"iteration {version} holds rollouts of version {batch.version}."
             )

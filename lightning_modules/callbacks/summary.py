@@ -26,7 +26,7 @@ class ResultSummary(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        lines = [f"Finished {trainer.current_epoch} iterations, {trainer.global_step} optimizer steps."]
+        lines = [f"Finished {getattr(pl_module, 'version', trainer.current_epoch)} iterations, {trainer.global_step} optimizer steps."]
         width = max(map(len, self._last), default=0)
         for name, value in self._last.items():
             before = self._first.get(name, value)

@@ -6,6 +6,7 @@ import math
 from abc import ABC
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from lspo.types import Prompt, Rollout, RolloutGroup, Score
 
@@ -86,7 +87,7 @@ def _describe(responses: Sequence[Response]) -> str:
     return f"{responses[0].prompt.id}: {responses[0].text[:EXCERPT_CHARACTERS]!r}"
 
 
-def _check(name: str, verdict: Score | float | bool, response: Response) -> Score:
+def _check(name: str, verdict: Any, response: Response) -> Score:
     try:
         if isinstance(verdict, Score):
             score = Score(float(verdict.accuracy), float(verdict.reward), verdict.parts)

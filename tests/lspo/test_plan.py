@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lspo.plan import CollectPlan
+from lspo.plan import CollectPlan, LastYield
 
 
 @dataclass
@@ -106,3 +107,26 @@ def test_names_are_checked(name: str) -> None:
     setattr(wrong, name, "Raise")
     with pytest.raises(ValueError, match=f"Expected `{name}` to be one of .*, but got 'Raise'"):
         wrong.__post_init__()
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        (LastYield(), 32),  # nothing is known yet
+        (LastYield(100, 100), 32),  # all were kept
+        (LastYield(100, 50), 72),  # 32 / 0.5 = 64, and sqrt(32 * 0.5) / 0.5 = 8 more
+        (LastYield(100, 50, pool=80), 85),  # 64 / 0.8 = 80 for the pool, and sqrt(64 * 0.2) / 0.8 = 4.5 more: 84.5
+        (LastYield(100, 10), 128),  # 320, but four times what is wanted is enough to learn more
+        (LastYield(100, 0), 128),
+        (LastYield(100, 100, pool=0), 128),
+    ],
+)
+def test_the_first_round_goes_by_the_last_iteration(last: LastYield, expected: int) -> None:
+    assert last.first_round(32, 64) == expected
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_the_first_round_is_enough_in_about_five_of_six(share: float) -> None:
+    prompts = LastYield(1000, int(1000 * share)).first_round(40, 0)
+    kept = torch.distributions.Binomial(prompts, torch.tensor(share)).sample((4000,))
+    assert 0.78 < float((kept >= 40).double().mean()) < 0.92  # one standard deviation: 84%

@@ -29,7 +29,7 @@ def test_one_token_a_character_and_back(text: str) -> None:
 
 
 def test_a_character_that_is_not_in_the_alphabet_is_an_error() -> None:
-    with pytest.raises(Exception, match="(?i)unk"):
+    with pytest.raises(Exception, match=r"(?i)unk"):
         CHARACTERS.encode("A")
 
 
@@ -61,7 +61,7 @@ def test_survives_saving(tokenizer: Any, tmp_path: Path) -> None:
     loaded = AutoTokenizer.from_pretrained(tmp_path)
     assert loaded.get_vocab() == tokenizer.get_vocab()
     assert (loaded.pad_token_id, loaded.eos_token_id) == (tokenizer.pad_token_id, tokenizer.eos_token_id) == (0, 1)
-    for text in ("a robe  takes 2 bolts.\n\n#3", " ", "a , b . c"):
+    for text in ("a robe  takes 2 bolts.\n\n#3", " ", "a . b . c"):
         assert loaded.encode(text) == tokenizer.encode(text)
         ids = [*loaded.encode(text), loaded.eos_token_id]
         assert loaded.decode(ids, skip_special_tokens=True) == text

@@ -51,20 +51,19 @@ def test_the_marker_can_be_required() -> None:
 
 
 def test_a_ground_truth_without_a_number_is_an_error() -> None:
-    with pytest.raises(ValueError, match="Expected a number as ground truth.*but got 'none'"):
+    with pytest.raises(ValueError, match=r"Expected a number as ground truth.*but got 'none'"):
         GSM8KReward().score("7", "none")
 
 
-@pytest.mark.parametrize(
-    "hostile", ["1" * 10**6, "1," * 10**6, "-$" * 10**6, "####" * 10**6, "9" * 40 + "." + "9" * 40]
-)
-def test_hostile_text_is_wrong_and_fast(hostile: str) -> None:
+@pytest.mark.parametrize("piece", ["1", "1,", "-$", "####", "-", "9.", "#### 9"])
+def test_hostile_text_is_wrong_and_fast(piece: str) -> None:
+    hostile = piece * 10**6
     started = time.perf_counter()
     assert GSM8KReward().score(hostile, "#### 7").accuracy == 0.0
     assert time.perf_counter() - started < 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.text())
 def test_any_text_gets_a_verdict(text: str) -> None:
     assert GSM8KReward().score(text, "#### 123456").accuracy == 0.0

@@ -112,7 +112,7 @@ def test_logprobs_are_those_of_the_temperature_before_any_cut() -> None:
 
 def test_greedy_takes_the_most_probable() -> None:
     logits = torch.randn(30, 60)
-    tokens, logprobs = choose(logits, keys_of(30), 0, temperature=0)
+    tokens, logprobs = choose(logits, keys_of(30), 0, temperature=0.0)
     assert torch.equal(tokens, logits.argmax(-1))
     torch.testing.assert_close(logprobs, logits.log_softmax(-1).amax(-1))
 

@@ -1,0 +1,281 @@
+"""The datamodule with a real Trainer: order, resume, refusals, state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from lspo.lightning_modules import RolloutCallback
+from lspo.problems import RunningSumProblems
+from lspo.sampling import AccuracyBand, Chain, LengthBand
+from lspo.testing import ScriptedEngine, ScriptedReward
+
+# A resumed run need not write checkpoints itself.
+pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+
+
+class Journal(RolloutCallback):
+    """Notes what happens, in order, and every batch that is trained on."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.batches: list[dict[str, Any]] = []
+        self.losses: list[float] = []
+
+    def on_collect_start(self, trainer: Any, pl_module: Any, plan: Any) -> None:
+        self.events.append(f"collect {plan.iteration}")
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self.batches.append(batch.state_dict())
+
+    def on_before_zero_grad(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        self.events.append("step")
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.losses.append(float(outputs["loss"]))
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        self.events.append("validation")
+
+
+def assert_same_batches(actual: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
+    assert len(actual) == len(expected)
+    for one, other in zip(actual, expected, strict=True):
+        for name, value in other.items():
+            if isinstance(value, torch.Tensor):
+                assert torch.equal(one[name], value), name
+            else:
+                assert one[name] == value, name
+
+
+def assert_same_weights(actual: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    assert actual.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(actual[name], tensor), name
+
+
+def test_rollouts_and_steps_alternate(make_run: Callable[..., Any]) -> None:
+    journal = Journal()
+    make_run([journal], trainer={"max_epochs": 3}).fit()
+    assert journal.events == [
+        "collect 0", "step", "step", "collect 1", "step", "step", "collect 2", "step", "step",
+    ]  # fmt: skip
+
+
+def test_no_batch_is_older_than_the_weights_it_trains(make_run: Callable[..., Any]) -> None:
+    journal = Journal()
+    make_run([journal], trainer={"max_epochs": 3, "accumulate_grad_batches": 2}).fit()
+    assert [batch["version"] for batch in journal.batches] == [0] * 4 + [1] * 4 + [2] * 4
+
+
+def test_an_iteration_has_passes_times_minibatches_times_micro_batches(make_run: Callable[..., Any]) -> None:
+    run = make_run(trainer={"max_epochs": 1, "accumulate_grad_batches": 3}, data={"passes": 2})
+    run.fit()
+    assert run.trainer.num_training_batches == 2 * 2 * 3
+    assert run.trainer.global_step == 2 * 2
+
+
+def test_every_kept_rollout_is_trained_on_once_in_each_pass(make_run: Callable[..., Any]) -> None:
+    journal = Journal()
+    make_run([journal], trainer={"max_epochs": 1, "accumulate_grad_batches": 2}, data={"passes": 2}).fit()
+    assert sum(len(batch["advantages"]) for batch in journal.batches) == 2 * 8 * 4
+
+
+@pytest.mark.parametrize("every_n_train_steps", [1, 2, 3, 4, 5])
+def test_a_resumed_run_equals_the_unbroken_one(
+    make_run: Callable[..., Any], tmp_path: Path, every_n_train_steps: int
+) -> None:
+    """Steps 1, 3 and 5 lie within an iteration, 2 and 4 at its border."""
+    settings = {"trainer": {"max_epochs": 4, "enable_checkpointing": True, "accumulate_grad_batches": 2}}
+    unbroken = Journal()
+    saver = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=every_n_train_steps, save_top_k=-1)
+    whole = make_run([unbroken, saver], **settings).fit()
+
+    resumed = Journal()
+    again = make_run([resumed], trainer={"max_epochs": 4, "accumulate_grad_batches": 2})
+    again.fit(tmp_path / f"step={every_n_train_steps}.ckpt")
+
+    done = every_n_train_steps * 2
+    assert_same_batches(resumed.batches, unbroken.batches[done:])
+    assert resumed.losses == unbroken.losses[done:]
+    assert_same_weights(again.weights(), whole.weights())
+    assert again.trainer.global_step == whole.trainer.global_step == 8
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 2])
+def test_a_run_resumed_from_an_iterations_end_equals_the_unbroken_one(
+    make_run: Callable[..., Any], tmp_path: Path, epoch: int
+) -> None:
+    unbroken = Journal()
+    saver = ModelCheckpoint(tmp_path, filename="{epoch}", every_n_epochs=1, save_top_k=-1, save_on_train_epoch_end=True)
+    selector = {"selector": Chain(AccuracyBand(), LengthBand()), "pool": "window", "min_pool": 6, "round_prompts": 24}
+    whole = make_run([unbroken, saver], trainer={"max_epochs": 4, "enable_checkpointing": True}, data=selector).fit()
+
+    resumed = Journal()
+    again = make_run([resumed], trainer={"max_epochs": 4}, data=selector).fit(tmp_path / f"epoch={epoch}.ckpt")
+
+    done = 2 * (epoch + 1)
+    assert_same_batches(resumed.batches, unbroken.batches[done:])
+    assert resumed.losses == unbroken.losses[done:]
+    assert_same_weights(again.weights(), whole.weights())
+
+
+def test_a_run_goes_on_with_more_iterations(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    unbroken = Journal()
+    make_run([unbroken], trainer={"max_epochs": 3}).fit()
+    first = make_run([Journal()], trainer={"max_epochs": 2}).fit()
+    first.trainer.save_checkpoint(tmp_path / "end.ckpt")
+    more = Journal()
+    make_run([more], trainer={"max_epochs": 3}).fit(tmp_path / "end.ckpt")
+    assert_same_batches(more.batches, unbroken.batches[4:])
+
+
+def test_max_steps_reached_at_an_iterations_end_resumes_without_a_phantom_batch(
+    make_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    unbroken = Journal()
+    make_run([unbroken], trainer={"max_epochs": -1, "max_steps": 6}).fit()
+    first = make_run(trainer={"max_epochs": -1, "max_steps": 4}).fit()
+    first.trainer.save_checkpoint(tmp_path / "end.ckpt")
+    more = Journal()
+    make_run([more], trainer={"max_epochs": -1, "max_steps": 6}).fit(tmp_path / "end.ckpt")
+    assert_same_batches(more.batches, unbroken.batches[4:])
+
+
+def test_checkpoints_load_as_plain_data(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    saver = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=1, save_top_k=-1)
+    run = make_run([saver], trainer={"max_epochs": 1, "enable_checkpointing": True}).fit()
+    state = torch.load(tmp_path / "step=1.ckpt", weights_only=True)
+    assert len(state["RolloutDataModule"]["queue"][0]) == 1
+    assert state["RolloutDataModule"]["prompts"]["drawn"] == run.data._prompts.drawn
+
+
+def test_evaluation_does_not_touch_training(make_run: Callable[..., Any]) -> None:
+    alone, beside = Journal(), Journal()
+    make_run([alone]).fit()
+    data = {"val": {"held_out": RunningSumProblems(5, seed=9)}}
+    make_run([beside], data=data, trainer={"num_sanity_val_steps": -1}).fit()
+    assert beside.events.count("validation") == 3
+    assert_same_batches(beside.batches, alone.batches)
+
+
+def test_resume_with_another_training_set_is_refused(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    run = make_run(trainer={"max_epochs": 1}).fit()
+    run.trainer.save_checkpoint(tmp_path / "end.ckpt")
+    other = make_run()
+    other.data.train_set = RunningSumProblems(41)
+    with pytest.raises(ValueError, match="Expected the training set and seed that the checkpoint was written with"):
+        other.fit(tmp_path / "end.ckpt")
+
+
+@pytest.mark.parametrize("flag", [{"limit_train_batches": 3}, {"limit_train_batches": 0.5}, {"overfit_batches": 2}])
+def test_cut_iterations_are_refused(make_run: Callable[..., Any], flag: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="Expected whole iterations"):
+        make_run(trainer=flag).fit()
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
+def test_fast_dev_run_trains_on_a_small_iteration(make_run: Callable[..., Any]) -> None:
+    journal = Journal()
+    run = make_run([journal], trainer={"fast_dev_run": 1}).fit()
+    assert run.trainer.global_step == 1
+    assert sum(len(batch["advantages"]) for batch in journal.batches) == 4 * 4
+
+
+def test_first_ratios_are_exactly_one(make_run: Callable[..., Any]) -> None:
+    """Old log-probs come from the forward that training uses, in the bins that training uses."""
+
+    class FirstRatios(Callback):
+        extremes: list[tuple[float, float]] = []
+
+        def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+            values = trainer.callback_metrics
+            if "loss/ratio_min" in values:
+                self.extremes.append((float(values["loss/ratio_min"]), float(values["loss/ratio_max"])))
+
+    ratios = FirstRatios()
+    run = make_run([ratios], trainer={"max_epochs": 1, "accumulate_grad_batches": 2})
+    run.fit()
+    final = (float(run.trainer.callback_metrics["loss/ratio_min"]), float(run.trainer.callback_metrics["loss/ratio_max"]))
+    # Callbacks run before the module's hook: at the second step they see the first one's metrics.
+    assert ratios.extremes == [(1.0, 1.0)]
+    assert final[0] < 1 < final[1]
+
+
+def test_one_optimizer_step_needs_no_old_logprobs(make_run: Callable[..., Any]) -> None:
+    journal = Journal()
+    make_run([journal], trainer={"max_epochs": 1}, data={"minibatch_groups": 8}).fit()
+    assert journal.batches[0]["old_logprobs"] is None
+
+
+def test_rounds_follow_the_yield_of_the_last_iteration(make_run: Callable[..., Any]) -> None:
+    sizes: list[int] = []
+
+    class Sizes(RolloutCallback):
+        def on_collect_start(self, trainer: Any, pl_module: Any, plan: Any) -> None:
+            sizes.append(plan.round_prompts)
+
+    make_run([Sizes()], data={"round_prompts": None}, trainer={"max_epochs": 3}).fit()
+    assert sizes[0] == 8
+    assert all(8 < size <= 32 for size in sizes[1:])
+
+
+def test_a_callback_changes_plan_and_bounds(make_run: Callable[..., Any]) -> None:
+    seen: list[Any] = []
+
+    class Schedule(RolloutCallback):
+        def on_collect_start(self, trainer: Any, pl_module: Any, plan: Any) -> None:
+            plan.round_prompts = 30
+            plan.selector = AccuracyBand(low=0.3, high=0.8)
+
+        def on_collect_end(self, trainer: Any, pl_module: Any, report: Any) -> None:
+            seen.append((report.rounds[0].num_groups, report.decision.thresholds))
+
+    make_run([Schedule()], trainer={"max_epochs": 1}).fit()
+    assert seen == [(30, {"accuracy_low": 0.3, "accuracy_high": 0.8})]
+
+
+def test_an_engine_that_keeps_old_weights_is_caught(make_run: Callable[..., Any]) -> None:
+    class Lazy(ScriptedEngine):
+        def update(self) -> None:
+            if self.version < 0:
+                super().update()
+
+    with pytest.raises(RuntimeError, match="to have the weights of iteration 1 after its update, but it says version 0"):
+        make_run(data={"engine": Lazy()}).fit()
+
+
+def test_engine_and_reward_are_closed_when_the_run_fails(make_run: Callable[..., Any]) -> None:
+    class Broken(ScriptedReward):
+        closed = False
+
+        def score_batch(self, responses: Any) -> Any:
+            raise OSError("disk full")
+
+        def close(self) -> None:
+            self.closed = True
+
+    engine, reward = ScriptedEngine(), Broken()
+    with pytest.raises(RuntimeError, match="Reward Broken raised OSError: disk full"):
+        make_run(data={"engine": engine, "reward": reward}).fit()
+    assert engine.closed
+    assert reward.closed
+
+
+def test_prompts_that_are_too_long_are_dropped_and_counted(make_run: Callable[..., Any]) -> None:
+    class Growing(RunningSumProblems):
+        def prompts(self, tokenizer: Any) -> Any:
+            prompts = super().prompts(tokenizer)
+            return [replace(prompt, token_ids=prompt.token_ids[: 1 + i % 20]) for i, prompt in enumerate(prompts)]
+
+    run = make_run(data={"max_prompt_tokens": 10})
+    run.data.train_set = Growing(40)
+    with pytest.warns(UserWarning, match="Dropped 20 of 40 prompts of 'train' that have more than max_prompt_tokens=10"):
+        run.fit()
