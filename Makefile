@@ -1,0 +1,41 @@
+# The two commands of the README, and what they stand on. Everything is installed into .venv, once.
+
+PYTHON ?= python3
+# The release this version is tested with. On Linux it brings CUDA unless pip finds a CPU build.
+TORCH ?= torch==2.13.0
+WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: quickstart test lint table clean
+
+quickstart: $(VENV)/.installed
+	$(BIN)/lspo fit --config quickstart
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n $(WORKERS) --durations 15
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The README's table and plot; about 40 minutes on two cores.
+table: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/quickstart_table.py
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lspo needs Python 3.11 or later, and this is " + sys.version)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
