@@ -10,13 +10,11 @@ from typing import Any
 from jsonargparse import ActionConfigFile
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from lspo.cli import class_swap
 from lspo.cli.recipes import describe, resolve
 
-# Their short names are then known to `--data.selector=LengthBand` and its like.
 from lspo.datamodules import RolloutDataModule
 from lspo.lightning_modules import PolicyModule
-from lspo.lightning_modules.cold_start import ColdStart as ColdStart
-from lspo.objectives import GRPO as GRPO
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     # Counted in optimizer steps; an iteration often has fewer than Lightning's 50.
@@ -51,6 +49,7 @@ class LSPOCommand(LightningCLI):
         settings.setdefault("trainer_defaults", TRAINER_DEFAULTS)
         settings.setdefault("seed_everything_default", 0)
         settings.setdefault("auto_configure_optimizers", False)
+        class_swap.install()
         super().__init__(model_class, datamodule_class, **settings)
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -58,6 +57,18 @@ class LSPOCommand(LightningCLI):
         for action in parser._actions:
             if isinstance(action, ActionConfigFile):
                 action.__class__ = ActionRecipe
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        # There is nothing to predict: `validate` and `test` generate and score.
+        return {name: skip for name, skip in LightningCLI.subcommands().items() if name != "predict"}
+
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            # What a user has set is out of range: a message, not a traceback.
+            self.parser.error(str(error))
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_as_seed)

@@ -18,8 +18,11 @@ EVALUATION_STREAM = 0x6576616C
 class EvaluationBatch:
     """Scored groups of one data set. Has `to`, as Lightning asks of a batch, but nothing to move."""
 
-    def __init__(self, name: str, groups: list[RolloutGroup], group_size: int) -> None:
+    def __init__(
+        self, name: str, groups: list[RolloutGroup], group_size: int, *, verifier_timeouts: float = 0.0
+    ) -> None:
         self.name, self.groups, self.group_size = name, groups, group_size
+        self.verifier_timeouts = verifier_timeouts
 
     def to(self, device: Any, non_blocking: bool = False) -> EvaluationBatch:
         return self
@@ -74,4 +77,8 @@ class EvaluationLoader:
             groups = self.engine.generate(
                 [self.prompts[place] for place in own], group_size=self.group_size, sampling=self.sampling, keys=own
             )
-            yield EvaluationBatch(self.name, score_groups(self.reward, list(groups)), self.group_size)
+            scored = score_groups(self.reward, list(groups))
+            # Read here, or the next round of training would count them as its own.
+            counters = self.reward.metrics()
+            timeouts = sum(value for name, value in counters.items() if name.endswith("timeouts"))
+            yield EvaluationBatch(self.name, scored, self.group_size, verifier_timeouts=timeouts)

@@ -20,8 +20,8 @@ class RolloutLoader:
         length: Micro-batches of an iteration on this rank.
         queue: Micro-batches still to be trained on; of a resumed run, those of the interrupted iteration.
         collect: Collects an iteration and returns its micro-batches in order.
-        resuming: Says whether this pass goes on with an interrupted iteration.
-        batches_done: Micro-batches of this iteration that the Trainer has already fetched.
+        batches_done: Says how many micro-batches of this iteration the Trainer has already fetched: more than 0 if this
+            pass goes on with an interrupted iteration.
     """
 
     def __init__(

@@ -12,11 +12,12 @@ from lspo.lightning_modules.callbacks import (
     RolloutWriter,
     WeightSync,
 )
+from lspo.lightning_modules.cold_start import ColdStart
 from lspo.lightning_modules.policy import PolicyModule
 from lspo.lightning_modules.sources import ModelSource, RandomWeights
 
 __all__ = [
-    "CollectProgress", "GracefulStop", "HealthWarnings", "ModelSource", "OnPolicyGuard", "PolicyModule",
+    "ColdStart", "CollectProgress", "GracefulStop", "HealthWarnings", "ModelSource", "OnPolicyGuard", "PolicyModule",
     "RandomWeights", "ReportingCallback", "ResultSummary", "RolloutCallback", "RolloutMetrics", "RolloutWriter",
     "WeightSync",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from lspo import __version__
+from lspo.causal_lm import load_tokenizer
 from lspo.demonstrations import Demonstrations
 from lspo.lightning_modules.sources import ModelSource, cache_folder, random_model, settings_hash, whole_or_not_at_all
 from lspo.lightning_modules.supervised import DemonstrationLoader, SupervisedModule
@@ -20,8 +21,8 @@ from lspo.lightning_modules.supervised import DemonstrationLoader, SupervisedMod
 class ColdStart(ModelSource):
     """Supervised start of a small model, so that some sampled answers are right and some wrong.
 
-    The model lands in the cache folder (`LSPO_HOME`, or `~/.cache/lspo`), named by a hash of every setting; the next run
-    with the same settings finds it there.
+    The model lands in the cache folder (`LSPO_HOME`, or `~/.cache/lspo`), named by a hash of every setting; the next
+    run with the same settings finds it there.
 
     Args:
         config: Settings of the model, among them `model_type`, as in a config.json.
@@ -84,6 +85,7 @@ class ColdStart(ModelSource):
             module = self._train()
             module.model.save_pretrained(scratch)
             module.tokenizer.save_pretrained(scratch)
+            self._check_tokenizer(scratch, module.tokenizer)
             (scratch / "cold_start.json").write_text(json.dumps({"sampled_accuracy": module.accuracy}))
         rank_zero_info(f"Supervised start: sampled accuracy {module.accuracy:.2f}, kept in {self.folder}")
         if module.accuracy < self.learning["stop_accuracy"]:
@@ -120,6 +122,17 @@ class ColdStart(ModelSource):
         )
         trainer.fit(module, loader)
         return module
+
+    def _check_tokenizer(self, folder: Path, tokenizer: Any) -> None:
+        """Reads the saved tokenizer as the policy will: for some model types transformers takes a class of its own."""
+        loaded = load_tokenizer(str(folder))
+        for problem in self.demonstrations.checks():
+            if loaded(problem.text)["input_ids"] != tokenizer(problem.text)["input_ids"]:
+                raise RuntimeError(
+                    f"Expected the saved tokenizer to cut {problem.id!r} into the tokens it was trained with, but for "
+                    f"model_type {self.config['model_type']!r} transformers loads it as {type(loaded).__name__}, which "
+                    "does not. Take another `model_type`, 'llama' for one."
+                )
 
 
 def _plain(settings: Any) -> Any:

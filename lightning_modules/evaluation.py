@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import MeanMetric, Metric, SumMetric
+
+TIMEOUTS = "verifier_timeouts"
 
 
 class AverageAtK(Metric):
@@ -67,14 +69,17 @@ class PassAtK(Metric):
 
 
 class EvaluationMetrics:
-    """avg@k, pass@k, length and truncated share of each data set, over all ranks."""
+    """avg@k, pass@k, length and truncated share of each data set, over all ranks; time-outs of the verifier, if any."""
 
     def __init__(self) -> None:
         self._metrics: dict[str, dict[str, Metric]] = {}
 
     def update(self, batch: Any, device: torch.device) -> None:
         """Takes an `EvaluationBatch`."""
-        known = self._metrics.setdefault(batch.name, self._make(batch.group_size, device))
+        if batch.name not in self._metrics:
+            self._metrics[batch.name] = self._make(batch.group_size, device)
+        known = self._metrics[batch.name]
+        known[TIMEOUTS].update(batch.verifier_timeouts)
         if not batch.groups:
             return
         accuracy = torch.tensor([[s.accuracy for s in group.scores] for group in batch.groups], device=device)
@@ -84,7 +89,7 @@ class EvaluationMetrics:
                 metric.update(torch.tensor([float(rollout.num_tokens) for rollout in rollouts], device=device))
             elif name == "truncated_frac":
                 metric.update(torch.tensor([float(rollout.truncated) for rollout in rollouts], device=device))
-            else:
+            elif name != TIMEOUTS:
                 metric.update(accuracy)
 
     def compute(self) -> dict[str, Tensor]:
@@ -95,12 +100,12 @@ class EvaluationMetrics:
             for name, metric in metrics.items()
         }
         self._metrics = {}
-        return values
+        return {name: value for name, value in values.items() if value or not name.endswith(TIMEOUTS)}
 
     @staticmethod
     def _make(k: int, device: torch.device) -> dict[str, Metric]:
         metrics: dict[str, Metric] = {f"avg@{k}": AverageAtK()}
         if k > 1:
             metrics[f"pass@{k}"] = PassAtK(k)
-        metrics |= {"response_tokens": MeanMetric(), "truncated_frac": MeanMetric()}
+        metrics |= {"response_tokens": MeanMetric(), "truncated_frac": MeanMetric(), TIMEOUTS: SumMetric()}
         return {name: metric.to(device) for name, metric in metrics.items()}

@@ -28,14 +28,19 @@ def settings_hash(settings: Any) -> str:
 
 @contextmanager
 def whole_or_not_at_all(folder: Path) -> Iterator[Path]:
-    """A scratch folder that becomes `folder` if the block succeeds: a kill leaves nothing half-written under its name."""
+    """A scratch folder that becomes `folder` if the block succeeds: a kill leaves nothing half-written under its name.
+
+    Where another process was faster, its folder stays, as it may be read already.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         yield scratch
-        if folder.exists():
-            shutil.rmtree(folder)
-        scratch.rename(folder)
+        try:
+            scratch.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -93,6 +98,6 @@ def random_model(config: dict[str, Any], tokenizer: Any, seed: int) -> Any:
         "bos_token_id": tokenizer.bos_token_id,
         **config,
     }
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return AutoModelForCausalLM.from_config(AutoConfig.for_model(**settings), dtype=torch.float32)

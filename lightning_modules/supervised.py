@@ -117,7 +117,8 @@ class SupervisedModule(LightningModule):
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if (batch_idx + 1) % self.check_every_steps == 0:
+        done = batch_idx + 1
+        if done % self.check_every_steps == 0 or done == self.trainer.num_training_batches:
             self.accuracy = self.sampled_accuracy()
             self.log("sampled_accuracy", self.accuracy, prog_bar=True, batch_size=1)
             self.trainer.should_stop = self.accuracy >= self.stop_accuracy

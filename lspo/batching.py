@@ -81,9 +81,16 @@ def deal(
     counts, computed alike on every rank. Fewer groups than planned are spread over the same number of mini-batches.
 
     Raises:
+        RuntimeError: If there are fewer groups than mini-batches.
         ValueError: If a mini-batch has fewer rollouts than bins, or a bin more tokens than allowed; the message names
             the `accumulate_grad_batches` that fits.
     """
+    if len(groups) < layout.num_minibatches:
+        raise RuntimeError(
+            f"Expected at least one group for each of the {layout.num_minibatches} mini-batches of an iteration, but only "
+            f"{len(groups)} of {layout.train_groups} were kept. Keep more (wider bounds, more `max_rounds`, "
+            "`on_shortfall='fill'`), or raise `minibatch_groups`."
+        )
     rewards = torch.tensor([[score.reward for score in group.scores] for group in groups], dtype=torch.float64)
     advantages = group_advantages(rewards, baseline=layout.baseline, scale=layout.scale).tolist()
     minibatches = []
@@ -102,7 +109,7 @@ def deal(
                     [rollouts[item] for item in members],
                     pad_token_id=pad_token_id,
                     num_tokens=sum(rollout.rollout.num_tokens for rollout in rollouts),
-                    num_sequences=len(rollouts),
+                    num_sequences=sum(rollout.rollout.num_tokens > 0 for rollout in rollouts),
                     temperature=temperature,
                 )
                 for members in own
@@ -132,13 +139,18 @@ def _check_tokens(rollouts: Sequence[TrainingRollout], bins: Sequence[Sequence[i
     if limit is None or worst <= limit:
         return
     sizes = [rollout.num_tokens for rollout in rollouts]
+    least = worst
     for accumulate in range(layout.accumulate + 1, len(sizes) // layout.data_parallel_size + 1):
         finer = pack(sizes, accumulate * layout.data_parallel_size)
-        if max(_padded_tokens(members, rollouts) for members in finer) <= limit:
+        least = min(least, max(_padded_tokens(members, rollouts) for members in finer))
+        if least <= limit:
             advice = f"`accumulate_grad_batches={accumulate}` fits this mini-batch."
             break
     else:
-        advice = f"No `accumulate_grad_batches` fits: the longest rollout alone has {max(sizes)} tokens."
+        advice = (
+            f"No `accumulate_grad_batches` fits: at best the largest has {least}, and the longest rollout alone "
+            f"{max(sizes)}. Raise the limit, or lower `max_response_tokens`."
+        )
     raise ValueError(
         f"Expected micro-batches of at most max_micro_batch_tokens={limit} tokens, padding included, but the largest "
         f"of {layout.bins} has {worst}. {advice}"

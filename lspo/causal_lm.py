@@ -31,7 +31,9 @@ def load_model(
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     if gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        # The newer name of transformers' method first; the older one warns where both are there.
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     return model.train()
 
 
@@ -39,7 +41,7 @@ def load_tokenizer(name_or_path: str) -> Any:
     """The tokenizer that belongs to a model.
 
     Raises:
-        ValueError: If it has neither a padding nor an end token: nothing could end a response.
+        ValueError: If it has no end token: nothing could end a response.
     """
     from transformers import AutoTokenizer
 
@@ -56,10 +58,15 @@ def load_tokenizer(name_or_path: str) -> Any:
 
 
 def disable_dropout(config: Any) -> None:
-    """Sets every dropout rate of a configuration to 0: log-probs must be the same in every forward pass."""
-    for name, value in vars(config).items():
-        if ("dropout" in name or name.endswith("pdrop")) and isinstance(value, float):
+    """Sets every dropout rate of a configuration to 0: log-probs must be the same in every forward pass.
+
+    Layer drop and the jitter of a router are such rates too. Goes into the parts of a configuration, if it has any.
+    """
+    for name, value in list(vars(config).items()):
+        if isinstance(value, float) and any(part in name for part in ("drop", "jitter")):
             setattr(config, name, 0.0)
+        elif hasattr(value, "model_type"):
+            disable_dropout(value)
 
 
 def eos_token_ids(tokenizer: Any, generation_config: Any = None) -> tuple[int, ...]:
@@ -111,7 +118,7 @@ def check_head(model: Any) -> None:
     own = model(input_ids=token_ids, use_cache=False).logits.float()
     ours = output_head(model)(last_hidden_state(model, token_ids)).float()
     difference = float((own - ours).abs().max())
-    if difference > 1e-2 * max(1.0, float(own.abs().max())):
+    if not difference <= 1e-2 * float(own.abs().max()):
         raise RuntimeError(
             f"Expected logits computed in chunks to equal those of {type(model).__name__}, but they differ by "
             f"{difference:.3g}. This architecture changes logits in a way that `lspo.causal_lm.output_head` does not "

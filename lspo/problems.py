@@ -89,7 +89,12 @@ class DatasetProblems(ProblemSet):
         size: int | None = None,
     ) -> None:
         if "{prompt}" not in template:
-            raise ValueError(f"Expected `template` to say where the problem goes with '{{prompt}}', but got {template!r}.")
+            raise ValueError(
+                f"Expected `template` to say where the problem goes with '{{prompt}}', but got {template!r}."
+            )
+        for limit, value in (("max_answer_characters", max_answer_characters), ("size", size)):
+            if value is not None and value < 1:
+                raise ValueError(f"Expected `{limit}` to be at least 1, but got {value}.")
         self.path, self.name, self.split = str(path), name, split
         self.prompt, self.answer, self.template = prompt, answer, template
         self.max_answer_characters, self.size = max_answer_characters, size
@@ -109,7 +114,9 @@ class DatasetProblems(ProblemSet):
     def _problem(self, number: int, row: Mapping[str, Any]) -> Problem:
         text, answer = row[self.prompt], row[self.answer]
         if text is None or answer is None:
-            raise ValueError(f"Expected a problem and an answer in each row of {self.path}, but row {number} lacks one.")
+            raise ValueError(
+                f"Expected a problem and an answer in each row of {self.path}, but row {number} lacks one."
+            )
         # Not str.format: problems are full of braces.
         return Problem(f"{Path(self.path).stem}-{number}", self.template.replace("{prompt}", str(text)), str(answer))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from lspo.testing import ScriptedReward
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Lightning's own calls, not ours.
+os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
 torch.set_num_threads(1)
 
 DATA_VARIABLE = "LSPO_TEST_DATA"
@@ -38,6 +41,12 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("LSPO_HOME", str(tmp_path / "lspo_home"))
     yield
     assert not torch.distributed.is_initialized(), "the test left a process group behind"
+
+
+@pytest.fixture(autouse=True)
+def _no_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LightningCLI warns if it is given arguments while the process, here pytest, has some of its own."""
+    monkeypatch.setattr(sys, "argv", ["lspo"])
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lspo.plan import CollectPlan
@@ -47,6 +48,7 @@ class ReportingCallback(RolloutCallback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         if self._pending:
-            values = {name: float(value) for name, value in self._pending.items()}
+            # As float64, on the CPU: Lightning would make float32 of numbers, too coarse to count tokens.
+            values = {name: torch.tensor(value, dtype=torch.float64) for name, value in self._pending.items()}
             self.log_dict(values, on_step=True, on_epoch=False, batch_size=1)
             self._pending = {}

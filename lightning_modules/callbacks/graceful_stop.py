@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from pathlib import Path
@@ -13,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from lspo.collect import StopCollecting
 from lspo.lightning_modules.callbacks.base import RolloutCallback
+from lspo.plan import CollectPlan
 from lspo.report import RoundReport
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -22,20 +24,27 @@ class GracefulStop(RolloutCallback):
     """On the first signal the run ends at the next place from which it resumes exactly, with a checkpoint there.
 
     That is the end of a round of rollouts, which are then generated again, or the end of an iteration, whichever comes
-    first. A second signal ends it at once. The handler does nothing but note the signal.
+    first. A second signal ends it at once.
     """
 
     def __init__(self) -> None:
         self._received: signal.Signals | None = None
         self._previous: dict[signal.Signals, Any] = {}
+        self._speaks = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._received, self._speaks = None, trainer.is_global_zero
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._received is not None:
+            # Not the handler that was there before: Lightning's for SIGTERM would wait for the end of a batch.
+            raise KeyboardInterrupt(f"A second signal: {signal.Signals(number).name}")
         self._received = signal.Signals(number)
-        self._restore()
+        if self._speaks:
+            # Not `print`, which may be under way already.
+            os.write(2, f"\n{self._received.name}: stopping after this round or iteration; again: at once.\n".encode())
 
     def _restore(self) -> None:
         if threading.current_thread() is threading.main_thread():
@@ -46,6 +55,10 @@ class GracefulStop(RolloutCallback):
     def _asked(self, trainer: Trainer) -> bool:
         """True on all ranks if one has had a signal."""
         return trainer.strategy.reduce_boolean_decision(self._received is not None, all=False)
+
+    def on_collect_start(self, trainer: Trainer, pl_module: LightningModule, plan: CollectPlan) -> None:
+        if self._asked(trainer):
+            raise StopCollecting(f"Stopped before iteration {plan.iteration}.")
 
     def on_round_end(self, trainer: Trainer, pl_module: LightningModule, report: RoundReport) -> None:
         if self._asked(trainer):
@@ -62,7 +75,8 @@ class GracefulStop(RolloutCallback):
             self._save(trainer, str(exception))
         self._restore()
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Not in `teardown`: Lightning has put back the handlers from before the fit by then, and these are its own.
         self._restore()
 
     def _save(self, trainer: Trainer, what: str) -> None:

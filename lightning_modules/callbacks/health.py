@@ -16,6 +16,11 @@ from lspo.report import CollectReport, RoundReport
 WATCHED_ELEMENTS = 4096
 """Elements of each weight whose movement is watched: enough to see that updates vanish in rounding, and small."""
 
+COUNTS = (
+    "empty_rounds", "all_zero_rounds_in_a_row", "shortfalls", "truncated_iterations", "biased_iterations",
+    "verifier_timeouts",
+)  # fmt: skip
+
 
 class HealthWarnings(ReportingCallback):
     """Counts what fails in silence, logs the counts as `health/*`, and warns with what to change.
@@ -33,11 +38,14 @@ class HealthWarnings(ReportingCallback):
         self.max_truncated_frac = max_truncated_frac
         self.all_zero_rounds = all_zero_rounds
         self.min_moved_frac = min_moved_frac
-        self._counts = {"empty_rounds": 0, "all_zero_rounds_in_a_row": 0, "shortfalls": 0, "verifier_timeouts": 0}
+        self._counts = dict.fromkeys(COUNTS, 0)
         self._before: list[Tensor] | None = None
 
     def on_collect_start(self, trainer: Trainer, pl_module: LightningModule, plan: CollectPlan) -> None:
-        if plan.sampling.biased and plan.iteration == 0:
+        if not plan.sampling.biased:
+            return
+        self._counts["biased_iterations"] += 1
+        if self._counts["biased_iterations"] == 1:
             rank_zero_warn(
                 f"Responses are sampled with top_p={plan.sampling.top_p} and top_k={plan.sampling.top_k}, but log-probs "
                 "are those of the whole distribution: ratios are biased. Set top_p=1 and top_k=0 for training."
@@ -64,11 +72,15 @@ class HealthWarnings(ReportingCallback):
         timeouts = sum(value for name, value in report.reward_metrics.items() if name.endswith("timeouts"))
         if timeouts:
             counts["verifier_timeouts"] += int(timeouts)
-            rank_zero_warn(f"The verifier timed out on {int(timeouts)} responses, which count as wrong.")
+            rank_zero_warn(
+                f"The verifier timed out on {int(timeouts)} responses, which count as wrong. Raise its time limit, or "
+                "give it more processes."
+            )
 
     def on_collect_end(self, trainer: Trainer, pl_module: LightningModule, report: CollectReport) -> None:
         truncated = float(report.stats.truncated.double().mean())
         if truncated > self.max_truncated_frac:
+            self._counts["truncated_iterations"] += 1
             rank_zero_warn(
                 f"{100 * truncated:.0f}% of the responses of iteration {report.plan.iteration} were cut at "
                 f"{report.plan.sampling.max_response_tokens} tokens. Raise `max_response_tokens`; a response that is "
@@ -85,13 +97,15 @@ class HealthWarnings(ReportingCallback):
         self.report({f"health/{name}": count for name, count in self._counts.items()})
         self._before = _watched(pl_module)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._before is None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._before is None or not trainer.is_last_batch:
             return
         moved = sum(int((old != new).sum()) for old, new in zip(self._before, _watched(pl_module), strict=True))
         frac = moved / max(sum(old.numel() for old in self._before), 1)
         self._before = None
-        self.report({"health/moved_frac": frac})
+        self.log("health/moved_frac", frac, on_step=True, on_epoch=False, batch_size=1)
         if frac < self.min_moved_frac:
             rank_zero_warn(
                 f"Only {100 * frac:.2f}% of the weights changed in the last iteration. Updates may vanish "

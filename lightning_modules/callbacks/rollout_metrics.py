@@ -19,7 +19,8 @@ QUANTILES = (0.05, 0.3, 0.5, 0.65, 0.95)
 class RolloutMetrics(ReportingCallback):
     """Logs what became of an iteration's groups and why, lengths, costs and seconds.
 
-    Every row has the iteration, and the tokens and seconds of the run so far; both survive a resume.
+    Every row has the iteration, and the tokens, rollouts and seconds of the run so far, which survive a resume.
+    `time/train_seconds` is that of the iteration before, evaluation included.
     """
 
     def __init__(self) -> None:
@@ -39,18 +40,19 @@ class RolloutMetrics(ReportingCallback):
     def on_collect_end(self, trainer: Trainer, pl_module: LightningModule, report: CollectReport) -> None:
         self._totals["tokens"] += report.num_tokens
         self._totals["rollouts"] += report.stats.lengths.numel()
-        values = {"iteration": float(report.plan.iteration), "train/groups": float(len(report.groups))}
+        values = {"train/groups": float(len(report.groups))}
         values |= _selection(report) | _lengths(report) | _costs(report)
         values |= {f"time/{phase}_seconds": seconds for phase, seconds in report.phases.items()}
         if self._train_seconds is not None:
             values["time/train_seconds"] = self._train_seconds
-        values["total/tokens"], values["total/rollouts"] = self._totals["tokens"], self._totals["rollouts"]
-        values["total/seconds"] = self._seconds()
         self.report(values)
         self._training_since = time.perf_counter()
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         shown = {name: self._pending[name] for name in ("rollout/accuracy", "rollout/kept_frac") if name in self._pending}
+        # At every batch, as a run resumed within an iteration collects nothing at its start.
+        self.report({"iteration": float(pl_module.version)})
+        self.report({f"total/{name}": value for name, value in self.state_dict().items()})
         super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
         for name, value in shown.items():
             label = name.removeprefix("rollout/").removesuffix("_frac")
@@ -87,9 +89,11 @@ def _selection(report: CollectReport) -> dict[str, float]:
     values |= {f"rollout/threshold/{name}": bound for name, bound in report.decision.thresholds.items()}
     short = report.decision.thresholds.get("length_low")
     if short is not None:
-        lengths = report.stats.lengths.mean(dim=1)[report.chosen]
-        values["rollout/short_frac"] = _mean(lengths <= short)
-        values["rollout/long_frac"] = _mean(lengths > short)
+        # By the side of the middle, as bounds may be those of one round among several.
+        middle = (short + report.decision.thresholds["length_high"]) / 2
+        is_short = report.stats.lengths.mean(dim=1)[report.chosen] <= middle
+        values["rollout/short_frac"] = _mean(is_short)
+        values["rollout/long_frac"] = _mean(~is_short)
     for report_of_round in report.rounds:
         for name, count in report_of_round.reward_metrics.items():
             values[f"reward/{name}"] = values.get(f"reward/{name}", 0.0) + count

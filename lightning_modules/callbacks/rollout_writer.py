@@ -73,7 +73,7 @@ def rows_of(report: CollectReport) -> Iterator[dict[str, Any]]:
                 "answer": group.prompt.answer,
                 "accuracy": score.accuracy,
                 "reward": score.reward,
-                "reward_parts": json.dumps(dict(score.parts)) if score.parts else None,
+                "reward_parts": json.dumps(dict(score.parts)),
                 "num_tokens": rollout.num_tokens,
                 "truncated": rollout.truncated,
                 "group_accuracy": float(report.stats.accuracy[place].mean()),

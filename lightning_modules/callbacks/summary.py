@@ -18,6 +18,9 @@ class ResultSummary(Callback):
         self._last: dict[str, float] = {}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking and trainer.num_sanity_val_steps != float("inf"):
+            # Some batches only: not to be compared with whole sets.
+            return
         results = getattr(pl_module, "evaluation_results", None) or {}
         if not self._first:
             self._first = dict(results)

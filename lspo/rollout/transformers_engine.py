@@ -97,7 +97,8 @@ class _Decoding:
         sample = torch.tensor(self.samples, device=self.device).repeat(len(self.prompts))
         keys = row_keys(sampling.seed, draw, sample)
         tokens = torch.full((total, sampling.max_response_tokens), self.pad, device=self.device)
-        logprobs = torch.zeros(total, sampling.max_response_tokens, device=self.device)
+        # float32 by name: under `*-true` precisions Lightning changes torch's default.
+        logprobs = torch.zeros(total, sampling.max_response_tokens, dtype=torch.float32, device=self.device)
         lengths = torch.zeros(total, dtype=torch.int64, device=self.device)
         stopped = torch.zeros(total, dtype=torch.bool, device=self.device)
 

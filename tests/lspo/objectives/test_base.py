@@ -228,8 +228,8 @@ def test_token_weights_leave_kl_and_entropy_alone(make_inputs):
 
 @pytest.mark.parametrize("cls", [GRPO, DAPO])
 def test_ratio_metrics_by_hand(cls):
-    """Ratios 1.5, 1, 0.5 where A > 0 and 0.5, 4 where A < 0; the last place, 100, does not count."""
-    ratios = torch.tensor([[1.5, 1.0, 0.5], [0.5, 4.0, 100.0]])
+    """Ratios 5, 1.25, 0.5 where A > 0 and 0.75, 4 where A < 0; the last place, 100, does not count."""
+    ratios = torch.tensor([[5.0, 1.25, 0.5], [0.75, 4.0, 100.0]])
     mask = torch.tensor([[True, True, True], [True, True, False]])
     metrics = cls(clip_low=0.2, clip_high=0.28, dual_clip=3.0)(
         logprobs=ratios.log() - 1,
@@ -238,12 +238,12 @@ def test_ratio_metrics_by_hand(cls):
         response_mask=mask,
     ).metrics
     expected = {
-        "loss/clip_high_frac": 1 / 5,  # 1.5 > 1.28; 4 is on the side that is not clipped
-        "loss/clip_low_frac": 1 / 5,  # the second row's 0.5 < 0.8
-        "loss/dual_clip_frac": 1 / 5,  # 4 > 3
+        "loss/clip_high_frac": 1 / 5,  # 5 > 1.28; 4 is on the side that is not clipped
+        "loss/clip_low_frac": 1 / 5,  # 0.75 < 0.8; 0.5 is on the side that is not clipped
+        "loss/dual_clip_frac": 1 / 5,  # 4 > 3; 5 has A > 0
         "loss/ratio_min": 0.5,
-        "loss/ratio_max": 4.0,
-        "loss/old_kl": -math.log(1.5 * 1.0 * 0.5 * 0.5 * 4) / 5,  # mean of log old - log new = -log 1.5 / 5
+        "loss/ratio_max": 5.0,
+        "loss/old_kl": -math.log(5 * 1.25 * 0.5 * 0.75 * 4) / 5,  # the mean of log old - log new
     }
     assert expected.keys() <= metrics.keys()
     for name, value in expected.items():

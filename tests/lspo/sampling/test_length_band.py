@@ -221,19 +221,22 @@ def test_value_cap_counts_from_the_least_length() -> None:
     assert band.select(lengths).tolist() == [True, False, True, True, False, False]
 
 
-def test_value_bounds_are_inclusive_where_floats_are_not() -> None:
-    # 0.29 * 100 is 28.999999999999996 in floats; and thirds, as means of three responses are, are never exact.
-    assert LengthBand(low=0.29, thresholds="value", keep="short").select(torch.tensor([0.0, 29.0, 100.0])).tolist() == [
-        True,
-        True,
-        False,
-    ]
-    thirds = torch.tensor([1.0, 8.0, 15.0], dtype=torch.float64) / 3
-    assert LengthBand(low=0.5, high=0.5, max=0.5, thresholds="value", keep="long").select(thirds).tolist() == [
-        False,
-        True,
-        False,
-    ]
+@pytest.mark.parametrize(
+    ("tokens", "responses", "share", "keep"),
+    [
+        # 0.29 * 100 is 28.999999999999996 in floats
+        ([0, 29, 100], 1, 0.29, "short"),
+        # and thirds, as means of three responses are, are not exact: from 1/3 six tenths up to 11/3 is not 7/3
+        ([1, 7, 11], 3, 0.6, "short"),
+        ([1, 4, 7], 3, 0.5, "long"),
+    ],
+)
+def test_value_bounds_are_inclusive_where_floats_are_not(
+    tokens: list[int], responses: int, share: float, keep: str
+) -> None:
+    lengths = torch.tensor(tokens, dtype=torch.float64) / responses
+    band = LengthBand(low=share, high=share, max=None, thresholds="value", keep=keep)
+    assert band.select(lengths).tolist() == [keep == "short", True, keep == "long"]
 
 
 def test_a_pool_of_equals_is_short() -> None:

@@ -1,0 +1,84 @@
+"""Every recipe builds, alone or over its base, and says what it is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lspo.cli.main import LSPOCommand
+from lspo.cli.recipes import describe, recipe_paths, resolve
+from lspo.objectives import DAPO, GRPO
+from lspo.sampling import AccuracyBand, Chain, KeepAll, LengthBand
+
+OVERLAYS = {name for name, path in recipe_paths().items() if path.read_text().startswith("# Overlay")}
+
+
+def build(*names: str, flags: tuple[str, ...] = ()) -> LSPOCommand:
+    configs = [argument for name in names for argument in ("--config", name)]
+    return LSPOCommand(args=[*configs, *flags], run=False)
+
+
+@pytest.mark.parametrize("name", recipe_paths())
+def test_a_recipe_builds(name: str) -> None:
+    command = build("quickstart", name) if name in OVERLAYS else build(name)
+    assert command.datamodule is not None
+
+
+@pytest.mark.parametrize("name", recipe_paths())
+def test_a_recipe_starts_with_its_command(name: str) -> None:
+    text = recipe_paths()[name].read_text(encoding="utf-8")
+    assert re.search(rf"^# Command: .*--config {name}\b", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", recipe_paths())
+def test_a_misspelled_key_fails(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = yaml.safe_load(recipe_paths()[name].read_text(encoding="utf-8"))
+    settings["data"]["train_gruops"] = 3
+    path = tmp_path / "misspelled.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    with pytest.raises(SystemExit) as stop:
+        build("quickstart", str(path)) if name in OVERLAYS else build(str(path))
+    assert stop.value.code == 2
+    assert "train_gruops" in capsys.readouterr().err
+
+
+def test_overlays_compose() -> None:
+    grpo = build("quickstart", "grpo")
+    assert grpo.model.objective == GRPO(clip_low=0.2, clip_high=0.2)
+    assert isinstance(grpo.datamodule.selector, KeepAll)
+
+    dapo = build("quickstart", "grpo", "dapo")
+    assert dapo.model.objective == DAPO()
+    assert dapo.datamodule.selector == AccuracyBand()
+
+    lspo = build("quickstart", "grpo", "lspo")
+    assert lspo.model.objective == GRPO()
+    assert isinstance(lspo.datamodule.selector, Chain)
+    assert lspo.datamodule.selector.selectors == (AccuracyBand(), LengthBand(low=0.3, high=0.65, max=0.95))
+
+
+def test_a_class_named_by_flag_forgets_the_settings_of_the_one_before() -> None:
+    command = build("quickstart", "dapo", flags=("--model.objective=GRPO",))
+    assert command.model.objective == GRPO()
+    tuned = build("quickstart", "dapo", flags=("--model.objective=GRPO", "--model.objective.clip_high=0.5"))
+    assert tuned.model.objective == GRPO(clip_high=0.5)
+    kept = build("quickstart", "dapo", flags=("--model.objective.clip_high=0.5",))
+    assert kept.model.objective == DAPO(clip_high=0.5)
+
+
+def test_one_seed_for_all() -> None:
+    command = build("quickstart", flags=("--seed_everything=7",))
+    assert command.datamodule.sampling.seed == 7
+
+
+def test_recipes_are_described() -> None:
+    assert {name for name, _ in describe()} == set(recipe_paths())
+    assert all(len(line) > 20 for _, line in describe())
+
+
+def test_an_unknown_recipe_lists_those_there_are() -> None:
+    with pytest.raises(FileNotFoundError, match=r"'quickstrt' is neither\. Did you mean 'quickstart'\? Recipes: .*lspo"):
+        resolve("quickstrt")

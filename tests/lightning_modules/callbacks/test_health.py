@@ -1,0 +1,184 @@
+"""Each silent failure: a counter in the logs and a warning that says what to change; a healthy run has neither."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch.loggers import CSVLogger
+
+from lspo.lightning_modules import HealthWarnings
+from lspo.rollout import Sampling
+from lspo.sampling import AccuracyBand, Chain, KeepAll, LengthBand
+from lspo.testing import ScriptedEngine, ScriptedResponse, ScriptedReward, hashed
+
+pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+
+COUNTERS = (
+    "all_zero_rounds_in_a_row", "biased_iterations", "empty_rounds", "shortfalls", "truncated_iterations",
+    "verifier_timeouts",
+)  # fmt: skip
+
+
+class Texts(ScriptedEngine):
+    """Responses of 3 tokens, whose text is the draw index and the place in the group."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda key, sample: ScriptedResponse(3, f"{key} {sample}"))
+
+
+def draw_index(response: Any) -> int:
+    return int(response.text.split()[0])
+
+
+def coin(response: Any) -> bool:
+    return hashed(response.text) % 2 == 1
+
+
+def user_warnings(caught: Any) -> list[str]:
+    """Without those of Lightning and torch on each other."""
+    return [str(warning.message) for warning in caught if warning.category is UserWarning]
+
+
+@pytest.fixture
+def health_of(make_run: Callable[..., Any], tmp_path: Path) -> Callable[..., list[dict[str, float]]]:
+    """Fits with the given settings; returns the health/* values of each row."""
+
+    def fit(
+        health: HealthWarnings | None = None,
+        *,
+        trainer: dict[str, Any] | None = None,
+        ckpt_path: Path | None = None,
+        **settings: Any,
+    ) -> list[dict[str, float]]:
+        logger = CSVLogger(tmp_path, name="logs")
+        run = make_run(trainer={"logger": logger} | (trainer or {}), **settings)
+        run.trainer.callbacks[0] = health or HealthWarnings()
+        run.fit(ckpt_path)
+        text = Path(logger.experiment.metrics_file_path).read_text()
+        return [
+            {name.removeprefix("health/"): float(value) for name, value in row.items() if "health/" in name and value}
+            for row in csv.DictReader(text.splitlines())
+        ]
+
+    return fit
+
+
+def test_a_healthy_run_warns_of_nothing(health_of: Callable[..., Any]) -> None:
+    rows = health_of(data={"engine": Texts()})
+    assert len(rows) == 4
+    for row in rows:
+        assert {name: row[name] for name in COUNTERS} == dict.fromkeys(COUNTERS, 0)
+    # In the last row of each iteration.
+    assert [row.get("moved_frac", 0) > 0.9 for row in rows] == [False, True, False, True]
+
+
+def test_a_round_that_keeps_nothing(health_of: Callable[..., Any]) -> None:
+    reward = ScriptedReward(lambda response: True if draw_index(response) < 12 else coin(response))
+    with pytest.warns(UserWarning, match="No group was kept after round 1 of iteration 0 .100% all right.") as caught:
+        rows = health_of(data={"engine": Texts(), "reward": reward})
+    assert "Widen the bounds, or look at the rewards" in user_warnings(caught)[0]
+    assert [row["empty_rounds"] for row in rows] == [1, 1, 1, 1]
+
+
+def test_rewards_that_are_all_zero(health_of: Callable[..., Any]) -> None:
+    reward = ScriptedReward(lambda response: coin(response) if draw_index(response) >= 36 else 0.0)
+    settings = {"engine": Texts(), "reward": reward, "selector": KeepAll()}
+    with pytest.warns(UserWarning, match="Every reward of the last 2 rounds was zero.*`max_response_tokens`") as caught:
+        rows = health_of(HealthWarnings(all_zero_rounds=2), data=settings, trainer={"max_epochs": 4})
+    assert len(user_warnings(caught)) == 1
+    assert [row["all_zero_rounds_in_a_row"] for row in rows] == [1, 1, 2, 2, 3, 3, 0, 0]
+
+
+def test_responses_that_are_cut(health_of: Callable[..., Any]) -> None:
+    engine = ScriptedEngine(lambda key, sample: ScriptedResponse(3 + 9 * (sample == 0), f"{key} {sample}"))
+    settings = {"engine": engine, "reward": ScriptedReward(coin)}
+    message = "25% of the responses of iteration 0 were cut at 6 tokens. Raise `max_response_tokens`"
+    with pytest.warns(UserWarning, match=message):
+        rows = health_of(HealthWarnings(max_truncated_frac=0.24), data=settings, trainer={"max_epochs": 1})
+    assert [row["truncated_iterations"] for row in rows] == [1, 1]
+    # At the share itself there is no warning.
+    rows = health_of(HealthWarnings(max_truncated_frac=0.25), data=settings, trainer={"max_epochs": 1})
+    assert [row["truncated_iterations"] for row in rows] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("policy", "selector", "message"),
+    [
+        ("train", AccuracyBand(), r"kept 4 of 8 groups in 1 rounds; 0 were filled up .on_shortfall='train'"),
+        ("fill", Chain(AccuracyBand(), LengthBand(low=0.1, high=0.9)), r"kept \d of 8 groups in 1 rounds; \d were filled up .on_shortfall='fill'"),
+    ],
+)
+def test_too_few_groups(health_of: Callable[..., Any], policy: str, selector: Any, message: str) -> None:
+    def verdict(response: Any) -> bool:
+        # Of every three prompts, one is mixed: or, to fill up from, all are.
+        mixed = policy == "fill" or draw_index(response) % 3 == 0
+        return bool(mixed and response.text.endswith(("0", "1")))
+
+    engine = ScriptedEngine(lambda key, sample: ScriptedResponse(1 + (key % 5), f"{key} {sample}"))
+    settings = {
+        "engine": engine, "reward": ScriptedReward(verdict), "selector": selector, "max_rounds": 1, "on_shortfall": policy,
+    }  # fmt: skip
+    with pytest.warns(UserWarning, match=message) as caught:
+        rows = health_of(data=settings, trainer={"max_epochs": 1})
+    assert "Widen the bounds or raise `max_rounds`" in user_warnings(caught)[0]
+    assert [row["shortfalls"] for row in rows] == [1, 1]
+
+
+def test_a_verifier_that_times_out(health_of: Callable[..., Any]) -> None:
+    class Slow(ScriptedReward):
+        def metrics(self) -> dict[str, float]:
+            return {"slow/timeouts": 2.0, "slow/calls": 5.0}
+
+    with pytest.warns(UserWarning, match="The verifier timed out on 2 responses, which count as wrong. Raise its time limit"):
+        rows = health_of(data={"engine": Texts(), "reward": Slow(coin)})
+    assert [row["verifier_timeouts"] for row in rows] == [2, 2, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("precision", "learning_rate"), [("32-true", 0.0), ("bf16-true", 1e-9)], ids=["rate 0", "lost in rounding"]
+)
+def test_weights_that_hardly_move(health_of: Callable[..., Any], precision: str, learning_rate: float) -> None:
+    optimizer = {"optimizer": lambda parameters: torch.optim.AdamW(parameters, lr=learning_rate)}
+    with pytest.warns(UserWarning, match=r"Only 0.\d\d% of the weights changed in the last iteration.*'bf16-mixed'"):
+        rows = health_of(
+            data={"engine": Texts()}, policy=optimizer, trainer={"precision": precision, "max_epochs": 1}
+        )
+    assert rows[-1]["moved_frac"] < 0.01
+
+
+def test_the_same_rate_moves_float32_master_weights(health_of: Callable[..., Any]) -> None:
+    """1e-6 is the field's rate."""
+    optimizer = {"optimizer": lambda parameters: torch.optim.AdamW(parameters, lr=1e-6)}
+    rows = health_of(data={"engine": Texts()}, policy=optimizer, trainer={"precision": "bf16-mixed", "max_epochs": 1})
+    assert rows[-1]["moved_frac"] > 0.5
+
+
+@pytest.mark.parametrize("sampling", [{"top_p": 0.9}, {"top_k": 5}])
+def test_sampling_that_biases_ratios(
+    health_of: Callable[..., Any], sampling: dict[str, Any]
+) -> None:
+    settings = {"engine": Texts(), "sampling": Sampling(max_response_tokens=6, **sampling)}
+    with pytest.warns(UserWarning, match="ratios are biased. Set top_p=1 and top_k=0 for training") as caught:
+        rows = health_of(data=settings)
+    assert len(user_warnings(caught)) == 1
+    assert [row["biased_iterations"] for row in rows] == [1, 1, 2, 2]
+
+
+def test_counts_survive_a_resume(health_of: Callable[..., Any], make_run: Callable[..., Any], tmp_path: Path) -> None:
+    class Slow(ScriptedReward):
+        def metrics(self) -> dict[str, float]:
+            return {"slow/timeouts": 1.0}
+
+    settings = {"engine": Texts(), "reward": Slow(coin)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        first = make_run(trainer={"max_epochs": 2}, data=settings).fit()
+        first.trainer.save_checkpoint(tmp_path / "end.ckpt")
+        rows = health_of(data=settings, trainer={"max_epochs": 3}, ckpt_path=tmp_path / "end.ckpt")
+    assert [row["verifier_timeouts"] for row in rows] == [3, 3]

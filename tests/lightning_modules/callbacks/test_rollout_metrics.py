@@ -1,0 +1,174 @@
+"""The numbers of the rollout phase in a CSV file, against those worked out again from the reports."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+
+from lspo.lightning_modules import RolloutCallback
+from lspo.lightning_modules.callbacks.rollout_metrics import RolloutMetrics
+from lspo.report import CollectReport
+from lspo.rollout import Sampling
+from lspo.sampling import AccuracyBand, Chain, LengthBand
+from lspo.testing import ScriptedEngine, ScriptedResponse, ScriptedReward, hashed
+
+pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+
+
+class Reports(RolloutCallback):
+    """Keeps every report of the run."""
+
+    def __init__(self) -> None:
+        self.all: list[CollectReport] = []
+
+    def on_collect_end(self, trainer: Any, pl_module: Any, report: CollectReport) -> None:
+        self.all.append(report)
+
+
+class Lengths(ScriptedEngine):
+    """Lengths of 1 to 60 tokens; the longest are cut."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda key, sample: ScriptedResponse(1 + hashed(key, sample) % 60, f"{key} {sample}"))
+
+
+def rows_of(logger: CSVLogger) -> list[dict[str, float]]:
+    text = Path(logger.experiment.metrics_file_path).read_text()
+    return [
+        {name: float(value) for name, value in row.items() if value != ""} for row in csv.DictReader(text.splitlines())
+    ]
+
+
+def length_aware() -> dict[str, Any]:
+    return {
+        "engine": Lengths(),
+        "selector": Chain(AccuracyBand(), LengthBand()),
+        "round_prompts": 24,
+        "sampling": Sampling(max_response_tokens=50),
+    }
+
+
+def test_every_row_has_iteration_tokens_and_seconds(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    logger, reports = CSVLogger(tmp_path, name="logs"), Reports()
+    make_run([reports], trainer={"logger": logger, "accumulate_grad_batches": 2, "max_epochs": 3}).fit()
+
+    rows = rows_of(logger)
+    assert [row["iteration"] for row in rows] == [0, 0, 1, 1, 2, 2]
+    tokens = [report.num_tokens for report in reports.all]
+    rollouts = [report.stats.lengths.numel() for report in reports.all]
+    totals = [sum(tokens[: n + 1]) for n in range(3)]
+    assert [row["total/tokens"] for row in rows] == [total for total in totals for _ in range(2)]
+    assert [row["total/rollouts"] for row in rows] == [sum(rollouts[: n + 1]) for n in range(3) for _ in range(2)]
+    seconds = [row["total/seconds"] for row in rows]
+    assert seconds == sorted(seconds)
+    assert 0 < seconds[0] < seconds[-1]
+
+
+def test_values_are_those_of_the_report(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    logger, reports = CSVLogger(tmp_path, name="logs"), Reports()
+    make_run([reports], trainer={"logger": logger, "max_epochs": 2}, data=length_aware()).fit()
+
+    for row, report in zip(rows_of(logger)[::2], reports.all, strict=True):
+        groups = report.own_groups
+        drawn = {group.draw_index: group for group in groups}
+        chosen = report.groups
+        rollouts = [rollout for group in groups for rollout in group.rollouts]
+        right = [rollout.num_tokens for rollout in rollouts if rollout.score.accuracy == 1]  # type: ignore[union-attr]
+        wrong = [rollout.num_tokens for rollout in rollouts if rollout.score.accuracy == 0]  # type: ignore[union-attr]
+        tokens = sum(rollout.num_tokens for rollout in rollouts)
+
+        assert row["rollout/accuracy"] == pytest.approx(len(right) / len(rollouts))
+        assert row["length/mean"] == pytest.approx(tokens / len(rollouts))
+        assert row["length/right_mean"] == pytest.approx(sum(right) / len(right))
+        assert row["length/wrong_mean"] == pytest.approx(sum(wrong) / len(wrong))
+        assert row["length/max"] == 50
+        assert row["length/truncated_frac"] == pytest.approx(sum(r.truncated for r in rollouts) / len(rollouts))
+        assert 0 < row["length/truncated_frac"] < 0.5
+        assert row["length/trained_mean"] == pytest.approx(sum(group.num_tokens for group in chosen) / (4 * len(chosen)))
+        assert row["cost/tokens"] == tokens
+        assert row["cost/tokens_per_trained_group"] == pytest.approx(tokens / 8)
+        assert row["cost/rollouts_per_trained_group"] == pytest.approx(len(rollouts) / 8)
+        assert row["train/groups"] == 8
+
+        shares = {name: value for name, value in row.items() if name.startswith("rollout/reason/")}
+        assert sum(shares.values()) == pytest.approx(1)
+        for reason, count in Counter(report.decision.reasons).items():
+            assert shares[f"rollout/reason/{reason}_frac"] == pytest.approx(count / len(drawn))
+        assert row["rollout/kept_frac"] == pytest.approx(shares["rollout/reason/kept_frac"])
+        for name, bound in report.decision.thresholds.items():
+            assert row[f"rollout/threshold/{name}"] == pytest.approx(bound)
+        low = report.decision.thresholds["length_low"]
+        short = sum(group.num_tokens / 4 <= low for group in chosen)
+        assert row["rollout/short_frac"] == pytest.approx(short / 8)
+        assert row["rollout/long_frac"] == pytest.approx(1 - short / 8)
+        assert 0 < short < 8
+        assert row["rollout/rounds"] == len(report.rounds)
+        assert row["rollout/surplus_groups"] == shares["rollout/reason/kept_frac"] * len(drawn) - 8
+        for phase in ("sync", "generate", "reward", "select", "old_logprobs"):
+            assert row[f"time/{phase}_seconds"] == pytest.approx(report.phases[phase])
+
+
+def test_group_quantiles_are_of_mean_lengths(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    logger, reports = CSVLogger(tmp_path, name="logs"), Reports()
+    make_run([reports], trainer={"logger": logger, "max_epochs": 1}, data=length_aware()).fit()
+    means = sorted(group.num_tokens / 4 for group in reports.all[0].own_groups)
+    place = 0.3 * (len(means) - 1)
+    below = math.floor(place)
+    expected = means[below] + (place - below) * (means[below + 1] - means[below])
+    assert rows_of(logger)[0]["length/group_q30"] == pytest.approx(expected)
+
+
+def test_sides_are_told_by_the_middle_where_rounds_have_bounds_of_their_own(
+    make_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    logger, reports = CSVLogger(tmp_path, name="logs"), Reports()
+    settings = length_aware() | {"pool": "round", "round_prompts": 8}
+    make_run([reports], trainer={"logger": logger, "max_epochs": 1}, data=settings).fit()
+    assert len(reports.all[0].rounds) > 1
+    row = rows_of(logger)[0]
+    assert row["rollout/short_frac"] + row["rollout/long_frac"] == pytest.approx(1)
+    assert 0 < row["rollout/short_frac"] < 1
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_totals_survive_a_resume(make_run: Callable[..., Any], tmp_path: Path, step: int) -> None:
+    """Step 1 lies within an iteration, whose rows have the totals although nothing is collected at first."""
+    whole = CSVLogger(tmp_path, name="whole")
+    saver = ModelCheckpoint(tmp_path / "saved", filename="{step}", every_n_train_steps=1, save_top_k=-1)
+    make_run([saver], trainer={"logger": whole, "enable_checkpointing": True}).fit()
+    again = CSVLogger(tmp_path, name="again")
+    make_run(trainer={"logger": again}).fit(tmp_path / "saved" / f"step={step}.ckpt")
+
+    before, after = rows_of(whole), rows_of(again)
+    assert len(after) == 4 - step
+    for name in ("iteration", "total/tokens", "total/rollouts"):
+        assert [row[name] for row in after] == [row[name] for row in before[step:]]
+    assert after[0]["total/seconds"] >= before[step - 1]["total/seconds"]
+
+
+def test_large_totals_are_exact(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    """A float32 would say 1000000000, whatever is added."""
+    logger, metrics, reports = CSVLogger(tmp_path, name="logs"), RolloutMetrics(), Reports()
+    metrics.load_state_dict({"tokens": 1_000_000_001, "rollouts": 0, "seconds": 0.0})
+    make_run([metrics, reports], trainer={"logger": logger, "max_epochs": 1}).fit()
+    assert rows_of(logger)[0]["total/tokens"] == 1_000_000_001 + reports.all[0].num_tokens
+
+
+def test_counters_of_the_reward_are_added_over_rounds(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    class Counting(ScriptedReward):
+        def metrics(self) -> dict[str, float]:
+            return {"odd": 3.0}
+
+    logger, reports = CSVLogger(tmp_path, name="logs"), Reports()
+    make_run([reports], trainer={"logger": logger, "max_epochs": 1}, data={"reward": Counting(), "round_prompts": 4}).fit()
+    rounds = len(reports.all[0].rounds)
+    assert rounds > 1
+    assert rows_of(logger)[0]["reward/odd"] == 3 * rounds

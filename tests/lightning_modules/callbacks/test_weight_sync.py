@@ -1,0 +1,35 @@
+"""The engine has the weights of the iteration, or the run stops."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lspo.testing import ScriptedEngine
+
+
+class Deaf(ScriptedEngine):
+    """Takes no weights after the first ones."""
+
+    def update(self) -> None:
+        if self.version < 0:
+            super().update()
+
+
+def test_an_engine_that_did_not_update_stops_the_run(make_run: Callable[..., Any]) -> None:
+    message = (
+        "Expected Deaf to have the weights of iteration 1 after its update, but it says version 0. "
+        "Rollouts from it would be stale."
+    )
+    run = make_run(data={"engine": Deaf()}, trainer={"max_epochs": 3})
+    with pytest.raises(RuntimeError, match=re.escape(message)):
+        run.fit()
+
+
+def test_each_collection_is_written_by_the_weights_it_trains(make_run: Callable[..., Any]) -> None:
+    engine = ScriptedEngine()
+    make_run(data={"engine": engine}, trainer={"max_epochs": 3}).fit()
+    assert [call.version for call in engine.calls] == [0, 1, 2]
