@@ -61,6 +61,9 @@ class EvaluationLoader:
     ) -> None:
         if not prompts:
             raise ValueError(f"Expected at least one prompt to evaluate on, but the set {name!r} is empty.")
+        for setting, size in (("group_size", group_size), ("batch_prompts", batch_prompts)):
+            if size < 1:
+                raise ValueError(f"Expected `{setting}` of evaluation to be at least 1, but got {size}.")
         self.name, self.prompts, self.engine, self.reward = name, prompts, engine, reward
         self.group_size = group_size
         self.sampling = replace(sampling, seed=sampling.seed + EVALUATION_STREAM)

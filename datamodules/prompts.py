@@ -71,7 +71,7 @@ class PromptSource:
         if state["fingerprint"] != self.fingerprint:
             raise ValueError(
                 "Expected the training set and seed that the checkpoint was written with "
-                f"({state['fingerprint']}), but got others ({self.fingerprint}): the place in the order of prompts would "
-                "mean something else. To start anew with these weights, pass their folder as `model`."
+                f"({state['fingerprint']}), but got others ({self.fingerprint}): the place in the order of prompts "
+                "would mean something else. To start anew with these weights, pass their folder as `model`."
             )
         self.drawn = state["drawn"]

@@ -49,7 +49,13 @@ class RolloutLoader:
                     f"Expected the {self._length - done} micro-batches that were left of an iteration when the "
                     "checkpoint was written, but it holds none. It was not written by this datamodule."
                 )
-            self._queue.extend(self._collect())
+            batches = self._collect()
+            if len(batches) != self._length:
+                raise RuntimeError(
+                    f"Expected {self._length} micro-batches from a collection, but got {len(batches)}: Lightning would "
+                    "end the iteration early, or leave stale rollouts."
+                )
+            self._queue.extend(batches)
         elif len(self._queue) != self._length - done:
             raise RuntimeError(
                 f"Expected {self._length - done} micro-batches to be left of the iteration, but there are "

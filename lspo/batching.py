@@ -87,8 +87,8 @@ def deal(
     """
     if len(groups) < layout.num_minibatches:
         raise RuntimeError(
-            f"Expected at least one group for each of the {layout.num_minibatches} mini-batches of an iteration, but only "
-            f"{len(groups)} of {layout.train_groups} were kept. Keep more (wider bounds, more `max_rounds`, "
+            f"Expected at least one group for each of the {layout.num_minibatches} mini-batches of an iteration, but "
+            f"only {len(groups)} of {layout.train_groups} were kept. Keep more (wider bounds, more `max_rounds`, "
             "`on_shortfall='fill'`), or raise `minibatch_groups`."
         )
     rewards = torch.tensor([[score.reward for score in group.scores] for group in groups], dtype=torch.float64)

@@ -13,7 +13,11 @@ from lspo.types import TokenIds
 
 
 def load_model(
-    name_or_path: str, *, dtype: torch.dtype, attn_implementation: str | None = None, gradient_checkpointing: bool = False
+    name_or_path: str,
+    *,
+    dtype: torch.dtype,
+    attn_implementation: str | None = None,
+    gradient_checkpointing: bool = False,
 ) -> Any:
     """A causal language model in `train()` mode, every dropout at 0.
 

@@ -44,11 +44,9 @@ class ReportingCallback(RolloutCallback):
         """Keeps numbers until they can be logged."""
         self._pending |= values
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._pending:
             # As float64, on the CPU: Lightning would make float32 of numbers, too coarse to count tokens.
-            values = {name: torch.tensor(value, dtype=torch.float64) for name, value in self._pending.items()}
-            self.log_dict(values, on_step=True, on_epoch=False, batch_size=1)
+            values = {name: torch.tensor(float(value), dtype=torch.float64) for name, value in self._pending.items()}
+            pl_module.log_dict(values, on_step=True, on_epoch=False, batch_size=1)
             self._pending = {}

@@ -47,8 +47,8 @@ class HealthWarnings(ReportingCallback):
         self._counts["biased_iterations"] += 1
         if self._counts["biased_iterations"] == 1:
             rank_zero_warn(
-                f"Responses are sampled with top_p={plan.sampling.top_p} and top_k={plan.sampling.top_k}, but log-probs "
-                "are those of the whole distribution: ratios are biased. Set top_p=1 and top_k=0 for training."
+                f"Responses are sampled with top_p={plan.sampling.top_p} and top_k={plan.sampling.top_k}, but log-"
+                "probs are those of the whole distribution: ratios are biased. Set top_p=1 and top_k=0 for training."
             )
 
     def on_round_end(self, trainer: Trainer, pl_module: LightningModule, report: RoundReport) -> None:
@@ -105,7 +105,7 @@ class HealthWarnings(ReportingCallback):
         moved = sum(int((old != new).sum()) for old, new in zip(self._before, _watched(pl_module), strict=True))
         frac = moved / max(sum(old.numel() for old in self._before), 1)
         self._before = None
-        self.log("health/moved_frac", frac, on_step=True, on_epoch=False, batch_size=1)
+        pl_module.log("health/moved_frac", frac, on_step=True, on_epoch=False, batch_size=1)
         if frac < self.min_moved_frac:
             rank_zero_warn(
                 f"Only {100 * frac:.2f}% of the weights changed in the last iteration. Updates may vanish "
@@ -132,4 +132,6 @@ def _watched(module: LightningModule) -> list[Tensor]:
 
 def _shares(report: RoundReport) -> str:
     total = sum(report.reasons.values())
-    return ", ".join(f"{100 * count / total:.0f}% {reason.replace('_', ' ')}" for reason, count in report.reasons.items())
+    return ", ".join(
+        f"{100 * count / total:.0f}% {reason.replace('_', ' ')}" for reason, count in report.reasons.items()
+    )

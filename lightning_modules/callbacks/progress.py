@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
+from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
 from lspo.lightning_modules.callbacks.base import RolloutCallback
@@ -15,7 +15,7 @@ from lspo.report import CollectReport, RoundReport
 
 
 class CollectProgress(RolloutCallback):
-    """Shows prompts answered in the present round, and groups kept so far, in Rich's or TQDM's bar, whichever is there."""
+    """Shows prompts answered in the present round, and groups kept so far, in the bar there is: Rich's or TQDM's."""
 
     def __init__(self) -> None:
         self._bar: _RichBar | _TqdmBar | None = None
@@ -32,8 +32,12 @@ class CollectProgress(RolloutCallback):
 
     def on_round_end(self, trainer: Trainer, pl_module: LightningModule, report: RoundReport) -> None:
         self._state = f"{report.kept}/{report.wanted} kept"
-        self._show(report.num_groups, report.num_groups)
+        if report.decided and report.kept >= report.wanted:
+            self._show(report.num_groups, report.num_groups)
+            return
+        # There is another round, unless this was the last one allowed. Its size is not known yet.
         self._round += 1
+        self._show(0, None)
 
     def on_collect_end(self, trainer: Trainer, pl_module: LightningModule, report: CollectReport) -> None:
         self._close()
@@ -41,7 +45,7 @@ class CollectProgress(RolloutCallback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._close()
 
-    def _show(self, done: int, total: int) -> None:
+    def _show(self, done: int, total: int | None) -> None:
         if self._bar is not None:
             self._bar.show(f"Rollouts, round {self._round} ({self._state})", done, total)
 
@@ -56,7 +60,7 @@ def _bar_for(lightning_bar: ProgressBar | None) -> _RichBar | _TqdmBar | None:
         return None
     if isinstance(lightning_bar, RichProgressBar):
         return _RichBar(lightning_bar) if lightning_bar.progress is not None else None
-    return _TqdmBar()
+    return _TqdmBar() if isinstance(lightning_bar, TQDMProgressBar) else None
 
 
 class _RichBar:
@@ -66,12 +70,14 @@ class _RichBar:
         self._owner, self._progress = lightning_bar, lightning_bar.progress
         self._task: Any = None
 
-    def show(self, text: str, done: int, total: int) -> None:
+    def show(self, text: str, done: int, total: int | None) -> None:
         progress = self._progress
         assert progress is not None
+        # Lightning's columns write infinity as "--".
+        size = float("inf") if total is None else total
         if self._task is None:
-            self._task = progress.add_task(text, total=total)
-        progress.update(self._task, description=text, completed=done, total=total)
+            self._task = progress.add_task(text, total=size)
+        progress.update(self._task, description=text, completed=done, total=size)
         self._owner.refresh()
 
     def close(self) -> None:
@@ -87,7 +93,10 @@ class _TqdmBar:
     def __init__(self) -> None:
         self._bar = Tqdm(position=1, leave=False, dynamic_ncols=True, file=sys.stdout, unit="prompt")
 
-    def show(self, text: str, done: int, total: int) -> None:
+    def show(self, text: str, done: int, total: int | None) -> None:
+        if done == 0:
+            # A new round, with a rate of its own.
+            self._bar.reset()
         self._bar.total, self._bar.n = total, done
         self._bar.set_description(text)
 

@@ -49,14 +49,16 @@ class RolloutMetrics(ReportingCallback):
         self._training_since = time.perf_counter()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        shown = {name: self._pending[name] for name in ("rollout/accuracy", "rollout/kept_frac") if name in self._pending}
+        shown = {
+            name: self._pending[name] for name in ("rollout/accuracy", "rollout/kept_frac") if name in self._pending
+        }
         # At every batch, as a run resumed within an iteration collects nothing at its start.
         self.report({"iteration": float(pl_module.version)})
         self.report({f"total/{name}": value for name, value in self.state_dict().items()})
         super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
         for name, value in shown.items():
             label = name.removeprefix("rollout/").removesuffix("_frac")
-            self.log(label, value, prog_bar=True, logger=False, on_step=True, on_epoch=False, batch_size=1)
+            pl_module.log(label, value, prog_bar=True, logger=False, on_step=True, on_epoch=False, batch_size=1)
 
     def _seconds(self) -> float:
         running = 0.0 if self._started is None else time.perf_counter() - self._started

@@ -27,14 +27,19 @@ class ResultSummary(Callback):
         self._last = dict(results)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Before ranks part: to read it is a broadcast.
+        logs = trainer.log_dir or trainer.default_root_dir
         if not trainer.is_global_zero:
             return
-        lines = [f"Finished {getattr(pl_module, 'version', trainer.current_epoch)} iterations, {trainer.global_step} optimizer steps."]
+        lines = [
+            f"Finished {getattr(pl_module, 'version', trainer.current_epoch)} iterations, "
+            f"{trainer.global_step} optimizer steps."
+        ]
         width = max(map(len, self._last), default=0)
         for name, value in self._last.items():
             before = self._first.get(name, value)
             lines.append(f"  {name:<{width}}  before {before:8.3f}   after {value:8.3f}")
-        lines.append(f"Logs: {trainer.log_dir or trainer.default_root_dir}")
+        lines.append(f"Logs: {logs}")
         print("\n".join(lines), flush=True)  # noqa: T201 - the one thing this callback is for
 
     def state_dict(self) -> dict[str, Any]:

@@ -143,6 +143,12 @@ def test_fields_that_disagree_are_refused(fields, name, wrong):
         RolloutBatch(**{**fields, name: wrong})
 
 
+def test_a_bare_number_is_a_verdict():
+    assert Score.of(True) == Score.of(1.0) == Score(accuracy=1.0, reward=1.0)
+    shaped = Score(accuracy=1.0, reward=0.7, parts={"overlong": -0.3})
+    assert Score.of(shaped) == shaped
+
+
 def scored(accuracy: float | None, *token_ids: int) -> Rollout:
     score = None if accuracy is None else Score(accuracy=accuracy, reward=2 * accuracy)
     return Rollout(token_ids, logprobs=(-1.0,) * len(token_ids), truncated=False, text="", score=score)

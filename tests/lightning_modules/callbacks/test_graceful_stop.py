@@ -85,7 +85,9 @@ def unbroken_runs() -> dict[str, Any]:
 
 
 @pytest.fixture
-def unbroken(make_run: Callable[..., Any], unbroken_runs: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def unbroken(
+    make_run: Callable[..., Any], unbroken_runs: dict[str, Any]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Batches and last weights of a run without a signal."""
     if not unbroken_runs:
         journal = Journal()

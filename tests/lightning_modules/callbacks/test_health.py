@@ -111,7 +111,11 @@ def test_responses_that_are_cut(health_of: Callable[..., Any]) -> None:
     ("policy", "selector", "message"),
     [
         ("train", AccuracyBand(), r"kept 4 of 8 groups in 1 rounds; 0 were filled up .on_shortfall='train'"),
-        ("fill", Chain(AccuracyBand(), LengthBand(low=0.1, high=0.9)), r"kept \d of 8 groups in 1 rounds; \d were filled up .on_shortfall='fill'"),
+        (
+            "fill",
+            Chain(AccuracyBand(), LengthBand(low=0.1, high=0.9)),
+            r"kept \d of 8 groups in 1 rounds; \d were filled up .on_shortfall='fill'",
+        ),
     ],
 )
 def test_too_few_groups(health_of: Callable[..., Any], policy: str, selector: Any, message: str) -> None:
@@ -122,8 +126,12 @@ def test_too_few_groups(health_of: Callable[..., Any], policy: str, selector: An
 
     engine = ScriptedEngine(lambda key, sample: ScriptedResponse(1 + (key % 5), f"{key} {sample}"))
     settings = {
-        "engine": engine, "reward": ScriptedReward(verdict), "selector": selector, "max_rounds": 1, "on_shortfall": policy,
-    }  # fmt: skip
+        "engine": engine,
+        "reward": ScriptedReward(verdict),
+        "selector": selector,
+        "max_rounds": 1,
+        "on_shortfall": policy,
+    }
     with pytest.warns(UserWarning, match=message) as caught:
         rows = health_of(data=settings, trainer={"max_epochs": 1})
     assert "Widen the bounds or raise `max_rounds`" in user_warnings(caught)[0]
@@ -135,7 +143,9 @@ def test_a_verifier_that_times_out(health_of: Callable[..., Any]) -> None:
         def metrics(self) -> dict[str, float]:
             return {"slow/timeouts": 2.0, "slow/calls": 5.0}
 
-    with pytest.warns(UserWarning, match="The verifier timed out on 2 responses, which count as wrong. Raise its time limit"):
+    with pytest.warns(
+        UserWarning, match="The verifier timed out on 2 responses, which count as wrong. Raise its time limit"
+    ):
         rows = health_of(data={"engine": Texts(), "reward": Slow(coin)})
     assert [row["verifier_timeouts"] for row in rows] == [2, 2, 4, 4]
 
@@ -146,9 +156,7 @@ def test_a_verifier_that_times_out(health_of: Callable[..., Any]) -> None:
 def test_weights_that_hardly_move(health_of: Callable[..., Any], precision: str, learning_rate: float) -> None:
     optimizer = {"optimizer": lambda parameters: torch.optim.AdamW(parameters, lr=learning_rate)}
     with pytest.warns(UserWarning, match=r"Only 0.\d\d% of the weights changed in the last iteration.*'bf16-mixed'"):
-        rows = health_of(
-            data={"engine": Texts()}, policy=optimizer, trainer={"precision": precision, "max_epochs": 1}
-        )
+        rows = health_of(data={"engine": Texts()}, policy=optimizer, trainer={"precision": precision, "max_epochs": 1})
     assert rows[-1]["moved_frac"] < 0.01
 
 
@@ -160,9 +168,7 @@ def test_the_same_rate_moves_float32_master_weights(health_of: Callable[..., Any
 
 
 @pytest.mark.parametrize("sampling", [{"top_p": 0.9}, {"top_k": 5}])
-def test_sampling_that_biases_ratios(
-    health_of: Callable[..., Any], sampling: dict[str, Any]
-) -> None:
+def test_sampling_that_biases_ratios(health_of: Callable[..., Any], sampling: dict[str, Any]) -> None:
     settings = {"engine": Texts(), "sampling": Sampling(max_response_tokens=6, **sampling)}
     with pytest.warns(UserWarning, match="ratios are biased. Set top_p=1 and top_k=0 for training") as caught:
         rows = health_of(data=settings)

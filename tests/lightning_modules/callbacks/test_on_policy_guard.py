@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
 from lightning.pytorch import Callback
 
 from lspo.lightning_modules import OnPolicyGuard

@@ -1,0 +1,91 @@
+"""The lines at a run's end: first and last evaluation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lspo.lightning_modules import ResultSummary
+from lspo.problems import RunningSumProblems
+from lspo.testing import ScriptedEngine
+
+pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+
+
+class Growing(ScriptedEngine):
+    """In iteration n, every response has n + 1 tokens."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda key, sample: self.version + 1)
+
+
+def settings(**trainer: Any) -> dict[str, Any]:
+    data = {"engine": Growing(), "val": {"held_out": RunningSumProblems(5, seed=9)}, "val_batch_prompts": 2}
+    return {"data": data, "trainer": trainer}
+
+
+def tokens(text: str) -> tuple[float, float]:
+    found = re.search(r"val/held_out/response_tokens +before +([\d.]+) +after +([\d.]+)", text)
+    assert found is not None, text
+    return float(found[1]), float(found[2])
+
+
+@pytest.mark.parametrize(("sanity_steps", "first"), [(-1, 1), (0, 2), (2, 2)])
+def test_first_and_last_evaluation(
+    make_run: Callable[..., Any], capsys: pytest.CaptureFixture[str], sanity_steps: int, first: float
+) -> None:
+    """The evaluation before training is the first; a sanity check of some batches is none."""
+    run = make_run(**settings(max_epochs=3, num_sanity_val_steps=sanity_steps)).fit()
+    printed = capsys.readouterr().out
+    assert "Finished 3 iterations, 6 optimizer steps." in printed
+    assert tokens(printed) == (first, 4)
+    assert f"Logs: {run.trainer.default_root_dir}" in printed
+
+
+def test_the_first_survives_a_resume(
+    make_run: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(**settings(max_epochs=2, num_sanity_val_steps=-1)).fit().trainer.save_checkpoint(tmp_path / "end.ckpt")
+    capsys.readouterr()
+    make_run(**settings(max_epochs=4, num_sanity_val_steps=-1)).fit(tmp_path / "end.ckpt")
+    assert tokens(capsys.readouterr().out) == (1, 5)
+
+
+def test_the_last_survives_a_resume_that_does_not_evaluate(
+    make_run: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(**settings(max_epochs=2)).fit().trainer.save_checkpoint(tmp_path / "end.ckpt")
+    capsys.readouterr()
+    make_run(**settings(max_epochs=3, check_val_every_n_epoch=5)).fit(tmp_path / "end.ckpt")
+    assert tokens(capsys.readouterr().out) == (2, 3)
+
+
+def test_a_run_without_evaluation(make_run: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
+    make_run([ResultSummary()], trainer={"max_epochs": 1}).fit()
+    printed = capsys.readouterr().out
+    assert "Finished 1 iterations, 2 optimizer steps." in printed
+    assert "before" not in printed
+
+
+def test_other_ranks_take_part_in_reading_the_folder_and_print_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """`Trainer.log_dir` is a broadcast: read by rank 0 alone, it waits for ever."""
+    reads = []
+
+    class Rank1:
+        is_global_zero = False
+        default_root_dir = "folder"
+
+        @property
+        def log_dir(self) -> str:
+            reads.append("log_dir")
+            return "folder"
+
+    trainer: Any = Rank1()
+    module: Any = object()
+    ResultSummary().on_fit_end(trainer, module)
+    assert reads == ["log_dir"]
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,111 @@
+"""avg@k and pass@k against enumeration, and the metrics of several data sets over batches."""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+
+import pytest
+import torch
+
+from lspo.datamodules import EvaluationBatch
+from lspo.lightning_modules.evaluation import AverageAtK, EvaluationMetrics, PassAtK
+from lspo.types import Prompt, Rollout, RolloutGroup, Score
+
+CPU = torch.device("cpu")
+
+
+def enumerated_pass(rows: list[tuple[float, ...]], k: int) -> float:
+    """The share of subsets of k responses in which one is right, averaged over prompts."""
+    shares = []
+    for row in rows:
+        subsets = list(combinations(row, k))
+        shares.append(sum(max(subset) for subset in subsets) / len(subsets))
+    return sum(shares) / len(shares)
+
+
+@pytest.mark.parametrize(("size", "k"), [(1, 1), (4, 1), (4, 2), (4, 4), (5, 3), (6, 5)])
+def test_pass_at_k_is_the_share_of_subsets_with_a_right_one(size: int, k: int) -> None:
+    for row in product((0.0, 1.0), repeat=size):
+        metric = PassAtK(k)
+        metric.update(torch.tensor([row]))
+        assert float(metric.compute()) == pytest.approx(enumerated_pass([row], k))
+
+
+def test_batches_of_unlike_size_count_by_prompt() -> None:
+    rows = [(1.0, 0.0, 0.0), (0.0, 0.0, 0.0), (1.0, 1.0, 0.0), (1.0, 1.0, 1.0)]
+    passed, average = PassAtK(2), AverageAtK()
+    for batch in (rows[:1], rows[1:]):
+        passed.update(torch.tensor(batch))
+        average.update(torch.tensor(batch))
+    assert float(passed.compute()) == pytest.approx(enumerated_pass(rows, 2))
+    assert float(average.compute()) == pytest.approx(6 / 12)
+
+
+def test_many_responses_do_not_overflow() -> None:
+    """C(1000, 500) has 300 digits."""
+    metric = PassAtK(500)
+    metric.update(torch.cat([torch.ones(1, 1), torch.zeros(1, 999)], dim=1))
+    assert float(metric.compute()) == pytest.approx(0.5)
+
+
+def test_fewer_responses_than_k_are_refused() -> None:
+    with pytest.raises(ValueError, match="Expected at least k=4 responses a prompt for pass@4, but got 3"):
+        PassAtK(4).update(torch.zeros(2, 3))
+
+
+def group(accuracy: list[int], lengths: list[int], truncated: int = 0) -> RolloutGroup:
+    rollouts = tuple(
+        # The reward is not the accuracy, and must not be read.
+        Rollout((2,) * length, (0.0,) * length, place < truncated, "", Score(float(right), -3.0))
+        for place, (right, length) in enumerate(zip(accuracy, lengths, strict=True))
+    )
+    return RolloutGroup(Prompt("p", "", (1,), ""), 0, 0, rollouts)
+
+
+def test_each_data_set_has_its_own_over_all_its_batches() -> None:
+    metrics = EvaluationMetrics()
+    easy = [group([1, 1], [2, 4]), group([1, 0], [6, 8], truncated=1)]
+    hard = [group([0, 0], [10, 20], truncated=2), group([0, 0], [30, 40]), group([0, 1], [50, 60])]
+    for batch in (
+        EvaluationBatch("easy", easy[:1], 2),
+        EvaluationBatch("hard", hard[:2], 2),
+        EvaluationBatch("easy", easy[1:], 2),
+        EvaluationBatch("hard", hard[2:], 2),
+        # A rank may have no prompt of a batch.
+        EvaluationBatch("hard", [], 2),
+    ):
+        metrics.update(batch, CPU)
+    assert {name: float(value) for name, value in metrics.compute().items()} == pytest.approx(
+        {
+            "easy/avg@2": 3 / 4,
+            "easy/pass@2": 1.0,
+            "easy/response_tokens": 5.0,
+            "easy/truncated_frac": 1 / 4,
+            "hard/avg@2": 1 / 6,
+            "hard/pass@2": 1 / 3,
+            "hard/response_tokens": 35.0,
+            "hard/truncated_frac": 2 / 6,
+        }
+    )
+
+
+def test_the_next_evaluation_starts_anew() -> None:
+    metrics = EvaluationMetrics()
+    metrics.update(EvaluationBatch("set", [group([1, 1], [2, 2])], 2), CPU)
+    metrics.compute()
+    metrics.update(EvaluationBatch("set", [group([0, 0], [4, 4])], 2), CPU)
+    assert float(metrics.compute()["set/avg@2"]) == 0
+    assert metrics.compute() == {}
+
+
+def test_pass_at_one_is_the_average_and_left_out() -> None:
+    metrics = EvaluationMetrics()
+    metrics.update(EvaluationBatch("set", [group([1], [2])], 1), CPU)
+    assert set(metrics.compute()) == {"set/avg@1", "set/response_tokens", "set/truncated_frac"}
+
+
+def test_time_outs_of_the_verifier_are_told_if_there_are_any() -> None:
+    metrics = EvaluationMetrics()
+    for timeouts in (2.0, 0.0, 3.0):
+        metrics.update(EvaluationBatch("set", [group([1], [2])], 1, verifier_timeouts=timeouts), CPU)
+    assert float(metrics.compute()["set/verifier_timeouts"]) == 5

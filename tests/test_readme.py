@@ -1,0 +1,72 @@
+"""What the README shows, run: its Python, its commands, its numbers of lines."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lspo.cli.main import main
+from lspo.cli.recipes import recipe_paths
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def block_with(text: str) -> str:
+    (block,) = (block for block in BLOCKS if text in block)
+    return block
+
+
+def execute(code: str) -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    return names
+
+
+@pytest.mark.filterwarnings("ignore:.*were cut at.*", "ignore:Precision bf16-mixed is not supported by the model summary")
+def test_the_custom_project_trains(policy_folder: Path, tmp_path: Path) -> None:
+    """As it stands, but for names of things that are on a hub, and sizes."""
+    problems = [{"question": f"{number}=", "answer": f"#### {number}"} for number in range(10)]
+    (tmp_path / "problems.jsonl").write_text("\n".join(map(json.dumps, problems)))
+    code = block_with("trainer.fit(policy, data)")
+    for shown, here in {
+        '"Qwen/Qwen2.5-0.5B"': repr(str(policy_folder)),
+        'DatasetProblems("openai/gsm8k", name="main")': 'DatasetProblems("problems.jsonl")',
+        "GSM8KReward()": "ScriptedReward()",
+        "max_epochs=200": "max_epochs=1, enable_progress_bar=False, logger=False, enable_checkpointing=False",
+        "train_groups=128": "train_groups=4, minibatch_groups=2, min_pool=4, sampling=Sampling(max_response_tokens=6)",
+        "selector=": "round_prompts=16, selector=",
+    }.items():
+        assert shown in code
+        code = code.replace(shown, here)
+    code = "from lspo.rollout import Sampling\nfrom lspo.testing import ScriptedReward\n" + code
+    names = execute(code)
+    assert names["trainer"].global_step == 2
+
+
+@pytest.mark.filterwarnings("ignore:The supervised start ended after", "ignore:.*were cut at.*")
+def test_classes_of_ones_own_work_by_class_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text("\n".join(block_with(name) for name in ("EndsWithAnswer", "NoTruncation", "WidenBand")))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    main([
+        "fit", "--config", "quickstart", "--trainer.max_epochs=1", "--trainer.num_sanity_val_steps=0",
+        "--trainer.enable_progress_bar=false", "--model.model.init_args.max_steps=25", "--data.min_pool=4",
+        "--data.train_groups=4", "--data.minibatch_groups=2", "--data.val=null", "--data.sampling.max_response_tokens=20",
+        "--data.reward=mine.EndsWithAnswer", "--data.selector=mine.NoTruncation", "--trainer.callbacks+=mine.WidenBand",
+    ])  # fmt: skip
+
+
+def test_the_commands_are_in_the_first_lines() -> None:
+    top = "\n".join(README.splitlines()[:30])
+    for command in ("make quickstart", "make test", "pip install -e .", "lspo fit --config quickstart"):
+        assert command in top
+
+
+def test_every_recipe_is_in_the_table() -> None:
+    for name in recipe_paths():
+        assert f"`{name}`" in README
