@@ -91,7 +91,9 @@ def table(results: Sequence[dict[str, float | str]]) -> str:
         gain = min(float(row["after"]) - float(row["before"]) for row in own)
         tokens = statistics.mean(float(row["tokens"]) for row in own)
         minutes = statistics.mean(float(row["minutes"]) for row in own)
-        lines.append(f"| {method} | {cells[0]} | {cells[1]} | {100 * gain:+.1f} points | {tokens:,.0f} | {minutes:.1f} |")
+        lines.append(
+            f"| {method} | {cells[0]} | {cells[1]} | {100 * gain:+.1f} points | {tokens:,.0f} | {minutes:.1f} |"
+        )
     return "\n".join(lines) + "\n"
 
 

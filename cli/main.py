@@ -12,7 +12,6 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from lspo.cli import class_swap
 from lspo.cli.recipes import describe, resolve
-
 from lspo.datamodules import RolloutDataModule
 from lspo.lightning_modules import PolicyModule
 

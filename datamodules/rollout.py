@@ -16,11 +16,11 @@ from lspo.batching import BatchLayout, deal, in_passes
 from lspo.collect import collect
 from lspo.datamodules.dispatch import CallbackDispatch, all_gather_objects
 from lspo.datamodules.evaluation_loader import EvaluationLoader
-from lspo.problems import DatasetProblems, ProblemSet
 from lspo.datamodules.prompts import PromptSource
 from lspo.datamodules.rollout_loader import RolloutLoader, queue_state
 from lspo.plan import CollectPlan, LastYield, PoolScope, Shortfall
 from lspo.pool_history import PoolHistory
+from lspo.problems import DatasetProblems, ProblemSet
 from lspo.report import CollectReport
 from lspo.rewards import Reward
 from lspo.rollout import PolicyHandle, RolloutEngine, Sampling, TransformersEngine
@@ -132,7 +132,9 @@ class RolloutDataModule(LightningDataModule):
         )
         self._adaptive_rounds = round_prompts is None
         if pool == "round" and round_prompts is None:
-            raise ValueError("Expected `round_prompts` with pool='round', whose rounds are of a fixed size, but got None.")
+            raise ValueError(
+                "Expected `round_prompts` with pool='round', whose rounds are of a fixed size, but got None."
+            )
         self._last_yield = LastYield()
         self._history = PoolHistory(window_iterations if pool == "window" else 0)
         self._queue: deque[RolloutBatch] = deque()
@@ -159,7 +161,9 @@ class RolloutDataModule(LightningDataModule):
         wanted = {"fit": self.val_sets, "validate": self.val_sets, "test": self.test_sets}[stage]
         if stage != "fit" and not wanted:
             setting = {"validate": "val", "test": "test"}[stage]
-            raise ValueError(f"Expected at least one data set to {stage} on, but the datamodule's `{setting}` names none.")
+            raise ValueError(
+                f"Expected at least one data set to {stage} on, but the datamodule's `{setting}` names none."
+            )
         self._evaluation_prompts[stage] = {name: self._load(source, name) for name, source in wanted.items()}
         if not self._engine_ready:
             self.engine.setup(policy, rank=trainer.global_rank, world_size=trainer.world_size)
@@ -355,4 +359,3 @@ class RolloutDataModule(LightningDataModule):
                 f"{type(policy).__name__}."
             )
         return policy
-

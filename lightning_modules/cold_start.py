@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
@@ -61,7 +61,7 @@ class ColdStart(ModelSource):
         self.config, self.demonstrations = dict(config), demonstrations
         self.steps = {"max_steps": max_steps, "check_every_steps": check_every_steps, "batch_size": batch_size}
         self.seed = seed
-        self.learning = {
+        self.learning: dict[str, Any] = {
             "learning_rate": learning_rate,
             "betas": tuple(betas),
             "weight_decay": weight_decay,

@@ -42,7 +42,7 @@ class PolicyModule(LightningModule, PolicyHandle):
         objective: The loss.
         optimizer: Made from the parameters. The default is the field's: AdamW, learning rate 1e-6, weight decay 0.1.
         lr_scheduler: Made from the optimizer; None keeps the rate constant.
-        lr_interval: Step the schedule once an "epoch" (iteration, as published recipes count) or once an optimizer "step".
+        lr_interval: Step the schedule once an "epoch" (iteration, as published recipes count) or an optimizer "step".
         logits_chunk_tokens: Response tokens whose logits are in memory at a time.
         log_entropy: Compute and log the policy's entropy, even where the objective does not need it.
         gradient_checkpointing: Keep no activations of the layers; compute them again in the backward pass.
@@ -75,7 +75,7 @@ class PolicyModule(LightningModule, PolicyHandle):
         self._lr_interval = lr_interval
         self._logits_chunk_tokens = logits_chunk_tokens
         self._with_entropy = log_entropy or objective.needs_entropy
-        self._model_settings = {
+        self._model_settings: dict[str, Any] = {
             "gradient_checkpointing": gradient_checkpointing,
             "attn_implementation": attn_implementation,
         }
@@ -103,11 +103,11 @@ class PolicyModule(LightningModule, PolicyHandle):
 
     @property
     def version(self) -> int:
-        if self._trainer is None or not math.isfinite(self.trainer.num_training_batches):
+        batches = self.trainer.num_training_batches if self._trainer is not None else math.inf
+        if not math.isfinite(batches):
             return 0
         # Not the epoch: a run that is resumed with `max_steps` begins with an empty one.
-        steps = self.trainer.num_training_batches // self.trainer.accumulate_grad_batches
-        return self.trainer.global_step // max(steps, 1)
+        return self.trainer.global_step // max(int(batches) // self.trainer.accumulate_grad_batches, 1)
 
     @contextmanager
     def unsharded(self) -> Iterator[Any]:
@@ -142,7 +142,8 @@ class PolicyModule(LightningModule, PolicyHandle):
         self.model = load_model(self.name_or_path, dtype=weight_dtype(precision), **self._model_settings)
 
     def configure_callbacks(self) -> list[Callback]:
-        return default_callbacks(self.trainer.callbacks)
+        present: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        return default_callbacks(present)
 
     def configure_optimizers(self) -> Any:
         optimizer = self._optimizer([p for p in self.parameters() if p.requires_grad])

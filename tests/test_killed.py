@@ -26,7 +26,14 @@ COMMAND = [
 # A checkpoint within each iteration, and one at its end.
 CHECKPOINTS = {
     "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
-    "init_args": {"dirpath": "checkpoints", "every_n_train_steps": 1, "every_n_epochs": None, "save_on_train_epoch_end": False, "save_last": True, "filename": "{step}"},
+    "init_args": {
+        "dirpath": "checkpoints",
+        "every_n_train_steps": 1,
+        "every_n_epochs": None,
+        "save_on_train_epoch_end": False,
+        "save_last": True,
+        "filename": "{step}",
+    },
 }
 WRITER = {"class_path": "lspo.lightning_modules.RolloutWriter", "init_args": {"folder": "rollouts"}}
 
@@ -65,7 +72,9 @@ def final_state(folder: Path) -> dict[str, torch.Tensor]:
     state = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
     assert state["global_step"] == 2 * ITERATIONS
     moments = {
-        f"{key}/{name}": value for key, entry in state["optimizer_states"][0]["state"].items() for name, value in entry.items()
+        f"{key}/{name}": value
+        for key, entry in state["optimizer_states"][0]["state"].items()
+        for name, value in entry.items()
     }
     return {**state["state_dict"], **moments}
 

@@ -28,7 +28,9 @@ def execute(code: str) -> dict[str, Any]:
     return names
 
 
-@pytest.mark.filterwarnings("ignore:.*were cut at.*", "ignore:Precision bf16-mixed is not supported by the model summary")
+@pytest.mark.filterwarnings(
+    "ignore:.*were cut at.*", "ignore:Precision bf16-mixed is not supported by the model summary"
+)
 def test_the_custom_project_trains(policy_folder: Path, tmp_path: Path) -> None:
     """As it stands, but for names of things that are on a hub, and sizes."""
     problems = [{"question": f"{number}=", "answer": f"#### {number}"} for number in range(10)]
@@ -51,12 +53,15 @@ def test_the_custom_project_trains(policy_folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:The supervised start ended after", "ignore:.*were cut at.*")
 def test_classes_of_ones_own_work_by_class_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mine.py").write_text("\n".join(block_with(name) for name in ("EndsWithAnswer", "NoTruncation", "WidenBand")))
+    (tmp_path / "mine.py").write_text(
+        "\n".join(block_with(name) for name in ("EndsWithAnswer", "NoTruncation", "WidenBand"))
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     main([
         "fit", "--config", "quickstart", "--trainer.max_epochs=1", "--trainer.num_sanity_val_steps=0",
         "--trainer.enable_progress_bar=false", "--model.model.init_args.max_steps=25", "--data.min_pool=4",
-        "--data.train_groups=4", "--data.minibatch_groups=2", "--data.val=null", "--data.sampling.max_response_tokens=20",
+        "--data.train_groups=4", "--data.minibatch_groups=2", "--data.val=null",
+            "--data.sampling.max_response_tokens=20",
         "--data.reward=mine.EndsWithAnswer", "--data.selector=mine.NoTruncation", "--trainer.callbacks+=mine.WidenBand",
     ])  # fmt: skip
 

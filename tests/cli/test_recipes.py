@@ -80,5 +80,7 @@ def test_recipes_are_described() -> None:
 
 
 def test_an_unknown_recipe_lists_those_there_are() -> None:
-    with pytest.raises(FileNotFoundError, match=r"'quickstrt' is neither\. Did you mean 'quickstart'\? Recipes: .*lspo"):
+    with pytest.raises(
+        FileNotFoundError, match=r"'quickstrt' is neither\. Did you mean 'quickstart'\? Recipes: .*lspo"
+    ):
         resolve("quickstrt")

@@ -193,7 +193,8 @@ def test_first_ratios_are_exactly_one(make_run: Callable[..., Any]) -> None:
     """Old log-probs come from the forward that training uses, in the bins that training uses."""
 
     class FirstRatios(Callback):
-        extremes: list[tuple[float, float]] = []
+        def __init__(self) -> None:
+            self.extremes: list[tuple[float, float]] = []
 
         def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
             values = trainer.callback_metrics
@@ -203,7 +204,10 @@ def test_first_ratios_are_exactly_one(make_run: Callable[..., Any]) -> None:
     ratios = FirstRatios()
     run = make_run([ratios], trainer={"max_epochs": 1, "accumulate_grad_batches": 2})
     run.fit()
-    final = (float(run.trainer.callback_metrics["loss/ratio_min"]), float(run.trainer.callback_metrics["loss/ratio_max"]))
+    final = (
+        float(run.trainer.callback_metrics["loss/ratio_min"]),
+        float(run.trainer.callback_metrics["loss/ratio_max"]),
+    )
     # Callbacks run before the module's hook: at the second step they see the first one's metrics.
     assert ratios.extremes == [(1.0, 1.0)]
     assert final[0] < 1 < final[1]
@@ -248,7 +252,9 @@ def test_an_engine_that_keeps_old_weights_is_caught(make_run: Callable[..., Any]
             if self.version < 0:
                 super().update()
 
-    with pytest.raises(RuntimeError, match="to have the weights of iteration 1 after its update, but it says version 0"):
+    with pytest.raises(
+        RuntimeError, match="to have the weights of iteration 1 after its update, but it says version 0"
+    ):
         make_run(data={"engine": Lazy()}).fit()
 
 
@@ -277,5 +283,7 @@ def test_prompts_that_are_too_long_are_dropped_and_counted(make_run: Callable[..
 
     run = make_run(data={"max_prompt_tokens": 10})
     run.data.train_set = Growing(40)
-    with pytest.warns(UserWarning, match="Dropped 20 of 40 prompts of 'train' that have more than max_prompt_tokens=10"):
+    with pytest.warns(
+        UserWarning, match="Dropped 20 of 40 prompts of 'train' that have more than max_prompt_tokens=10"
+    ):
         run.fit()
