@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,6 +80,8 @@ def _as_seed(value: bool | int) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command `lspo`."""
+    # Lightning 2.6 says so of its own code on torch 2.13; a user can do nothing about it.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
     # A console script lacks the current folder, where a user's own `class_path` modules stand.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())

@@ -67,6 +67,11 @@ class PolicyModule(LightningModule, PolicyHandle):
         # No save_hyperparameters(): with it, --ckpt_path would override the command line's model flags.
         if logits_chunk_tokens < 1:
             raise ValueError(f"Expected `logits_chunk_tokens` to be at least 1, but got {logits_chunk_tokens}.")
+        if objective.needs_reference:
+            raise ValueError(
+                f"Expected an objective without a KL term, as PolicyModule keeps no reference policy yet, but got "
+                f"kl_coef={objective.kl_coef}. Set `kl_coef=0`, or subclass PolicyModule and fill in `ref_logprobs`."
+            )
         self.source = model
         self.objective = objective
         self.model: Any = None
