@@ -55,6 +55,13 @@ def test_a_ground_truth_without_a_number_is_an_error() -> None:
         GSM8KReward().score("7", "none")
 
 
+def test_reads_numbers_and_text_up_to_a_size() -> None:
+    assert extract_number("9" * 50) == Decimal("9" * 50)
+    assert extract_number("9" * 51) is None
+    assert extract_number("#### 7 " + "x" * 99_000) == 7
+    assert extract_number("#### 7 " + "x" * 100_000) is None
+
+
 @pytest.mark.parametrize("piece", ["1", "1,", "-$", "####", "-", "9.", "#### 9"])
 def test_hostile_text_is_wrong_and_fast(piece: str) -> None:
     hostile = piece * 10**6

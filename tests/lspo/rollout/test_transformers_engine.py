@@ -248,6 +248,7 @@ def rows_read(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, in
     forward = model.forward
 
     def counting(*args: Any, **kwargs: Any) -> Any:
+        assert not torch.is_grad_enabled()
         seen.append(tuple(kwargs["input_ids"].shape))
         return forward(*args, **kwargs)
 
