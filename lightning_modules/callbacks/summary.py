@@ -16,15 +16,17 @@ class ResultSummary(Callback):
     def __init__(self) -> None:
         self._first: dict[str, float] = {}
         self._last: dict[str, float] = {}
+        self._first_iteration = self._last_iteration = 0
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking and trainer.num_sanity_val_steps != float("inf"):
             # Some batches only: not to be compared with whole sets.
             return
-        results = getattr(pl_module, "evaluation_results", None) or {}
+        results = dict(getattr(pl_module, "evaluation_results", None) or {})
+        iteration = getattr(pl_module, "version", trainer.current_epoch)
         if not self._first:
-            self._first = dict(results)
-        self._last = dict(results)
+            self._first, self._first_iteration = results, iteration
+        self._last, self._last_iteration = results, iteration
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Before ranks part: to read it is a broadcast.
@@ -35,15 +37,35 @@ class ResultSummary(Callback):
             f"Finished {getattr(pl_module, 'version', trainer.current_epoch)} iterations, "
             f"{trainer.global_step} optimizer steps."
         ]
-        width = max(map(len, self._last), default=0)
-        for name, value in self._last.items():
-            before = self._first.get(name, value)
-            lines.append(f"  {name:<{width}}  before {before:8.3f}   after {value:8.3f}")
+        lines += self._table()
         lines.append(f"Logs: {logs}")
         print("\n".join(lines), flush=True)  # noqa: T201 - the one thing this callback is for
 
+    def _table(self) -> list[str]:
+        width = max(map(len, self._last), default=0)
+        if self._first_iteration == self._last_iteration:
+            # One evaluation alone: «before» and «after» would say that nothing has been learned.
+            return [
+                f"  {name:<{width}}  {_when(self._last_iteration)} {value:8.3f}" for name, value in self._last.items()
+            ]
+        return [
+            f"  {name:<{width}}  {_when(self._first_iteration)} {self._first.get(name, value):8.3f}   "
+            f"{_when(self._last_iteration)} {value:8.3f}"
+            for name, value in self._last.items()
+        ]
+
     def state_dict(self) -> dict[str, Any]:
-        return {"first": self._first, "last": self._last}
+        return {
+            "first": self._first,
+            "last": self._last,
+            "first_iteration": self._first_iteration,
+            "last_iteration": self._last_iteration,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._first, self._last = dict(state_dict["first"]), dict(state_dict["last"])
+        self._first_iteration, self._last_iteration = state_dict["first_iteration"], state_dict["last_iteration"]
+
+
+def _when(iteration: int) -> str:
+    return f"after iteration {iteration}" if iteration else "before training"

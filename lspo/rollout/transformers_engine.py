@@ -90,7 +90,6 @@ class _Decoding:
         self.pad = policy.tokenizer.pad_token_id if policy.tokenizer.pad_token_id is not None else 0
         self.eos = torch.tensor(policy.eos_token_ids, device=self.device)
 
-    @torch.no_grad()
     def run(self, sampling: Sampling, *, version: int) -> Iterator[RolloutGroup]:
         total = len(self.prompts) * self.group_size
         draw = torch.tensor(self.keys, device=self.device).repeat_interleave(self.group_size)
@@ -134,6 +133,8 @@ class _Decoding:
             if missing:
                 yield self._group(prompt, tokens, logprobs, lengths, stopped, version)
 
+    # On the two that read, and not on the generator: its grad mode would have to be kept from whoever it yields to.
+    @torch.no_grad()
     def _prefill(self) -> tuple[Tensor, Any, Tensor]:
         """Reads each prompt once, then gives every response of its group a copy of the cache."""
         from transformers import DynamicCache
@@ -149,6 +150,7 @@ class _Decoding:
         logits = output.logits[:, -1].repeat_interleave(self.group_size, dim=0)
         return logits, cache, mask.repeat_interleave(self.group_size, dim=0)
 
+    @torch.no_grad()
     def _step(self, chosen: Tensor, cache: Any, mask: Tensor) -> tuple[Tensor, Tensor]:
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
         output = self.model(

@@ -137,9 +137,16 @@ def test_the_version_is_that_of_the_oldest() -> None:
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_the_limit_names_the_number_of_micro_batches_that_fits(ranks: int) -> None:
+@pytest.mark.parametrize("wanted", [2, 4])
+def test_the_limit_names_the_number_of_micro_batches_that_fits(ranks: int, wanted: int) -> None:
     groups = groups_of(6)
-    limit = 150
+
+    def largest(accumulate: int) -> int:
+        free = BatchLayout(6, 6, accumulate=accumulate, data_parallel_size=ranks)
+        # Padding included: these are rectangles of prompt and response.
+        return max(batch.token_ids.numel() for batch in all_ranks(groups, free)[0])
+
+    limit = largest(wanted)
     layout = BatchLayout(6, 6, accumulate=1, data_parallel_size=ranks, max_micro_batch_tokens=limit)
     with pytest.raises(ValueError, match=r"`accumulate_grad_batches=\d+` fits this mini-batch") as caught:
         all_ranks(groups, layout)
@@ -147,12 +154,6 @@ def test_the_limit_names_the_number_of_micro_batches_that_fits(ranks: int) -> No
     found = re.search(r"accumulate_grad_batches=(\d+)", str(caught.value))
     assert found is not None
     fitting = int(found[1])
-
-    def largest(accumulate: int) -> int:
-        free = BatchLayout(6, 6, accumulate=accumulate, data_parallel_size=ranks)
-        return max(batch.token_ids.numel() for batch in all_ranks(groups, free)[0])
-
-    # numel counts the padding; prompts are of unlike length, so it is that of prompt + response.
     assert largest(fitting) <= limit
     assert all(largest(fewer) > limit for fewer in range(1, fitting))
     assert f"the largest of {ranks} has {largest(1)}" in str(caught.value)

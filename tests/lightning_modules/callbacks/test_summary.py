@@ -29,7 +29,8 @@ def settings(**trainer: Any) -> dict[str, Any]:
 
 
 def tokens(text: str) -> tuple[float, float]:
-    found = re.search(r"val/held_out/response_tokens +before +([\d.]+) +after +([\d.]+)", text)
+    when = r"(?:before training|after iteration \d+)"
+    found = re.search(rf"val/held_out/response_tokens +{when} +([\d.]+) +{when} +([\d.]+)", text)
     assert found is not None, text
     return float(found[1]), float(found[2])
 
@@ -62,6 +63,15 @@ def test_the_last_survives_a_resume_that_does_not_evaluate(
     capsys.readouterr()
     make_run(**settings(max_epochs=3, check_val_every_n_epoch=5)).fit(tmp_path / "end.ckpt")
     assert tokens(capsys.readouterr().out) == (2, 3)
+
+
+def test_one_evaluation_alone_is_not_shown_as_before_and_after(
+    make_run: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(**settings(max_epochs=2, num_sanity_val_steps=-1, check_val_every_n_epoch=5)).fit()
+    printed = capsys.readouterr().out
+    assert re.search(r"val/held_out/response_tokens +before training +1\.000\n", printed)
+    assert "after iteration" not in printed
 
 
 def test_a_run_without_evaluation(make_run: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
