@@ -16,16 +16,15 @@ from torch.optim import Optimizer
 from lspo.causal_lm import (
     check_head,
     eos_token_ids,
-    last_hidden_state,
+    evaluation_mode,
     load_model,
     load_tokenizer,
-    output_head,
+    model_logprobs,
 )
 from lspo.lightning_modules.callbacks import default_callbacks
 from lspo.lightning_modules.evaluation import EvaluationMetrics
 from lspo.lightning_modules.gradients import StepMetrics, gradient_norm
 from lspo.lightning_modules.sources import ModelSource
-from lspo.logprobs import response_logprobs
 from lspo.objectives import DAPO, Objective
 from lspo.rollout import PolicyHandle
 from lspo.types import PerToken, RolloutBatch
@@ -116,14 +115,8 @@ class PolicyModule(LightningModule, PolicyHandle):
 
     @contextmanager
     def unsharded(self) -> Iterator[Any]:
-        # Evaluation mode, as gradient checkpointing would switch the cache off; dropout is 0 in either.
-        was_training = self.model.training
-        self.model.eval()
-        try:
-            with self.trainer.precision_plugin.forward_context():
-                yield self.model
-        finally:
-            self.model.train(was_training)
+        with evaluation_mode(self.model), self.trainer.precision_plugin.forward_context():
+            yield self.model
 
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
         for name, tensor in self.model.state_dict().items():
@@ -168,12 +161,11 @@ class PolicyModule(LightningModule, PolicyHandle):
 
     def forward(self, batch: RolloutBatch) -> tuple[PerToken, PerToken | None]:
         """Log-probs, and entropies if asked, of the batch's response tokens at the sampling temperature."""
-        return response_logprobs(
-            last_hidden_state(self.model, batch.token_ids),
+        return model_logprobs(
+            self.model,
             batch.token_ids,
             batch.prompt_lengths,
             batch.response_mask,
-            output_head(self.model),
             temperature=batch.temperature,
             chunk_tokens=self._logits_chunk_tokens,
             with_entropy=self._with_entropy,

@@ -10,9 +10,8 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from lspo.causal_lm import last_hidden_state, output_head
+from lspo.causal_lm import model_logprobs
 from lspo.demonstrations import Demonstrations
-from lspo.logprobs import response_logprobs
 from lspo.masking import token_mean
 from lspo.rewards import score_groups
 from lspo.rollout import Sampling, TransformersEngine
@@ -104,14 +103,7 @@ class SupervisedModule(LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         mask = batch["response_mask"]
-        logprobs, _ = response_logprobs(
-            last_hidden_state(self.model, batch["token_ids"]),
-            batch["token_ids"],
-            batch["prompt_lengths"],
-            mask,
-            output_head(self.model),
-            chunk_tokens=8192,
-        )
+        logprobs, _ = model_logprobs(self.model, batch["token_ids"], batch["prompt_lengths"], mask, chunk_tokens=8192)
         loss = token_mean(-logprobs, mask)
         self.log("supervised_loss", loss, prog_bar=True, batch_size=len(mask))
         return loss

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lspo.types import TokenIds
+from lspo.logprobs import response_logprobs
+from lspo.types import Counts, PerToken, TokenIds, TokenMask
 
 
 def load_model(
@@ -81,6 +83,17 @@ def eos_token_ids(tokenizer: Any, generation_config: Any = None) -> tuple[int, .
     return tuple(sorted(token for token in ids if token is not None))
 
 
+@contextmanager
+def evaluation_mode(model: Any) -> Iterator[Any]:
+    """The model in evaluation mode, as activation checkpointing would switch its cache off; dropout is 0 in either."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield model
+    finally:
+        model.train(was_training)
+
+
 def last_hidden_state(model: Any, token_ids: TokenIds) -> Tensor:
     """(N, L, H) hidden states behind the last layer, for rows padded on the right.
 
@@ -108,6 +121,29 @@ def output_head(model: Any) -> Callable[[Tensor], Tensor]:
         return logits
 
     return head
+
+
+def model_logprobs(
+    model: Any,
+    token_ids: TokenIds,
+    prompt_lengths: Counts,
+    response_mask: TokenMask,
+    *,
+    temperature: float = 1.0,
+    chunk_tokens: int = 1024,
+    with_entropy: bool = False,
+) -> tuple[PerToken, PerToken | None]:
+    """`response_logprobs` of a model, its logits never whole in memory."""
+    return response_logprobs(
+        last_hidden_state(model, token_ids),
+        token_ids,
+        prompt_lengths,
+        response_mask,
+        output_head(model),
+        temperature=temperature,
+        chunk_tokens=chunk_tokens,
+        with_entropy=with_entropy,
+    )
 
 
 @torch.no_grad()

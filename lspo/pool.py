@@ -13,7 +13,6 @@ from lspo.sampling.base import KEPT, Decision, GroupSelector, GroupStats
 from lspo.types import GroupMask
 
 UNDECIDED = "pool_too_small"
-FILLED = "filled_up"
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,9 @@ def shortfall_fill(judged: Judged, plan: CollectPlan, rounds: Sequence[RoundYiel
     if plan.on_shortfall == "fill":
         distance = judged.decision.distance
         if distance is not None:
-            candidates = torch.where(keep, torch.inf, distance)
+            correct = (judged.stats.accuracy > 0.5).sum(dim=1)
+            mixed = (correct > 0) & (correct < judged.stats.accuracy.shape[1])
+            candidates = torch.where(keep | ~mixed, torch.inf, distance)
             # Nearest first; equally near ones in draw order, which a stable sort keeps.
             order = candidates.sort(stable=True).indices
             missing = plan.train_groups - int(keep.sum())

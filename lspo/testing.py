@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from lspo.logprobs import response_logprobs
 from lspo.rewards.base import Response, Reward
 from lspo.rollout.base import PolicyHandle, RolloutEngine, Sampling
+from lspo.rollout.local_policy import LocalPolicy
 from lspo.sampling.base import GroupStats
-from lspo.types import PerToken, Prompt, Rollout, RolloutBatch, RolloutGroup, Score
+from lspo.types import Prompt, Rollout, RolloutGroup, Score
 
 
 def hashed(*parts: Any) -> int:
@@ -218,60 +216,5 @@ def tiny_model(tokenizer: Any, *, seed: int = 0, **settings: Any) -> Any:
         return Qwen2ForCausalLM(Qwen2Config(**{**small, **settings}))
 
 
-class StubPolicy(PolicyHandle):
-    """A policy that is one model in this process: no Lightning, no sharding.
-
-    Args:
-        model: A transformers causal language model.
-        tokenizer: Its tokenizer.
-        name_or_path: What it says its initial weights are.
-        eos_token_ids: Tokens that end a response; unless given, the tokenizer's one.
-        version: Iterations completed; set it by hand.
-    """
-
-    name_or_path: str = ""
-    tokenizer: Any = None
-    eos_token_ids: tuple[int, ...] = ()
-    version: int = 0
-
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: Any,
-        *,
-        name_or_path: str = "stub",
-        eos_token_ids: Sequence[int] | None = None,
-        version: int = 0,
-    ) -> None:
-        self.model = model
-        self.tokenizer = tokenizer
-        self.name_or_path = name_or_path
-        self.eos_token_ids = (tokenizer.eos_token_id,) if eos_token_ids is None else tuple(eos_token_ids)
-        self.version = version
-
-    @contextmanager
-    def unsharded(self) -> Iterator[Any]:
-        """The model in eval mode; its mode is put back behind the context."""
-        training = self.model.training
-        self.model.eval()
-        try:
-            yield self.model
-        finally:
-            self.model.train(training)
-
-    def full_weights(self) -> Iterator[tuple[str, Tensor]]:
-        yield from self.model.state_dict().items()
-
-    @torch.no_grad()
-    def logprobs(self, batch: RolloutBatch) -> PerToken:
-        # Rows are padded on the right, behind all that is read: a causal model needs no mask.
-        hidden = self.model.base_model(input_ids=batch.token_ids).last_hidden_state
-        logprobs, _ = response_logprobs(
-            hidden,
-            batch.token_ids,
-            batch.prompt_lengths,
-            batch.response_mask,
-            self.model.get_output_embeddings(),
-            temperature=batch.temperature,
-        )
-        return logprobs
+class StubPolicy(LocalPolicy):
+    """A policy that is one model in this process: no Lightning, no sharding; set its `version` by hand."""

@@ -47,8 +47,13 @@ class Score:
     parts: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, verdict: Score | float | bool) -> Score:
-        """A score as it is; a bare number as both accuracy and reward."""
+    def of(cls, verdict: Any) -> Score:
+        """A score as it is; a bare number as both accuracy and reward.
+
+        Raises:
+            TypeError: If it is neither.
+            ValueError: If it is text that is no number.
+        """
         if isinstance(verdict, Score):
             return cls(float(verdict.accuracy), float(verdict.reward), verdict.parts)
         return cls(float(verdict), float(verdict))

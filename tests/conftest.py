@@ -11,6 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+# Before the first import of what reads them.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_DATASETS_CACHE", tempfile.mkdtemp(prefix="lspo-tests-"))
+# Lightning's own calls, not ours.
+os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+
 import torch
 from lightning.pytorch import Callback, Trainer
 
@@ -21,11 +29,6 @@ from lspo.rollout import Sampling
 from lspo.sampling import AccuracyBand
 from lspo.testing import ScriptedReward
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("HF_DATASETS_CACHE", tempfile.mkdtemp(prefix="lspo-tests-"))
-# Lightning's own calls, not ours.
-os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
 torch.set_num_threads(1)
 
 DATA_VARIABLE = "LSPO_TEST_DATA"

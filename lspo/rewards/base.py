@@ -89,10 +89,7 @@ def _describe(responses: Sequence[Response]) -> str:
 
 def _check(name: str, verdict: Any, response: Response) -> Score:
     try:
-        if isinstance(verdict, Score):
-            score = Score(float(verdict.accuracy), float(verdict.reward), verdict.parts)
-        else:
-            score = Score(accuracy=float(verdict), reward=float(verdict))
+        score = Score.of(verdict)
     except (TypeError, ValueError) as error:
         raise RuntimeError(
             f"Expected reward {name} to return a Score or a number, "

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lspo.causal_lm import eos_token_ids, last_hidden_state, output_head
-from lspo.logprobs import response_logprobs
+from lspo.causal_lm import eos_token_ids as default_eos_token_ids
+from lspo.causal_lm import evaluation_mode, model_logprobs
 from lspo.rollout.base import PolicyHandle
 from lspo.types import PerToken, RolloutBatch
 
@@ -21,29 +21,34 @@ class LocalPolicy(PolicyHandle):
     Args:
         model: A transformers causal language model.
         tokenizer: Its tokenizer.
+        name_or_path: Where its initial weights are; the model's own word unless given.
+        eos_token_ids: Tokens that end a response; those of tokenizer and model unless given.
         version: Iterations completed; set it by hand.
     """
 
     name_or_path: str = ""
     tokenizer: Any = None
+    eos_token_ids: tuple[int, ...] = ()
     version: int = 0
 
-    def __init__(self, model: Any, tokenizer: Any, *, version: int = 0) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        name_or_path: str | None = None,
+        eos_token_ids: Sequence[int] | None = None,
+        version: int = 0,
+    ) -> None:
         self.model, self.tokenizer, self.version = model, tokenizer, version
-        self.name_or_path = model.config.name_or_path
+        self.name_or_path = str(getattr(model, "name_or_path", "")) if name_or_path is None else name_or_path
+        generation_config = getattr(model, "generation_config", None)
+        self.eos_token_ids = (
+            default_eos_token_ids(tokenizer, generation_config) if eos_token_ids is None else tuple(eos_token_ids)
+        )
 
-    @property
-    def eos_token_ids(self) -> tuple[int, ...]:
-        return eos_token_ids(self.tokenizer, getattr(self.model, "generation_config", None))
-
-    @contextmanager
-    def unsharded(self) -> Iterator[Any]:
-        was_training = self.model.training
-        self.model.eval()
-        try:
-            yield self.model
-        finally:
-            self.model.train(was_training)
+    def unsharded(self) -> AbstractContextManager[Any]:
+        return evaluation_mode(self.model)
 
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
         for name, tensor in self.model.state_dict().items():
@@ -51,12 +56,6 @@ class LocalPolicy(PolicyHandle):
 
     @torch.no_grad()
     def logprobs(self, batch: RolloutBatch) -> PerToken:
-        logprobs, _ = response_logprobs(
-            last_hidden_state(self.model, batch.token_ids),
-            batch.token_ids,
-            batch.prompt_lengths,
-            batch.response_mask,
-            output_head(self.model),
-            temperature=batch.temperature,
-        )
-        return logprobs
+        return model_logprobs(
+            self.model, batch.token_ids, batch.prompt_lengths, batch.response_mask, temperature=batch.temperature
+        )[0]
