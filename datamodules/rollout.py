@@ -1,11 +1,12 @@
-"""The datamodule: builds prompts, engine, reward and selector into loaders, and owns their state."""
+"""The datamodule: builds prompts, engine, reward and selector into loaders, and owns their state.
+
+Over 300 lines, as a third of it is the signature and its documentation, which is the reference of `lspo fit --help`.
+"""
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
@@ -17,17 +18,15 @@ from lspo.collect import collect
 from lspo.datamodules.dispatch import CallbackDispatch, all_gather_objects
 from lspo.datamodules.evaluation_loader import EvaluationLoader
 from lspo.datamodules.prompts import PromptSource
-from lspo.datamodules.rollout_loader import RolloutLoader, queue_state
+from lspo.datamodules.rollout_loader import RolloutLoader
+from lspo.datamodules.state import LoopState
 from lspo.plan import CollectPlan, LastYield, PoolScope, Shortfall
-from lspo.pool_history import PoolHistory
 from lspo.problems import DatasetProblems, ProblemSet
 from lspo.report import CollectReport
 from lspo.rewards import Reward
 from lspo.rollout import PolicyHandle, RolloutEngine, Sampling, TransformersEngine
 from lspo.sampling import AccuracyBand, Chain, GroupSelector, LengthBand
 from lspo.types import Prompt, RolloutBatch
-
-STATE_VERSION = 1
 
 
 class RolloutDataModule(LightningDataModule):
@@ -135,11 +134,7 @@ class RolloutDataModule(LightningDataModule):
             raise ValueError(
                 "Expected `round_prompts` with pool='round', whose rounds are of a fixed size, but got None."
             )
-        self._last_yield = LastYield()
-        self._history = PoolHistory(window_iterations if pool == "window" else 0)
-        self._queue: deque[RolloutBatch] = deque()
-        self._prompts: PromptSource | None = None
-        self._restored_prompts: Mapping[str, Any] | None = None
+        self._state = LoopState(window_iterations if pool == "window" else 0)
         self._evaluation_prompts: dict[str, dict[str, list[Prompt]]] = {}
         self._engine_ready = False
 
@@ -153,12 +148,11 @@ class RolloutDataModule(LightningDataModule):
             if not self.val_sets:
                 # Lightning would warn of an evaluation without loaders.
                 trainer.limit_val_batches = 0
-            if self._prompts is None:
-                self._prompts = PromptSource(self._load(self.train_set, "train"), seed=self.seed)
-            if self._restored_prompts is not None:
-                self._prompts.load_state_dict(dict(self._restored_prompts))
-                self._restored_prompts = None
-        wanted = {"fit": self.val_sets, "validate": self.val_sets, "test": self.test_sets}[stage]
+            if self._state.prompts is None:
+                self._state.prompts = PromptSource(self._load(self.train_set, "train"), seed=self.seed)
+        wanted = {"fit": self.val_sets, "validate": self.val_sets, "test": self.test_sets}.get(stage)
+        if wanted is None:
+            raise ValueError(f"Expected one of fit, validate and test, but got {stage!r}, for which there is nothing.")
         if stage != "fit" and not wanted:
             setting = {"validate": "val", "test": "test"}[stage]
             raise ValueError(
@@ -173,7 +167,7 @@ class RolloutDataModule(LightningDataModule):
         trainer = self._attached_trainer
         return RolloutLoader(
             self.layout.num_batches,
-            self._queue,
+            self._state.queue,
             self._collect,
             batches_done=lambda: trainer.fit_loop.batch_idx + 1,
         )
@@ -192,36 +186,27 @@ class RolloutDataModule(LightningDataModule):
         self._close()
 
     def state_dict(self) -> dict[str, Any]:
-        if self._prompts is None:
-            return {}
-        return {
-            "state_version": STATE_VERSION,
-            "prompts": self._prompts.state_dict(),
-            "group_size": self._plan.group_size,
-            "queue": all_gather_objects(queue_state(self._queue)),
-            "history": self._history.state_dict(),
-            "last_yield": asdict(self._last_yield),
-        }
+        return {} if self._state.prompts is None else self._state.state_dict(self._settings, all_gather_objects)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if not state_dict:
-            return
-        queues = state_dict["queue"]
-        rank, world_size = self._attached_trainer.global_rank, self._attached_trainer.world_size
-        if any(queues) and len(queues) != world_size:
-            raise ValueError(
-                f"Expected {len(queues)} processes, as this checkpoint was written within an iteration, but got "
-                f"{world_size}. Resume with {len(queues)}, or from a checkpoint of an iteration's end."
+        # Evaluation of a checkpoint takes its weights alone.
+        if state_dict and self._state.prompts is not None:
+            trainer = self._attached_trainer
+            self._state.load_state_dict(
+                state_dict, self._settings, rank=trainer.global_rank, world_size=trainer.world_size
             )
-        self._queue.clear()
-        if any(queues):
-            self._queue.extend(RolloutBatch.from_state_dict(state) for state in queues[rank])
-        self._history.load_state_dict(state_dict["history"])
-        self._last_yield = LastYield(**state_dict["last_yield"])
-        if self._prompts is None:
-            self._restored_prompts = state_dict["prompts"]
-        else:
-            self._prompts.load_state_dict(state_dict["prompts"])
+
+    @property
+    def _settings(self) -> dict[str, int]:
+        """What micro-batches and the count of iterations depend on."""
+        layout = self.layout
+        return {
+            "train_groups": layout.train_groups,
+            "minibatch_groups": layout.minibatch_groups,
+            "passes": layout.passes,
+            "accumulate_grad_batches": layout.accumulate,
+            "group_size": self._plan.group_size,
+        }
 
     # --- an iteration
 
@@ -248,16 +233,15 @@ class RolloutDataModule(LightningDataModule):
 
     def _collect(self) -> list[RolloutBatch]:
         """Collects an iteration's groups and cuts them into this rank's micro-batches."""
-        assert self._prompts is not None
-        trainer, policy, layout = self._attached_trainer, self._policy, self.layout
-        plan = replace(self._plan, iteration=policy.version, train_groups=layout.train_groups)
+        trainer, state, layout = self._attached_trainer, self._state, self.layout
+        plan = replace(self._plan, iteration=self._policy.version, train_groups=layout.train_groups)
         if self._adaptive_rounds:
-            plan.round_prompts = self._last_yield.first_round(plan.train_groups, plan.min_pool)
+            plan.round_prompts = state.last_yield.first_round(plan.train_groups, plan.min_pool)
         dispatch = CallbackDispatch(trainer)
-        border = self._prompts.state_dict()
+        border = state.border()
         try:
             report = collect(
-                self._prompts,
+                state.ready_prompts,
                 self.engine,
                 self.reward,
                 self.selector,
@@ -266,16 +250,16 @@ class RolloutDataModule(LightningDataModule):
                 rank=trainer.global_rank,
                 world_size=trainer.world_size,
                 listeners=[dispatch],
-                history=self._history.stats,
+                history=state.history.stats,
             )
+            batches, seconds = self._batches(report, layout)
+            state.history.add(report)
+            state.last_yield = LastYield(len(report.stats), int(report.decision.keep.sum()), report.decision.pool_size)
+            dispatch.finish(replace(report, phases={**report.phases, "old_logprobs": seconds}))
         except BaseException:
-            # Back to the border of the iteration, so that a checkpoint written now loses no prompt.
-            self._prompts.load_state_dict(border)
+            # Back to the border of the iteration, so that a checkpoint written now loses nothing.
+            state.return_to(border)
             raise
-        batches, seconds = self._batches(report, layout)
-        self._history.add(report)
-        self._last_yield = LastYield(len(report.stats), int(report.decision.keep.sum()), report.decision.pool_size)
-        dispatch.finish(replace(report, phases={**report.phases, "old_logprobs": seconds}))
         return batches
 
     def _batches(self, report: CollectReport, layout: BatchLayout) -> tuple[list[RolloutBatch], float]:
@@ -337,7 +321,9 @@ class RolloutDataModule(LightningDataModule):
         trainer = self._attached_trainer
         if trainer.fast_dev_run:
             return
-        if trainer.limit_train_batches != 1.0 or trainer.overfit_batches:
+        # The whole number 1 is one batch, and not, as 1.0, all of them.
+        whole = isinstance(trainer.limit_train_batches, float) and trainer.limit_train_batches == 1
+        if not whole or trainer.overfit_batches:
             raise ValueError(
                 "Expected whole iterations: `limit_train_batches` and `overfit_batches` would cut them short and train "
                 "the next one on stale rollouts. For a short run lower `max_epochs`, which counts iterations, or "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from lspo.types import RolloutBatch
@@ -74,8 +74,3 @@ class RolloutLoader:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         pass
-
-
-def queue_state(queue: deque[RolloutBatch]) -> list[Mapping[str, Any]]:
-    """A queue as plain data."""
-    return [batch.state_dict() for batch in queue]

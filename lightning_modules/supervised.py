@@ -113,7 +113,8 @@ class SupervisedModule(LightningModule):
         if done % self.check_every_steps == 0 or done == self.trainer.num_training_batches:
             self.accuracy = self.sampled_accuracy()
             self.log("sampled_accuracy", self.accuracy, prog_bar=True, batch_size=1)
-            self.trainer.should_stop = self.accuracy >= self.stop_accuracy
+            if self.accuracy >= self.stop_accuracy:
+                self.trainer.should_stop = True
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.AdamW(

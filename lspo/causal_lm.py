@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +14,9 @@ from torch import Tensor, nn
 
 from lspo.logprobs import response_logprobs
 from lspo.types import Counts, PerToken, TokenIds, TokenMask
+
+PLAIN_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
+"""What transformers 4 and 5 call a tokenizer that is just what its tokenizer.json says."""
 
 
 def load_model(
@@ -51,7 +56,7 @@ def load_tokenizer(name_or_path: str) -> Any:
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(name_or_path)
+    tokenizer = _tokenizer_class(name_or_path, AutoTokenizer).from_pretrained(name_or_path)
     if tokenizer.eos_token_id is None:
         raise ValueError(
             f"Expected the tokenizer of {name_or_path} to have an end token, but it has none. "
@@ -61,6 +66,20 @@ def load_tokenizer(name_or_path: str) -> Any:
         # Masks are made from lengths, so padding with the end token hides nothing.
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _tokenizer_class(name_or_path: str, default: Any) -> Any:
+    """The class to load a tokenizer by: the plain one for a folder whose tokenizer is of no architecture.
+
+    AutoTokenizer goes by the model's configuration there: beside a Qwen2 model it would load one that was trained on
+    the spot as a Qwen2 tokenizer, with another way of splitting text and a token more.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    path = Path(name_or_path) / "tokenizer_config.json"
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("tokenizer_class") in PLAIN_TOKENIZERS:
+        return PreTrainedTokenizerFast
+    return default
 
 
 def disable_dropout(config: Any) -> None:

@@ -208,6 +208,8 @@ def _generate(
             clock = time.perf_counter()
     seconds["generate"] += time.perf_counter() - clock
     scored += _timed_scores(reward, batch, seconds)
+    for listener in listeners if batch else ():
+        listener.on_group_end(len(scored), len(drawn))
     got = [group.draw_index for group in scored]
     if sorted(got) != sorted(keys):
         raise RuntimeError(

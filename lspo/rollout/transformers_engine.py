@@ -13,6 +13,7 @@ from torch import Tensor
 from lspo.rollout.base import PolicyHandle, RolloutEngine, Sampling
 from lspo.rollout.collate import pad_left
 from lspo.rollout.dealing import spread
+from lspo.rollout.growing_cache import growing_cache
 from lspo.rollout.keyed_sampling import choose, row_keys
 from lspo.types import Prompt, Rollout, RolloutGroup
 
@@ -51,19 +52,20 @@ class TransformersEngine(RolloutEngine):
         # Prompts of like length side by side need less padding; keyed sampling makes the order free.
         order = sorted(range(len(prompts)), key=lambda place: len(prompts[place].token_ids))
         parts = spread(group_size, math.ceil(group_size / self.max_batch_responses))
-        with policy.unsharded() as model:
-            for start in range(0, len(order), at_once):
-                places = order[start : start + at_once]
+        for start in range(0, len(order), at_once):
+            places = order[start : start + at_once]
+            # A batch at a time, so that what is done with its groups is not done in the policy's autocast.
+            with policy.unsharded() as model:
                 batches = [
                     _Decoding(policy, model, [prompts[p] for p in places], [keys[p] for p in places], samples)
                     for samples in parts
                 ]
-                if len(batches) == 1:
-                    yield from batches[0].run(sampling, version=self.version)
-                else:
-                    # One prompt at a time here: its group alone is too large to be written side by side.
-                    pieces = [group for batch in batches for group in batch.run(sampling, version=self.version)]
-                    yield replace(pieces[0], rollouts=tuple(one for piece in pieces for one in piece.rollouts))
+                pieces = [group for batch in batches for group in batch.run(sampling, version=self.version)]
+            if len(batches) == 1:
+                yield from pieces
+            else:
+                # One prompt at a time here: its group alone is too large to be written side by side.
+                yield replace(pieces[0], rollouts=tuple(one for piece in pieces for one in piece.rollouts))
 
     def close(self) -> None:
         self._policy = None
@@ -137,11 +139,9 @@ class _Decoding:
     @torch.no_grad()
     def _prefill(self) -> tuple[Tensor, Any, Tensor]:
         """Reads each prompt once, then gives every response of its group a copy of the cache."""
-        from transformers import DynamicCache
-
         ids, mask = pad_left([prompt.token_ids for prompt in self.prompts], value=self.pad)
         ids, mask = ids.to(self.device), mask.to(self.device)
-        cache = DynamicCache(config=self.model.config)
+        cache = growing_cache(self.model.config)
         output = self.model(
             input_ids=ids, attention_mask=mask.long(), position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
             past_key_values=cache, use_cache=True, logits_to_keep=1,

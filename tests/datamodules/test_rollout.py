@@ -154,7 +154,7 @@ def test_checkpoints_load_as_plain_data(make_run: Callable[..., Any], tmp_path: 
     run = make_run([saver], trainer={"max_epochs": 1, "enable_checkpointing": True}).fit()
     state = torch.load(tmp_path / "step=1.ckpt", weights_only=True)
     assert len(state["RolloutDataModule"]["queue"][0]) == 1
-    assert state["RolloutDataModule"]["prompts"]["drawn"] == run.data._prompts.drawn
+    assert state["RolloutDataModule"]["prompts"]["drawn"] == run.data._state.prompts.drawn
 
 
 def test_evaluation_does_not_touch_training(make_run: Callable[..., Any]) -> None:
@@ -175,7 +175,65 @@ def test_resume_with_another_training_set_is_refused(make_run: Callable[..., Any
         other.fit(tmp_path / "end.ckpt")
 
 
-@pytest.mark.parametrize("flag", [{"limit_train_batches": 3}, {"limit_train_batches": 0.5}, {"overfit_batches": 2}])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train_groups": 12}, "train_groups from 8 to 12"),
+        ({"minibatch_groups": 2}, "minibatch_groups from 4 to 2"),
+        ({"passes": 2}, "passes from 1 to 2"),
+    ],
+)
+def test_resume_with_other_optimizer_steps_is_refused(
+    make_run: Callable[..., Any], tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    make_run(trainer={"max_epochs": 1}).fit().trainer.save_checkpoint(tmp_path / "end.ckpt")
+    with pytest.raises(ValueError, match=f"these changed: {message}"):
+        make_run(data=change).fit(tmp_path / "end.ckpt")
+
+
+def test_resume_with_another_group_size_says_so(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    make_run(trainer={"max_epochs": 1}).fit().trainer.save_checkpoint(tmp_path / "end.ckpt")
+    journal = Journal()
+    with pytest.warns(UserWarning, match="The run goes on with changed settings: group_size from 4 to 5"):
+        make_run([journal], data={"group_size": 5}).fit(tmp_path / "end.ckpt")
+    assert sum(len(batch["advantages"]) for batch in journal.batches) == 8 * 5
+
+
+def test_within_an_iteration_no_change_is_allowed(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    saver = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=1, save_top_k=-1)
+    make_run([saver], trainer={"max_epochs": 1, "enable_checkpointing": True}).fit()
+    with pytest.raises(ValueError, match="within an iteration, but these changed: group_size from 4 to 5"):
+        make_run(data={"group_size": 5}).fit(tmp_path / "step=1.ckpt")
+
+
+def test_a_stop_after_collecting_returns_to_the_border(make_run: Callable[..., Any]) -> None:
+    """Raised when the groups are there already, and history and yield with them."""
+
+    class Stop(RolloutCallback):
+        def on_collect_end(self, trainer: Any, pl_module: Any, report: Any) -> None:
+            if report.plan.iteration == 1:
+                raise OSError("disk full")
+
+    drawn: list[int] = []
+
+    class Border(RolloutCallback):
+        def on_collect_start(self, trainer: Any, pl_module: Any, plan: Any) -> None:
+            drawn.append(trainer.datamodule.state_dict()["prompts"]["drawn"])
+
+    data = {"selector": Chain(AccuracyBand(), LengthBand()), "pool": "window", "round_prompts": 24}
+    run = make_run([Border(), Stop()], data=data)
+    with pytest.raises(OSError, match="disk full"):
+        run.fit()
+    state = run.data.state_dict()
+    assert state["prompts"]["drawn"] == drawn[1] > 0
+    assert len(state["history"]) == 1
+    assert state["queue"] == [[]]
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [{"limit_train_batches": 1}, {"limit_train_batches": 3}, {"limit_train_batches": 0.5}, {"overfit_batches": 2}],
+)
 def test_cut_iterations_are_refused(make_run: Callable[..., Any], flag: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="Expected whole iterations"):
         make_run(trainer=flag).fit()

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from lspo.datamodules import RolloutLoader
-from lspo.datamodules.rollout_loader import queue_state
 from lspo.types import RolloutBatch
 
 
@@ -73,7 +72,7 @@ def test_a_batch_is_out_of_the_queue_when_it_is_handed_over() -> None:
 def test_an_interrupted_iteration_goes_on_from_its_queue(done: int) -> None:
     unbroken = Source()
     first = list(islice(unbroken.loader(), done))
-    state = queue_state(unbroken.queue)
+    state = [batch.state_dict() for batch in unbroken.queue]
 
     resumed = Source()
     resumed.queue.extend(RolloutBatch.from_state_dict(one) for one in state)
@@ -142,5 +141,5 @@ def test_it_holds_no_state_of_its_own() -> None:
 def test_the_queue_is_plain_data() -> None:
     source = Source()
     next(iter(source.loader()))
-    for state in queue_state(source.queue):
+    for state in [batch.state_dict() for batch in source.queue]:
         assert {type(value) for value in state.values()} <= {torch.Tensor, int, float, type(None)}

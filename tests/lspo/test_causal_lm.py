@@ -201,3 +201,19 @@ def test_has_weights(tmp_path: Path) -> None:
     assert not has_weights(tmp_path)
     tiny_model(tokenizer).save_pretrained(tmp_path)
     assert has_weights(tmp_path)
+
+
+def test_a_tokenizer_made_on_the_spot_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """Beside a Qwen2 configuration AutoTokenizer would split text its own way, and add a token."""
+    from lspo.causal_lm import load_tokenizer
+    from lspo.testing import tiny_model
+    from lspo.tokenizers import trained_tokenizer
+
+    texts = ["Natalia sold 48/2 = 24 clips in May.", "She sold 48+24 = 72 clips; that's $7.50 each!"]
+    made = trained_tokenizer(texts, vocabulary_size=320)
+    tiny_model(made).save_pretrained(tmp_path)
+    made.save_pretrained(tmp_path)
+    read = load_tokenizer(str(tmp_path))
+    assert len(read) == len(made)
+    assert [read(text)["input_ids"] for text in texts] == [made(text)["input_ids"] for text in texts]
+    assert (read.pad_token_id, read.eos_token_id) == (made.pad_token_id, made.eos_token_id)

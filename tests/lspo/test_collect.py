@@ -387,12 +387,12 @@ def test_scores_while_others_are_being_written_and_reports_counters() -> None:
 
     class Watch(Listener):
         def on_group_end(self, done: int, drawn: int) -> None:
-            assert reward.batches == [16] * (done // 4)
+            assert reward.batches == [16] * (done // 4) + [8] * (done == 10)
             progress.append((done, drawn))
 
     progress: list[tuple[int, int]] = []
     run(cut_plan([10], reward_batch_groups=4), reward=reward, listeners=[Watch()])
-    assert progress[:2] == [(4, 10), (8, 10)]
+    assert progress == [(4, 10), (8, 10), (10, 10)]
 
 
 def test_counters_of_all_ranks_are_added() -> None:

@@ -1,0 +1,94 @@
+"""What a run would lose with its process, if a checkpoint did not hold it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_warn
+
+from lspo.datamodules.prompts import PromptSource
+from lspo.plan import LastYield
+from lspo.pool_history import PoolHistory
+from lspo.types import RolloutBatch
+
+STATE_VERSION = 1
+SETTINGS_OF_STEPS = ("train_groups", "minibatch_groups", "passes")
+"""Iterations are counted in optimizer steps: with other numbers of these the count would mean something else."""
+
+
+class LoopState:
+    """The place in the prompts, the micro-batches still to be trained on, and what earlier iterations have left.
+
+    Args:
+        window_iterations: Iterations whose pools are kept.
+    """
+
+    def __init__(self, window_iterations: int) -> None:
+        self.prompts: PromptSource | None = None
+        self.queue: deque[RolloutBatch] = deque()
+        self.history = PoolHistory(window_iterations)
+        self.last_yield = LastYield()
+
+    def border(self) -> dict[str, Any]:
+        """All but the queue, as plain data: the state between two iterations."""
+        return {
+            "prompts": self.ready_prompts.state_dict(),
+            "history": self.history.state_dict(),
+            "last_yield": asdict(self.last_yield),
+        }
+
+    def return_to(self, border: Mapping[str, Any]) -> None:
+        """Takes up a state between two iterations."""
+        self.ready_prompts.load_state_dict(border["prompts"])
+        self.history.load_state_dict(border["history"])
+        self.last_yield = LastYield(**border["last_yield"])
+
+    @property
+    def ready_prompts(self) -> PromptSource:
+        if self.prompts is None:
+            raise RuntimeError("Expected prompts to be loaded in `setup` before the run's state is asked for.")
+        return self.prompts
+
+    def state_dict(self, settings: Mapping[str, int], gather: Callable[[Any], list[Any]]) -> dict[str, Any]:
+        """Plain data for a checkpoint; collective, as each rank has a queue of its own."""
+        queues = gather([batch.state_dict() for batch in self.queue])
+        return {"state_version": STATE_VERSION, "settings": dict(settings), "queue": queues, **self.border()}
+
+    def load_state_dict(
+        self, state: Mapping[str, Any], settings: Mapping[str, int], *, rank: int, world_size: int
+    ) -> None:
+        """Goes on from a checkpoint.
+
+        Raises:
+            ValueError: If the run is another: other prompts, other optimizer steps, or, within an iteration, anything
+                that its micro-batches depend on.
+        """
+        queues = state["queue"]
+        within = any(queues)
+        self._compare(state["settings"], settings, within=within)
+        if within and len(queues) != world_size:
+            raise ValueError(
+                f"Expected {len(queues)} processes, as this checkpoint was written within an iteration, but got "
+                f"{world_size}. Resume with {len(queues)}, or from a checkpoint of an iteration's end."
+            )
+        self.return_to(state)
+        self.queue.clear()
+        if within:
+            self.queue.extend(RolloutBatch.from_state_dict(batch) for batch in queues[rank])
+
+    @staticmethod
+    def _compare(saved: Mapping[str, int], present: Mapping[str, int], *, within: bool) -> None:
+        changed = {name: (saved.get(name), value) for name, value in present.items() if saved.get(name) != value}
+        if not changed:
+            return
+        told = ", ".join(f"{name} from {old} to {new}" for name, (old, new) in changed.items())
+        if within or any(name in changed for name in SETTINGS_OF_STEPS):
+            where = "within an iteration" if within else "with another number of optimizer steps an iteration"
+            raise ValueError(
+                f"Expected the settings that the checkpoint was written with, {where}, but these changed: {told}. To "
+                "start a new run from its weights, export them and pass their folder as `model`."
+            )
+        rank_zero_warn(f"The run goes on with changed settings: {told}.")
