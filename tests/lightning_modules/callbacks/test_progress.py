@@ -74,8 +74,8 @@ def test_prompts_done_and_groups_kept_are_shown(
     run = make_run([bar(), watch], trainer=ON, data=ROUNDS).fit()
 
     assert watch.seen[0] == expected
-    assert steps[:2] == [("Rollouts, round 1 (0/20 kept)", 0, 20), ("Rollouts, round 1 (0/20 kept)", 16, 20)]
-    text, done, total = steps[2]
+    assert steps[:3] == [("Rollouts, round 1 (0/20 kept)", done, 20) for done in (0, 16, 20)]
+    text, done, total = steps[3]
     assert re.fullmatch(r"Rollouts, round 2 \(1\d/20 kept\)", text)
     assert (done, total) == (0, None)
     assert re.fullmatch(r"Rollouts, round \d \(2\d/20 kept\)", steps[-1][0])
