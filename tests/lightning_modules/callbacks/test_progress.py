@@ -56,8 +56,8 @@ def steps_of(monkeypatch: pytest.MonkeyPatch, kind: type) -> list[tuple[str, int
 @pytest.mark.parametrize(
     ("bar", "kind", "lines", "expected"),
     [
-        (RichProgressBar, progress._RichBar, rich_lines, ["Epoch 0/0  0/2", "Rollouts, round 1 (0/20 kept) 16/20"]),
-        (TQDMProgressBar, progress._TqdmBar, tqdm_lines, ["Epoch 0: 0/2", "Rollouts, round 1 (0/20 kept): 16/20"]),
+        (RichProgressBar, progress._RichBar, rich_lines, ["Epoch 0/0  0/2", "Rollouts, round 1 (0/20 kept) 20/20"]),
+        (TQDMProgressBar, progress._TqdmBar, tqdm_lines, ["Epoch 0: 0/2", "Rollouts, round 1 (0/20 kept): 20/20"]),
     ],
     ids=["rich", "tqdm"],
 )
