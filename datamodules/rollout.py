@@ -108,6 +108,9 @@ class RolloutDataModule(LightningDataModule):
         self.val_group_size, self.val_batch_prompts = val_group_size, val_batch_prompts
         self.max_prompt_tokens = max_prompt_tokens
         self.seed = seed
+        for name, size in (("val_group_size", val_group_size), ("val_batch_prompts", val_batch_prompts)):
+            if size < 1:
+                raise ValueError(f"Expected `{name}` to be at least 1, but got {size}.")
         if sampling.temperature == 0:
             raise ValueError("Expected a sampling temperature above 0 for training: greedy responses are all alike.")
         self._layout = BatchLayout(
@@ -288,6 +291,12 @@ class RolloutDataModule(LightningDataModule):
         if self.max_prompt_tokens is None:
             return prompts
         fitting = [prompt for prompt in prompts if len(prompt.token_ids) <= self.max_prompt_tokens]
+        if prompts and not fitting:
+            shortest = min(len(prompt.token_ids) for prompt in prompts)
+            raise ValueError(
+                f"Expected prompts of at most max_prompt_tokens={self.max_prompt_tokens} tokens in {name!r}, but the "
+                f"shortest of {len(prompts)} has {shortest}. Raise `max_prompt_tokens`."
+            )
         if len(fitting) < len(prompts):
             rank_zero_warn(
                 f"Dropped {len(prompts) - len(fitting)} of {len(prompts)} prompts of {name!r} that have more than "

@@ -17,7 +17,6 @@ from lspo.rewards import score_groups
 from lspo.rollout import Sampling, TransformersEngine
 from lspo.rollout.collate import pad_right
 from lspo.rollout.local_policy import LocalPolicy
-from lspo.types import Prompt
 
 
 class DemonstrationLoader:
@@ -128,10 +127,7 @@ class SupervisedModule(LightningModule):
         engine = TransformersEngine(max_batch_responses=512)
         engine.setup(LocalPolicy(self.model, self.tokenizer))
         engine.update()
-        problems = [
-            Prompt(problem.id, problem.text, tuple(self.tokenizer(problem.text)["input_ids"]), problem.answer)
-            for problem in self.demonstrations.checks()
-        ]
+        problems = [problem.prompt(self.tokenizer) for problem in self.demonstrations.checks()]
         groups = engine.generate(
             problems, group_size=self.check_group_size, sampling=self.sampling, keys=range(len(problems))
         )

@@ -19,6 +19,8 @@ class PoolHistory:
     """
 
     def __init__(self, iterations: int) -> None:
+        if iterations < 0:
+            raise ValueError(f"Expected `window_iterations` to be at least 0, but got {iterations}.")
         self._pools: deque[GroupStats] = deque(maxlen=iterations)
 
     @property

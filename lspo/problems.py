@@ -25,6 +25,10 @@ class Problem:
     text: str
     answer: str
 
+    def prompt(self, tokenizer: Any) -> Prompt:
+        """What a policy with this tokenizer reads."""
+        return Prompt(self.id, self.text, tuple(tokenizer(self.text)["input_ids"]), self.answer)
+
 
 class ProblemSet(ABC):
     """Yields problems. `prompts` turns them into what a policy reads."""
@@ -35,10 +39,7 @@ class ProblemSet(ABC):
 
     def prompts(self, tokenizer: Any) -> list[Prompt]:
         """The problems, tokenized."""
-        return [
-            Prompt(problem.id, problem.text, tuple(tokenizer(problem.text)["input_ids"]), problem.answer)
-            for problem in self.problems()
-        ]
+        return [problem.prompt(tokenizer) for problem in self.problems()]
 
 
 class RunningSumProblems(ProblemSet):

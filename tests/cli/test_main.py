@@ -66,6 +66,11 @@ def test_evaluation_of_a_checkpoint(command: str, tmp_path: Path, capsys: pytest
         (["--config", "quickstart", "--data.minibatch_groups=5"], "32 = 6 * 5 + 2"),
         (["--config", "quickstart", "--data.selector=LengthBand", "--data.selector.low=1"], "Expected 0 <= low <="),
         (["--config", "quickstart", "--data.pool=rounds"], "['iteration', 'round', 'window']. Got value: rounds"),
+        (["--config", "quickstart", "--data.val_group_size=0"], "Expected `val_group_size` to be at least 1"),
+        (
+            ["--config", "quickstart", "--data.pool=window", "--data.window_iterations=-1"],
+            "Expected `window_iterations` to be at least 0, but got -1",
+        ),
         (["--config", "quickstart", "--data.sampling.temperature=0"], "Expected a sampling temperature above 0"),
         (["--config", "quickstart", "--model.objective.clip_low=2"], "Expected `clip_low`"),
         (["--config", "quickstart", "--model.objective.kl_coef=0.1"], "keeps no reference policy yet"),

@@ -175,6 +175,11 @@ def test_resume_with_another_training_set_is_refused(make_run: Callable[..., Any
         other.fit(tmp_path / "end.ckpt")
 
 
+def test_a_limit_that_no_prompt_meets_names_the_shortest(make_run: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match="max_prompt_tokens=3 tokens in 'train', but the shortest of 40 has 17"):
+        make_run(data={"max_prompt_tokens": 3}).fit()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
