@@ -40,11 +40,16 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Score:
-    """A verdict on one response: strict `accuracy` (0 or 1) and the, maybe shaped, `reward`, with its named parts."""
+    """A verdict on one response: strict `accuracy` (0 or 1) and the, maybe shaped, `reward`, with its named parts.
+
+    `answer` is what the response answers, in a form in which equal answers are equal text, so that maj@k can vote;
+    None where none was found or the reward does not say.
+    """
 
     accuracy: float
     reward: float
     parts: Mapping[str, float] = field(default_factory=dict)
+    answer: str | None = None
 
     @classmethod
     def of(cls, verdict: Any) -> Score:
@@ -55,7 +60,7 @@ class Score:
             ValueError: If it is text that is no number.
         """
         if isinstance(verdict, Score):
-            return cls(float(verdict.accuracy), float(verdict.reward), verdict.parts)
+            return cls(float(verdict.accuracy), float(verdict.reward), verdict.parts, verdict.answer)
         return cls(float(verdict), float(verdict))
 
 
