@@ -17,6 +17,7 @@ from lspo.batching import BatchLayout, deal, in_passes
 from lspo.collect import collect
 from lspo.datamodules.dispatch import CallbackDispatch, all_gather_objects
 from lspo.datamodules.evaluation_loader import EvaluationLoader
+from lspo.datamodules.log_probs import store_logprobs, with_old_logprobs
 from lspo.datamodules.prompts import PromptSource
 from lspo.datamodules.rollout_loader import RolloutLoader
 from lspo.datamodules.state import LoopState
@@ -26,7 +27,7 @@ from lspo.report import CollectReport
 from lspo.rewards import Reward
 from lspo.rollout import PolicyHandle, RolloutEngine, Sampling, TransformersEngine
 from lspo.sampling import AccuracyBand, Chain, GroupSelector, LengthBand
-from lspo.types import Prompt, RolloutBatch
+from lspo.types import Prompt, RolloutBatch, RolloutGroup
 
 
 class RolloutDataModule(LightningDataModule):
@@ -57,6 +58,8 @@ class RolloutDataModule(LightningDataModule):
         window_iterations: Earlier iterations in the window.
         on_shortfall: At the round limit: "raise", "train" on what there is, or "fill" up with the mixed-accuracy groups
             nearest the band.
+        max_age: Iterations that surplus, groups that were kept but not needed, is kept for; it is trained on first,
+            with the log-probs of the weights that wrote it. 0: surplus is dropped, and counted.
         baseline: What rewards are relative to: the group's "mean", or "leave_one_out".
         advantage_scale: What advantages are divided by: the "group"'s standard deviation, the "batch"'s, or "none".
         max_micro_batch_tokens: Tokens of a micro-batch at most, padding included; None: any.
@@ -89,6 +92,7 @@ class RolloutDataModule(LightningDataModule):
         pool: PoolScope = "iteration",
         window_iterations: int = 4,
         on_shortfall: Shortfall = "raise",
+        max_age: int = 0,
         baseline: Baseline = "mean",
         advantage_scale: Scale = "group",
         max_micro_batch_tokens: int | None = None,
@@ -108,6 +112,7 @@ class RolloutDataModule(LightningDataModule):
         self.val_group_size, self.val_batch_prompts = val_group_size, val_batch_prompts
         self.max_prompt_tokens = max_prompt_tokens
         self.seed = seed
+        self.max_age = max_age
         for name, size in (("val_group_size", val_group_size), ("val_batch_prompts", val_batch_prompts)):
             if size < 1:
                 raise ValueError(f"Expected `{name}` to be at least 1, but got {size}.")
@@ -130,6 +135,7 @@ class RolloutDataModule(LightningDataModule):
             min_pool=min_pool,
             pool=pool,
             on_shortfall=on_shortfall,
+            max_age=max_age,
             sampling=self.sampling,
         )
         self._adaptive_rounds = round_prompts is None
@@ -239,7 +245,8 @@ class RolloutDataModule(LightningDataModule):
         trainer, state, layout = self._attached_trainer, self._state, self.layout
         plan = replace(self._plan, iteration=self._policy.version, train_groups=layout.train_groups)
         if self._adaptive_rounds:
-            plan.round_prompts = state.last_yield.first_round(plan.train_groups, plan.min_pool)
+            missing = max(plan.train_groups - len(state.surplus), 1)
+            plan.round_prompts = state.last_yield.first_round(missing, plan.min_pool)
         dispatch = CallbackDispatch(trainer)
         border = state.border()
         try:
@@ -254,8 +261,10 @@ class RolloutDataModule(LightningDataModule):
                 world_size=trainer.world_size,
                 listeners=[dispatch],
                 history=state.history.stats,
+                carried=state.surplus,
             )
             batches, seconds = self._batches(report, layout)
+            state.surplus = self._with_stored_logprobs(report, layout)
             state.history.add(report)
             state.last_yield = LastYield(len(report.stats), int(report.decision.keep.sum()), report.decision.pool_size)
             dispatch.finish(replace(report, phases={**report.phases, "old_logprobs": seconds}))
@@ -275,13 +284,23 @@ class RolloutDataModule(LightningDataModule):
             temperature=report.plan.sampling.temperature,
         )
         started = time.perf_counter()
-        # With one optimizer step, the weights that sampled are those that are trained: no pass needed.
-        if layout.optimizer_steps > 1:
-            minibatches = [
-                [batch.replace(old_logprobs=policy.logprobs(batch).cpu()) for batch in bins] for bins in minibatches
-            ]
+        # With one optimizer step, and nothing carried over, the weights that sampled are those that are trained.
+        if layout.optimizer_steps > 1 or report.num_carried:
+            minibatches = with_old_logprobs(minibatches, policy)
         seconds = time.perf_counter() - started
         return in_passes(minibatches, layout.passes, seed=self.seed + report.plan.iteration), seconds
+
+    def _with_stored_logprobs(self, report: CollectReport, layout: BatchLayout) -> list[RolloutGroup]:
+        """The surplus, as a later iteration needs it."""
+        return store_logprobs(
+            report.surplus,
+            self._policy,
+            layout,
+            pad_token_id=self._policy.tokenizer.pad_token_id,
+            temperature=report.plan.sampling.temperature,
+            rank=self._attached_trainer.global_rank,
+            gather=all_gather_objects,
+        )
 
     # --- pieces
 

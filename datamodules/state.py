@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from lspo.datamodules.prompts import PromptSource
 from lspo.plan import LastYield
 from lspo.pool_history import PoolHistory
-from lspo.types import RolloutBatch
+from lspo.types import RolloutBatch, RolloutGroup
 
 STATE_VERSION = 1
 SETTINGS_OF_STEPS = ("train_groups", "minibatch_groups", "passes")
@@ -31,6 +31,7 @@ class LoopState:
         self.queue: deque[RolloutBatch] = deque()
         self.history = PoolHistory(window_iterations)
         self.last_yield = LastYield()
+        self.surplus: list[RolloutGroup] = []
 
     def border(self) -> dict[str, Any]:
         """All but the queue, as plain data: the state between two iterations."""
@@ -38,6 +39,7 @@ class LoopState:
             "prompts": self.ready_prompts.state_dict(),
             "history": self.history.state_dict(),
             "last_yield": asdict(self.last_yield),
+            "surplus": [group.state_dict() for group in self.surplus],
         }
 
     def return_to(self, border: Mapping[str, Any]) -> None:
@@ -45,6 +47,7 @@ class LoopState:
         self.ready_prompts.load_state_dict(border["prompts"])
         self.history.load_state_dict(border["history"])
         self.last_yield = LastYield(**border["last_yield"])
+        self.surplus = [RolloutGroup.from_state_dict(group) for group in border["surplus"]]
 
     @property
     def ready_prompts(self) -> PromptSource:

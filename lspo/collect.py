@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -67,6 +68,7 @@ def collect(
     world_size: int = 1,
     listeners: Sequence[CollectListener] = (),
     history: GroupStats | None = None,
+    carried: Sequence[RolloutGroup] = (),
 ) -> CollectReport:
     """Collects `plan.train_groups` groups that the selector keeps.
 
@@ -81,6 +83,9 @@ def collect(
         world_size: Number of processes.
         listeners: Told of start, rounds and end.
         history: Groups of earlier iterations that count towards the bounds (`pool="window"`).
+        carried: Surplus of earlier iterations, the same on every rank. Those within `plan.max_age` are trained on
+            first, the oldest first; they count towards N, never towards bounds, and leave at least one place for a
+            fresh group.
 
     Returns:
         The groups to train on, those of all ranks, in draw order, and all that is known of the collection.
@@ -94,6 +99,9 @@ def collect(
         listener.on_collect_start(plan)
     phases = {"sync": time.perf_counter() - started}
     selector = plan.selector or selector
+    usable = [group for group in carried if plan.iteration - group.version <= plan.max_age]
+    used, unused = usable[: plan.train_groups - 1], usable[plan.train_groups - 1 :]
+    fresh = replace(plan, train_groups=plan.train_groups - len(used))
     groups: list[RolloutGroup] = []
     stats: list[GroupStats] = []
     rounds: list[RoundReport] = []
@@ -101,7 +109,7 @@ def collect(
 
     while True:
         seconds: dict[str, float] = {}
-        drawn = prompts.draw(plan.next_round(rounds))
+        drawn = prompts.draw(fresh.next_round(rounds))
         share = drawn[slice_of(len(drawn), rank, world_size)]
         own = _generate(engine, reward, share, plan, seconds, listeners)
         _check_version(own, plan)
@@ -119,7 +127,7 @@ def collect(
                 pool_groups=len(judged.stats),
                 pool_size=judged.pool_size,
                 kept=judged.num_kept,
-                wanted=plan.train_groups,
+                wanted=fresh.train_groups,
                 decided=judged.decided,
                 reasons=judged.count_reasons(),
                 thresholds=judged.decision.thresholds,
@@ -129,20 +137,27 @@ def collect(
         )
         for listener in listeners:
             listener.on_round_end(rounds[-1])
-        if judged.decided and judged.num_kept >= plan.train_groups:
-            chosen = judged.first_kept(plan.train_groups)
+        if judged.decided and judged.num_kept >= fresh.train_groups:
+            chosen = judged.first_kept(fresh.train_groups)
             break
         if len(rounds) >= plan.max_rounds:
-            chosen = shortfall_fill(judged, plan, rounds)
+            chosen = shortfall_fill(judged, fresh, rounds, others=len(used))
             break
     for phase in ("generate", "reward", "select"):
         phases[phase] = sum(report.seconds[phase] for report in rounds)
 
     wanted = set(judged.stats.draw_index[chosen].tolist())
-    kept = [group for part in gather([g for g in groups if g.draw_index in wanted]) for group in part]
+    # Surplus travels only where it may be used: groups are large.
+    spare = judged.decision.keep & ~chosen if plan.max_age else torch.zeros_like(chosen)
+    surplus = set(judged.stats.draw_index[spare].tolist())
+    mine = [group for group in groups if group.draw_index in wanted | surplus]
+    everyone = sorted((group for part in gather(mine) for group in part), key=lambda group: group.draw_index)
     report = CollectReport(
         plan=plan,
-        groups=sorted(kept, key=lambda group: group.draw_index),
+        groups=[*used, *(group for group in everyone if group.draw_index in wanted)],
+        surplus=[*unused, *(group for group in everyone if group.draw_index in surplus)],
+        num_carried=len(used),
+        num_expired=len(carried) - len(usable),
         own_groups=groups,
         stats=judged.stats,
         decision=judged.decision,

@@ -91,8 +91,10 @@ def _tail(decision: Decision, skipped: int) -> Decision:
     )
 
 
-def shortfall_fill(judged: Judged, plan: CollectPlan, rounds: Sequence[RoundYield]) -> GroupMask:
+def shortfall_fill(judged: Judged, plan: CollectPlan, rounds: Sequence[RoundYield], *, others: int = 0) -> GroupMask:
     """What to train on when the round limit has come and too few groups are kept.
+
+    `others` is the number of groups that are there already, from earlier iterations.
 
     Raises:
         RuntimeError: If the plan says so, or if there is nothing to train on; the message has the numbers.
@@ -110,7 +112,7 @@ def shortfall_fill(judged: Judged, plan: CollectPlan, rounds: Sequence[RoundYiel
             added = order[: max(missing, 0)]
             keep = keep.clone()
             keep[added[candidates[added].isfinite()]] = True
-    if plan.on_shortfall == "raise" or not bool(keep.any()):
+    if plan.on_shortfall == "raise" or not (bool(keep.any()) or others):
         raise RuntimeError(_shortfall_message(judged, plan, len(rounds)))
     return keep
 

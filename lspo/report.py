@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lspo.plan import CollectPlan
 from lspo.sampling.base import Decision, GroupStats
@@ -58,6 +58,7 @@ class CollectReport:
     Args:
         plan: What was asked for.
         groups: What is trained on, from all ranks, in draw order.
+        surplus: What was kept but not needed, and may be trained on in a later iteration; empty where `max_age` is 0.
         own_groups: All groups that this rank generated, kept or not.
         stats: All groups of the iteration, from all ranks, in draw order.
         decision: On each of them.
@@ -65,6 +66,8 @@ class CollectReport:
         rounds: Each round's report.
         phases: Seconds by phase: sync, generate, reward, select, and what the caller adds.
         seconds: Wall time of the whole collection.
+        num_carried: Groups trained on that earlier iterations had as surplus.
+        num_expired: Surplus of earlier iterations that has become older than `max_age`, and is dropped.
     """
 
     plan: CollectPlan
@@ -76,10 +79,13 @@ class CollectReport:
     rounds: list[RoundReport]
     phases: Mapping[str, float]
     seconds: float
+    surplus: list[RolloutGroup] = field(default_factory=list)
+    num_carried: int = 0
+    num_expired: int = 0
 
     @property
     def num_surplus(self) -> int:
-        """Groups that were kept but not needed: dropped, as the next iteration has other weights."""
+        """Groups of this iteration that were kept but not needed: dropped, unless `max_age` lets a later one use them."""
         return int((self.decision.keep & ~self.chosen).sum())
 
     @property

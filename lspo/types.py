@@ -7,7 +7,7 @@ M response tokens of a whole batch in one row, H hidden size, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -66,13 +66,17 @@ class Score:
 
 @dataclass(frozen=True)
 class Rollout:
-    """One sampled response: its tokens (the end token included), their engine log-probs, text and, later, its score."""
+    """One sampled response: its tokens (the end token included), their engine log-probs, text and, later, its score.
+
+    `old_logprobs` are the trainer's under the weights that sampled it, stored where it may train later weights.
+    """
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     truncated: bool
     text: str
     score: Score | None = None
+    old_logprobs: tuple[float, ...] | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -100,6 +104,18 @@ class RolloutGroup:
                 f"Expected a scored group, but {len(missing)} rollouts of {self.prompt.id} have no score."
             )
         return [rollout.score for rollout in self.rollouts if rollout.score is not None]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data, for a checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any]) -> RolloutGroup:
+        rollouts = (
+            Rollout(**{**rollout, "score": rollout["score"] and Score(**rollout["score"])})
+            for rollout in state["rollouts"]
+        )
+        return cls(**{**state, "prompt": Prompt(**state["prompt"]), "rollouts": tuple(rollouts)})
 
 
 class RolloutBatch:

@@ -83,6 +83,8 @@ def _selection(report: CollectReport) -> dict[str, float]:
         "rollout/reward": _mean(report.stats.rewards),
         "rollout/kept_frac": float(report.decision.keep.sum()) / total,
         "rollout/surplus_groups": float(report.num_surplus),
+        "rollout/carried_groups": float(report.num_carried),
+        "rollout/expired_groups": float(report.num_expired),
         "rollout/filled_groups": float(report.num_filled),
         "rollout/rounds": float(len(report.rounds)),
     }

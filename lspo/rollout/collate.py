@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,6 +56,8 @@ def collate(
 
     Masks are made from lengths: the padding token is often the end token, which counts in the loss.
 
+    `old_logprobs` are those stored with the rollouts, NaN in the rows that have none; None if no row has.
+
     Raises:
         ValueError: For an empty batch: an optimizer step on it would still move the weights.
     """
@@ -67,9 +70,18 @@ def collate(
         prompt_lengths=torch.tensor([len(item.prompt_ids) for item in rollouts]),
         response_mask=torch.arange(width)[None, :] < lengths[:, None],
         advantages=torch.tensor([item.advantage for item in rollouts], dtype=torch.float32),
+        old_logprobs=_stored_logprobs(rollouts, width),
         engine_logprobs=pad_right([item.rollout.logprobs for item in rollouts], dtype=torch.float32),
         num_tokens=num_tokens,
         num_sequences=num_sequences,
         temperature=temperature,
         version=min(item.version for item in rollouts),
     )
+
+
+def _stored_logprobs(rollouts: Sequence[TrainingRollout], width: int) -> Tensor | None:
+    stored = [item.rollout.old_logprobs for item in rollouts]
+    if all(logprobs is None for logprobs in stored):
+        return None
+    unknown = (math.nan,) * width
+    return pad_right([unknown if logprobs is None else logprobs for logprobs in stored], dtype=torch.float32)
