@@ -1,0 +1,86 @@
+"""The trainer's own log-probs of what the engine wrote, taken before the first optimizer step of an iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from lspo.batching import BatchLayout
+from lspo.rollout.collate import TrainingRollout, collate
+from lspo.types import Rollout, RolloutBatch, RolloutGroup
+
+
+def with_old_logprobs(minibatches: Sequence[Sequence[RolloutBatch]], policy: Any) -> list[list[RolloutBatch]]:
+    """The same micro-batches with `old_logprobs`: the policy's, but those that came stored with a rollout stay."""
+    return [[_with_old_logprobs(batch, policy) for batch in bins] for bins in minibatches]
+
+
+def _with_old_logprobs(batch: RolloutBatch, policy: Any) -> RolloutBatch:
+    present = policy.logprobs(batch).cpu()
+    stored = batch.old_logprobs
+    return batch.replace(old_logprobs=present if stored is None else present.where(stored.isnan(), stored.to(present)))
+
+
+def store_logprobs(
+    groups: Sequence[RolloutGroup],
+    policy: Any,
+    layout: BatchLayout,
+    *,
+    pad_token_id: int,
+    temperature: float,
+    rank: int,
+    gather: Callable[[Any], list[Any]],
+) -> list[RolloutGroup]:
+    """The groups with the policy's log-probs in each rollout that has none, so that later weights can train on it.
+
+    Collective: every rank has the same groups, takes its share of their rollouts, and calls the policy as often as
+    every other, as a sharded forward pass needs all of them.
+    """
+    missing = [
+        (place, number)
+        for place, group in enumerate(groups)
+        for number, rollout in enumerate(group.rollouts)
+        if rollout.old_logprobs is None and rollout.num_tokens
+    ]
+    if not missing:
+        return list(groups)
+    size = layout.data_parallel_size
+    rollouts = {key: TrainingRollout(groups[key[0]].prompt.token_ids, _of(groups, key), 0.0, 0) for key in missing}
+    longest = max(rollout.num_tokens for rollout in rollouts.values())
+    each = -(-layout.minibatch_groups * len(groups[0].rollouts) // layout.bins)
+    if layout.max_micro_batch_tokens is not None:
+        each = max(1, min(each, layout.max_micro_batch_tokens // longest))
+    own = missing[rank % size :: size]
+    # Of another rank's work, where this rank has none left: the call is needed, its result is not.
+    calls = -(-(-(-len(missing) // size)) // each)
+    found: dict[tuple[int, int], tuple[float, ...]] = {}
+    for call in range(calls):
+        keys = own[call * each : (call + 1) * each] or missing[:1]
+        batch = collate(
+            [rollouts[key] for key in keys],
+            pad_token_id=pad_token_id,
+            num_tokens=sum(rollouts[key].rollout.num_tokens for key in keys),
+            num_sequences=len(keys),
+            temperature=temperature,
+        )
+        for key, row in zip(keys, policy.logprobs(batch).cpu().to(torch.float32), strict=True):
+            found[key] = tuple(row[: rollouts[key].rollout.num_tokens].tolist())
+    known = {key: logprobs for part in gather(found) for key, logprobs in part.items()}
+    return [
+        replace(
+            group,
+            rollouts=tuple(
+                replace(rollout, old_logprobs=known.get((place, number), rollout.old_logprobs))
+                for number, rollout in enumerate(group.rollouts)
+            ),
+        )
+        for place, group in enumerate(groups)
+    ]
+
+
+def _of(groups: Sequence[RolloutGroup], key: tuple[int, int]) -> Rollout:
+    place, number = key
+    return groups[place].rollouts[number]
