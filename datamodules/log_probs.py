@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -50,12 +51,12 @@ def store_logprobs(
     size = layout.data_parallel_size
     rollouts = {key: TrainingRollout(groups[key[0]].prompt.token_ids, _of(groups, key), 0.0, 0) for key in missing}
     longest = max(rollout.num_tokens for rollout in rollouts.values())
-    each = -(-layout.minibatch_groups * len(groups[0].rollouts) // layout.bins)
+    each = math.ceil(layout.minibatch_groups * len(groups[0].rollouts) / layout.bins)
     if layout.max_micro_batch_tokens is not None:
         each = max(1, min(each, layout.max_micro_batch_tokens // longest))
     own = missing[rank % size :: size]
     # Of another rank's work, where this rank has none left: the call is needed, its result is not.
-    calls = -(-(-(-len(missing) // size)) // each)
+    calls = math.ceil(math.ceil(len(missing) / size) / each)
     found: dict[tuple[int, int], tuple[float, ...]] = {}
     for call in range(calls):
         keys = own[call * each : (call + 1) * each] or missing[:1]

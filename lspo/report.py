@@ -85,7 +85,7 @@ class CollectReport:
 
     @property
     def num_surplus(self) -> int:
-        """Groups of this iteration that were kept but not needed: dropped, unless `max_age` lets a later one use them."""
+        """Groups of this iteration that were kept but not needed; dropped where `max_age` is 0."""
         return int((self.decision.keep & ~self.chosen).sum())
 
     @property

@@ -86,7 +86,7 @@ class HealthWarnings(ReportingCallback):
                 f"{report.plan.sampling.max_response_tokens} tokens. Raise `max_response_tokens`; a response that is "
                 "cut seldom reaches its answer."
             )
-        short_by = report.plan.train_groups - int((report.decision.keep & report.chosen).sum())
+        short_by = report.plan.train_groups - (len(report.groups) - report.num_filled)
         if short_by > 0:
             self._counts["shortfalls"] += 1
             rank_zero_warn(

@@ -1,0 +1,166 @@
+"""Surplus in real runs: trained on later, with the log-probs of the weights that wrote it, and not lost with a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from lspo.batching import BatchLayout
+from lspo.datamodules.log_probs import store_logprobs
+from lspo.lightning_modules import RolloutCallback
+from lspo.rollout import Sampling, TransformersEngine
+from lspo.tasks.running_sum import ALPHABET
+from lspo.testing import ListPrompts, StubPolicy, tiny_model
+from lspo.tokenizers import character_tokenizer
+from lspo.types import RolloutBatch, RolloutGroup
+
+DATA = {"round_prompts": 24, "max_age": 2}
+
+
+class Journal(RolloutCallback):
+    """Every batch and its loss, and what each collection carried."""
+
+    def __init__(self) -> None:
+        self.batches: list[Any] = []
+        self.losses: list[float] = []
+        self.reports: list[Any] = []
+
+    def on_collect_end(self, trainer: Any, pl_module: Any, report: Any) -> None:
+        self.reports.append(report)
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self.batches.append(batch.state_dict())
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.losses.append(float(outputs["loss"]))
+
+
+def test_surplus_is_trained_on_in_the_next_iteration(make_run: Callable[..., Any]) -> None:
+    journal = Journal()
+    run = make_run([journal], trainer={"max_epochs": 3}, data=DATA).fit()
+    first, second, _ = journal.reports
+    assert first.num_surplus > 0
+    assert first.num_carried == 0
+    assert second.num_carried == min(first.num_surplus, 7)
+    trained = [group.draw_index for group in second.groups[: second.num_carried]]
+    assert trained == [group.draw_index for group in first.surplus][: len(trained)]
+    assert run.trainer.callback_metrics["rollout/carried_groups"] > 0
+    assert {batch["version"] for batch in journal.batches[:2]} == {0}
+    assert min(batch["version"] for batch in journal.batches[2:4]) == 0
+
+
+def test_old_logprobs_are_those_of_the_weights_that_wrote(make_run: Callable[..., Any]) -> None:
+    """Weights change much in between; the engine reports the same log-probs as the trainer, but for rounding."""
+    journal = Journal()
+    policy = {"optimizer": lambda parameters: torch.optim.AdamW(parameters, lr=0.1)}
+    run = make_run([journal], trainer={"max_epochs": 2}, policy=policy, data=DATA).fit()
+    assert journal.reports[1].num_carried > 0
+    for batch in journal.batches:
+        mask = batch["response_mask"]
+        torch.testing.assert_close(batch["old_logprobs"][mask], batch["engine_logprobs"][mask], atol=1e-4, rtol=1e-4)
+    aged = next(batch for batch in journal.batches[2:] if batch["version"] == 0)
+    with torch.no_grad():
+        now = run.policy(RolloutBatch.from_state_dict(aged))[0]
+    mask = aged["response_mask"]
+    assert float((now - aged["old_logprobs"])[mask].abs().max()) > 0.1  # so the test can tell them apart
+
+
+def test_with_one_optimizer_step_carried_groups_still_have_old_logprobs(make_run: Callable[..., Any]) -> None:
+    journal = Journal()
+    make_run([journal], trainer={"max_epochs": 2}, data={**DATA, "minibatch_groups": 8}).fit()
+    fresh, mixed = journal.batches
+    assert fresh["old_logprobs"] is None
+    assert journal.reports[1].num_carried > 0
+    assert bool(mixed["old_logprobs"][mixed["response_mask"]].isfinite().all())
+
+
+def test_without_an_age_nothing_older_is_trained_on(make_run: Callable[..., Any]) -> None:
+    journal = Journal()
+    make_run([journal], trainer={"max_epochs": 3}, data={"round_prompts": 24}).fit()
+    assert all(report.num_surplus and not report.num_carried for report in journal.reports)
+    assert [batch["version"] for batch in journal.batches] == [0, 0, 1, 1, 2, 2]
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks")
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 5])
+def test_a_resumed_run_has_the_surplus(make_run: Callable[..., Any], tmp_path: Path, step: int) -> None:
+    unbroken, resumed = Journal(), Journal()
+    saver = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=1, save_top_k=-1)
+    trainer = {"max_epochs": 3, "enable_checkpointing": True}
+    whole = make_run([unbroken, saver], trainer=trainer, data=DATA).fit()
+    assert unbroken.reports[-1].num_carried > 0
+    torch.load(tmp_path / f"step={step}.ckpt", weights_only=True)
+    again = make_run([resumed], trainer={"max_epochs": 3}, data=DATA).fit(tmp_path / f"step={step}.ckpt")
+    assert resumed.losses == unbroken.losses[step:]
+    for name, weight in again.weights().items():
+        assert torch.equal(weight, whole.weights()[name]), name
+
+
+def _stub() -> tuple[StubPolicy, list[RolloutGroup]]:
+    tokenizer = character_tokenizer(ALPHABET)
+    policy = StubPolicy(tiny_model(tokenizer, initializer_range=0.3), tokenizer)
+    engine = TransformersEngine()
+    engine.setup(policy)
+    engine.update()
+    drawn = ListPrompts(5).draw(5)
+    groups = engine.generate(
+        [prompt for _, prompt in drawn],
+        group_size=3,
+        sampling=Sampling(max_response_tokens=7),
+        keys=[key for key, _ in drawn],
+    )
+    return policy, sorted(groups, key=lambda group: group.draw_index)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 7, 20])
+@pytest.mark.parametrize("limit", [None, 1, 40])
+def test_ranks_share_the_work_and_call_equally_often(world_size: int, limit: int | None) -> None:
+    """With 20 ranks for 15 rollouts some have nothing to do, and call all the same."""
+    policy, groups = _stub()
+    layout = BatchLayout(
+        train_groups=4, minibatch_groups=2, data_parallel_size=world_size, max_micro_batch_tokens=limit
+    )
+    calls: list[int] = []
+    parts: list[Any] = []
+    original = policy.logprobs
+
+    def counted(batch: Any) -> Any:
+        calls[-1] += 1
+        if limit == 40:
+            assert batch.token_ids.numel() <= 40
+        return original(batch)
+
+    policy.logprobs = counted  # type: ignore[method-assign]
+    settings: dict[str, Any] = {"pad_token_id": 0, "temperature": 1.0}
+    for rank in range(world_size):
+        calls.append(0)
+        store_logprobs(
+            groups, policy, layout, rank=rank, gather=lambda found: parts.append(found) or [found], **settings
+        )
+    assert len(set(calls)) == 1
+    stored = store_logprobs(groups, policy, layout, rank=0, gather=lambda found: parts, **settings)
+    for group in stored:
+        for rollout in group.rollouts:
+            assert rollout.old_logprobs == pytest.approx(rollout.logprobs, abs=1e-4)
+
+
+def test_what_is_stored_already_stays() -> None:
+    policy, groups = _stub()
+    kept = (-9.0,) * groups[0].rollouts[1].num_tokens
+    rollouts = list(groups[0].rollouts)
+    rollouts[1] = replace(rollouts[1], old_logprobs=kept)
+    groups[0] = replace(groups[0], rollouts=tuple(rollouts))
+    layout = BatchLayout(train_groups=4, minibatch_groups=2)
+    stored = store_logprobs(
+        groups, policy, layout, rank=0, gather=lambda found: [found], pad_token_id=0, temperature=1.0
+    )
+    assert stored[0].rollouts[1].old_logprobs == kept
+    assert stored[0].rollouts[0].old_logprobs is not None
+    again = store_logprobs(stored, None, layout, rank=0, gather=lambda found: [found], pad_token_id=0, temperature=1.0)
+    assert again == stored
