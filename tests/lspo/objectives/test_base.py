@@ -13,7 +13,7 @@ import torch
 from torch.testing import assert_close
 
 import lspo.objectives
-from lspo.objectives import DAPO, GRPO, Objective, ObjectiveOutput
+from lspo.objectives import DAPO, GRPO, ClippedObjective, Objective, ObjectiveOutput
 
 NAN = float("nan")
 NEEDED: dict[str, Any] = {"max_response_tokens": 16}
@@ -332,10 +332,10 @@ def test_is_frozen_and_equal_by_value(cls):
 
 def test_an_aggregation_is_all_a_new_objective_must_say(make_inputs):
     with pytest.raises(TypeError, match="aggregate"):
-        Objective()
+        ClippedObjective()
 
     @dataclass(frozen=True)
-    class Sum(Objective):
+    class Sum(ClippedObjective):
         def aggregate(self, values, mask, *, num_tokens, num_sequences):
             return (values * mask).sum()
 
