@@ -59,6 +59,8 @@ class RolloutDataModule(LightningDataModule):
             nearest the band.
         baseline: What rewards are relative to: the group's "mean", or "leave_one_out".
         advantage_scale: What advantages are divided by: the "group"'s standard deviation, the "batch"'s, or "none".
+        mask_truncated: Leave responses that were cut at the limit out of the loss (DAPO's overlong filter). Their
+            rewards are still part of their group's advantages. A mini-batch of nothing else moves no weight.
         max_micro_batch_tokens: Tokens of a micro-batch at most, padding included; None: any.
         max_prompt_tokens: Longer prompts are dropped, and counted; None: none is.
         val_group_size: Responses for a prompt in evaluation, the k of avg@k.
@@ -91,6 +93,7 @@ class RolloutDataModule(LightningDataModule):
         on_shortfall: Shortfall = "raise",
         baseline: Baseline = "mean",
         advantage_scale: Scale = "group",
+        mask_truncated: bool = False,
         max_micro_batch_tokens: int | None = None,
         max_prompt_tokens: int | None = None,
         val_group_size: int = 8,
@@ -120,6 +123,7 @@ class RolloutDataModule(LightningDataModule):
             max_micro_batch_tokens=max_micro_batch_tokens,
             baseline=baseline,
             scale=advantage_scale,
+            mask_truncated=mask_truncated,
         )
         self._plan = CollectPlan(
             iteration=0,
@@ -148,6 +152,7 @@ class RolloutDataModule(LightningDataModule):
         trainer = self._attached_trainer
         if stage == "fit":
             self._refuse_cut_epochs()
+            self._warn_of_scale()
             if not self.val_sets:
                 # Lightning would warn of an evaluation without loaders.
                 trainer.limit_val_batches = 0
@@ -255,17 +260,17 @@ class RolloutDataModule(LightningDataModule):
                 listeners=[dispatch],
                 history=state.history.stats,
             )
-            batches, seconds = self._batches(report, layout)
+            batches, phases = self._batches(report, layout)
             state.history.add(report)
             state.last_yield = LastYield(len(report.stats), int(report.decision.keep.sum()), report.decision.pool_size)
-            dispatch.finish(replace(report, phases={**report.phases, "old_logprobs": seconds}))
+            dispatch.finish(replace(report, phases={**report.phases, **phases}))
         except BaseException:
             # Back to the border of the iteration, so that a checkpoint written now loses nothing.
             state.return_to(border)
             raise
         return batches
 
-    def _batches(self, report: CollectReport, layout: BatchLayout) -> tuple[list[RolloutBatch], float]:
+    def _batches(self, report: CollectReport, layout: BatchLayout) -> tuple[list[RolloutBatch], dict[str, float]]:
         policy = self._policy
         minibatches = deal(
             report.groups,
@@ -280,8 +285,11 @@ class RolloutDataModule(LightningDataModule):
             minibatches = [
                 [batch.replace(old_logprobs=policy.logprobs(batch).cpu()) for batch in bins] for bins in minibatches
             ]
-        seconds = time.perf_counter() - started
-        return in_passes(minibatches, layout.passes, seed=self.seed + report.plan.iteration), seconds
+        phases = {"old_logprobs": time.perf_counter() - started}
+        started = time.perf_counter()
+        minibatches = [[_with_reference(batch, policy) for batch in bins] for bins in minibatches]
+        phases["ref_logprobs"] = time.perf_counter() - started
+        return in_passes(minibatches, layout.passes, seed=self.seed + report.plan.iteration), phases
 
     # --- pieces
 
@@ -326,6 +334,14 @@ class RolloutDataModule(LightningDataModule):
         self.reward.close()
         self._engine_ready = False
 
+    def _warn_of_scale(self) -> None:
+        allowed, scale = self._policy.advantage_scales, self._layout.scale
+        if scale not in allowed:
+            rank_zero_warn(
+                f"The objective is defined with advantages that are not divided by the {scale}'s standard deviation, "
+                f"but advantage_scale='{scale}'. Set it to {' or '.join(repr(name) for name in reversed(allowed))}."
+            )
+
     def _refuse_cut_epochs(self) -> None:
         trainer = self._attached_trainer
         if trainer.fast_dev_run:
@@ -354,3 +370,8 @@ class RolloutDataModule(LightningDataModule):
                 f"{type(policy).__name__}."
             )
         return policy
+
+
+def _with_reference(batch: RolloutBatch, policy: PolicyHandle) -> RolloutBatch:
+    ref_logprobs = policy.ref_logprobs(batch)
+    return batch if ref_logprobs is None else batch.replace(ref_logprobs=ref_logprobs.cpu())
