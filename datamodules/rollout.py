@@ -288,7 +288,8 @@ class RolloutDataModule(LightningDataModule):
         phases = {"old_logprobs": time.perf_counter() - started}
         started = time.perf_counter()
         minibatches = [[_with_reference(batch, policy) for batch in bins] for bins in minibatches]
-        phases["ref_logprobs"] = time.perf_counter() - started
+        if minibatches[0][0].ref_logprobs is not None:
+            phases["ref_logprobs"] = time.perf_counter() - started
         return in_passes(minibatches, layout.passes, seed=self.seed + report.plan.iteration), phases
 
     # --- pieces
