@@ -30,7 +30,7 @@ class SAPO(Objective):
     Raises:
         ValueError: If a setting is out of its range.
 
-    Reference: Gao et al., Soft Adaptive Policy Optimization, arXiv:2511.20347, eq. 5.
+    Reference: Gao et al., Soft Adaptive Policy Optimization, arXiv:2511.20347.
     """
 
     tau_pos: float = 1.0
