@@ -10,24 +10,35 @@ from typing import Any
 import torch
 
 from lspo.batching import BatchLayout
+from lspo.rollout import PolicyHandle
 from lspo.rollout.collate import TrainingRollout, collate
 from lspo.types import Rollout, RolloutBatch, RolloutGroup
 
 
-def with_old_logprobs(minibatches: Sequence[Sequence[RolloutBatch]], policy: Any) -> list[list[RolloutBatch]]:
+def with_old_logprobs(minibatches: Sequence[Sequence[RolloutBatch]], policy: PolicyHandle) -> list[list[RolloutBatch]]:
     """The same micro-batches with `old_logprobs`: the policy's, but those that came stored with a rollout stay."""
     return [[_with_old_logprobs(batch, policy) for batch in bins] for bins in minibatches]
 
 
-def _with_old_logprobs(batch: RolloutBatch, policy: Any) -> RolloutBatch:
+def _with_old_logprobs(batch: RolloutBatch, policy: PolicyHandle) -> RolloutBatch:
     present = policy.logprobs(batch).cpu()
     stored = batch.old_logprobs
     return batch.replace(old_logprobs=present if stored is None else present.where(stored.isnan(), stored.to(present)))
 
 
+def with_ref_logprobs(minibatches: Sequence[Sequence[RolloutBatch]], policy: PolicyHandle) -> list[list[RolloutBatch]]:
+    """The same micro-batches with the reference policy's log-probs, if there is one."""
+    return [[_with_ref_logprobs(batch, policy) for batch in bins] for bins in minibatches]
+
+
+def _with_ref_logprobs(batch: RolloutBatch, policy: PolicyHandle) -> RolloutBatch:
+    ref_logprobs = policy.ref_logprobs(batch)
+    return batch if ref_logprobs is None else batch.replace(ref_logprobs=ref_logprobs.cpu())
+
+
 def store_logprobs(
     groups: Sequence[RolloutGroup],
-    policy: Any,
+    policy: PolicyHandle,
     layout: BatchLayout,
     *,
     pad_token_id: int,

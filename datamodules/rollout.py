@@ -17,7 +17,7 @@ from lspo.batching import BatchLayout, deal, in_passes
 from lspo.collect import collect
 from lspo.datamodules.dispatch import CallbackDispatch, all_gather_objects
 from lspo.datamodules.evaluation_loader import EvaluationLoader
-from lspo.datamodules.log_probs import store_logprobs, with_old_logprobs
+from lspo.datamodules.log_probs import store_logprobs, with_old_logprobs, with_ref_logprobs
 from lspo.datamodules.prompts import PromptSource
 from lspo.datamodules.rollout_loader import RolloutLoader
 from lspo.datamodules.state import LoopState
@@ -62,6 +62,8 @@ class RolloutDataModule(LightningDataModule):
             with the log-probs of the weights that wrote it. 0: surplus is dropped, and counted.
         baseline: What rewards are relative to: the group's "mean", or "leave_one_out".
         advantage_scale: What advantages are divided by: the "group"'s standard deviation, the "batch"'s, or "none".
+        mask_truncated: Leave responses that were cut at the limit out of the loss (DAPO's overlong filter). Their
+            rewards are still part of their group's advantages. A mini-batch of nothing else moves no weight.
         max_micro_batch_tokens: Tokens of a micro-batch at most, padding included; None: any.
         max_prompt_tokens: Longer prompts are dropped, and counted; None: none is.
         val_group_size: Responses for a prompt in evaluation, the k of avg@k.
@@ -95,6 +97,7 @@ class RolloutDataModule(LightningDataModule):
         max_age: int = 0,
         baseline: Baseline = "mean",
         advantage_scale: Scale = "group",
+        mask_truncated: bool = False,
         max_micro_batch_tokens: int | None = None,
         max_prompt_tokens: int | None = None,
         val_group_size: int = 8,
@@ -125,6 +128,7 @@ class RolloutDataModule(LightningDataModule):
             max_micro_batch_tokens=max_micro_batch_tokens,
             baseline=baseline,
             scale=advantage_scale,
+            mask_truncated=mask_truncated,
         )
         self._plan = CollectPlan(
             iteration=0,
@@ -154,6 +158,7 @@ class RolloutDataModule(LightningDataModule):
         trainer = self._attached_trainer
         if stage == "fit":
             self._refuse_cut_epochs()
+            self._warn_of_scale()
             if not self.val_sets:
                 # Lightning would warn of an evaluation without loaders.
                 trainer.limit_val_batches = 0
@@ -263,18 +268,18 @@ class RolloutDataModule(LightningDataModule):
                 history=state.history.stats,
                 carried=state.surplus,
             )
-            batches, seconds = self._batches(report, layout)
+            batches, phases = self._batches(report, layout)
             state.surplus = self._with_stored_logprobs(report, layout)
             state.history.add(report)
             state.last_yield = LastYield(len(report.stats), int(report.decision.keep.sum()), report.decision.pool_size)
-            dispatch.finish(replace(report, phases={**report.phases, "old_logprobs": seconds}))
+            dispatch.finish(replace(report, phases={**report.phases, **phases}))
         except BaseException:
             # Back to the border of the iteration, so that a checkpoint written now loses nothing.
             state.return_to(border)
             raise
         return batches
 
-    def _batches(self, report: CollectReport, layout: BatchLayout) -> tuple[list[RolloutBatch], float]:
+    def _batches(self, report: CollectReport, layout: BatchLayout) -> tuple[list[RolloutBatch], dict[str, float]]:
         policy = self._policy
         minibatches = deal(
             report.groups,
@@ -287,8 +292,12 @@ class RolloutDataModule(LightningDataModule):
         # With one optimizer step, and nothing carried over, the weights that sampled are those that are trained.
         if layout.optimizer_steps > 1 or report.num_carried:
             minibatches = with_old_logprobs(minibatches, policy)
-        seconds = time.perf_counter() - started
-        return in_passes(minibatches, layout.passes, seed=self.seed + report.plan.iteration), seconds
+        phases = {"old_logprobs": time.perf_counter() - started}
+        started = time.perf_counter()
+        minibatches = with_ref_logprobs(minibatches, policy)
+        if minibatches[0][0].ref_logprobs is not None:
+            phases["ref_logprobs"] = time.perf_counter() - started
+        return in_passes(minibatches, layout.passes, seed=self.seed + report.plan.iteration), phases
 
     def _with_stored_logprobs(self, report: CollectReport, layout: BatchLayout) -> list[RolloutGroup]:
         """The surplus, as a later iteration needs it."""
@@ -344,6 +353,14 @@ class RolloutDataModule(LightningDataModule):
         self.engine.close()
         self.reward.close()
         self._engine_ready = False
+
+    def _warn_of_scale(self) -> None:
+        allowed, scale = self._policy.advantage_scales, self._layout.scale
+        if scale not in allowed:
+            rank_zero_warn(
+                f"The objective is defined with advantages that are not divided by the {scale}'s standard deviation, "
+                f"but advantage_scale='{scale}'. Set it to {' or '.join(repr(name) for name in reversed(allowed))}."
+            )
 
     def _refuse_cut_epochs(self) -> None:
         trainer = self._attached_trainer

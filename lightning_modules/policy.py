@@ -10,9 +10,11 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lspo.advantages import Scale
 from lspo.causal_lm import (
     check_head,
     eos_token_ids,
@@ -24,6 +26,7 @@ from lspo.causal_lm import (
 from lspo.lightning_modules.callbacks import default_callbacks
 from lspo.lightning_modules.evaluation import EvaluationMetrics
 from lspo.lightning_modules.gradients import StepMetrics, gradient_norm
+from lspo.lightning_modules.reference import ReferencePolicy
 from lspo.lightning_modules.sources import ModelSource
 from lspo.objectives import DAPO, Objective
 from lspo.rollout import PolicyHandle
@@ -47,6 +50,10 @@ class PolicyModule(LightningModule, PolicyHandle):
         gradient_checkpointing: Keep no activations of the layers; compute them again in the backward pass.
         attn_implementation: transformers' name of the attention kernel; None leaves the choice to it.
         max_nonfinite_steps: Optimizer steps in a row that may be skipped for a gradient that is not finite.
+        reference: Hub name or folder of the frozen policy that the KL term is measured against; None: the policy's own
+            initial weights, in a resumed run too. Loaded only if the objective has a KL term.
+        reference_offload: Keep the reference in main memory while it is not asked. Without it, each device holds one
+            whole copy, also where the policy is sharded.
     """
 
     def __init__(
@@ -61,15 +68,16 @@ class PolicyModule(LightningModule, PolicyHandle):
         gradient_checkpointing: bool = False,
         attn_implementation: str | None = None,
         max_nonfinite_steps: int = 5,
+        reference: str | None = None,
+        reference_offload: bool = False,
     ) -> None:
         super().__init__()
         # No save_hyperparameters(): with it, --ckpt_path would override the command line's model flags.
         if logits_chunk_tokens < 1:
             raise ValueError(f"Expected `logits_chunk_tokens` to be at least 1, but got {logits_chunk_tokens}.")
-        if objective.needs_reference:
-            raise ValueError(
-                f"Expected an objective without a KL term, as PolicyModule keeps no reference policy yet, but got "
-                f"kl_coef={objective.kl_coef}. Set `kl_coef=0`, or subclass PolicyModule and fill in `ref_logprobs`."
+        if (reference is not None or reference_offload) and not objective.needs_reference:
+            rank_zero_warn(
+                "`reference` and `reference_offload` do nothing, as the objective has no KL term: its `kl_coef` is 0."
             )
         self.source = model
         self.objective = objective
@@ -85,6 +93,8 @@ class PolicyModule(LightningModule, PolicyHandle):
         }
         self._max_nonfinite_steps = max_nonfinite_steps
         self._nonfinite_in_a_row = 0
+        self._reference: ReferencePolicy | None = None
+        self._reference_name, self._reference_offload = reference, reference_offload
         self._tokenizer: Any = None
         self._step_metrics = StepMetrics()
         self._evaluation = EvaluationMetrics()
@@ -127,6 +137,18 @@ class PolicyModule(LightningModule, PolicyHandle):
         # Through the strategy: the wrapped forward that training uses, so that the first ratio is exactly 1.
         return self.trainer.strategy.predict_step(batch.to(self.device), 0)
 
+    def ref_logprobs(self, batch: RolloutBatch) -> PerToken | None:
+        if not self.objective.needs_reference:
+            return None
+        reference = self._loaded_reference()
+        # Under the policy's precision, so that equal weights give equal log-probs.
+        with self.trainer.precision_plugin.forward_context():
+            return reference.logprobs(batch, self.device)
+
+    @property
+    def advantage_scales(self) -> tuple[Scale, ...]:
+        return self.objective.advantage_scales
+
     # --- model
 
     def prepare_data(self) -> None:
@@ -138,6 +160,21 @@ class PolicyModule(LightningModule, PolicyHandle):
             return
         precision = str(self.trainer.precision) if self._trainer is not None else "32-true"
         self.model = load_model(self.name_or_path, dtype=weight_dtype(precision), **self._model_settings)
+
+    def _loaded_reference(self) -> ReferencePolicy:
+        if self._reference is None:
+            self._reference = ReferencePolicy(
+                self._reference_name or self.name_or_path,
+                dtype=weight_dtype(str(self.trainer.precision)),
+                chunk_tokens=self._logits_chunk_tokens,
+                offload=self._reference_offload,
+                attn_implementation=self._model_settings["attn_implementation"],
+            )
+            if self._reference_name:
+                self._reference.check_tokenizer(self.tokenizer)
+            # What the plugin did to the policy, down to the buffers of its rotary embedding.
+            self.trainer.precision_plugin.convert_module(self._reference.model)
+        return self._reference
 
     def configure_callbacks(self) -> list[Callback]:
         present: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
@@ -177,6 +214,16 @@ class PolicyModule(LightningModule, PolicyHandle):
     def on_fit_start(self) -> None:
         with self.unsharded() as model:
             check_head(model)
+        if self.objective.needs_reference:
+            # Now, so that a name that is wrong is known before anything is generated.
+            self._loaded_reference()
+
+    def on_fit_end(self) -> None:
+        self._reference = None
+
+    def on_train_batch_start(self, batch: RolloutBatch, batch_idx: int) -> None:
+        if self._reference is not None:
+            self._reference.rest()
 
     def training_step(self, batch: RolloutBatch, batch_idx: int) -> Tensor:
         logprobs, entropies = self(batch)
@@ -191,15 +238,23 @@ class PolicyModule(LightningModule, PolicyHandle):
             num_sequences=batch.num_sequences,
         )
         self._step_metrics.add(output.metrics)
+        self._step_metrics.add(_response_counts(batch))
         # The counts already make this a share of the mini-batch's loss. Lightning will divide by the number of
         # micro-batches, and the strategy take the mean over ranks: both are undone here.
         return output.loss * (self.trainer.accumulate_grad_batches * self.data_parallel_size)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         values = self._step_metrics.take(self.trainer.strategy.reduce)
+        masked, responses = values.pop("masked"), values.pop("responses")
+        values["train/masked_frac"] = masked / responses
         norm = gradient_norm(self.parameters())
         values["train/grad_norm"] = norm
         values["train/lr"] = torch.tensor(optimizer.param_groups[0]["lr"])
+        if bool(masked == responses):
+            # The gradient is zero, but momentum and weight decay would still move the weights.
+            self.print("Skipped an optimizer step: no response of its mini-batch counts, as all are masked.")
+            self.zero_grad(set_to_none=True)
+            values = {name: value for name, value in values.items() if not name.endswith(("ratio_min", "ratio_max"))}
         self._skip_nonfinite(norm)
         values["train/nonfinite_steps_in_a_row"] = torch.tensor(float(self._nonfinite_in_a_row))
         self.log_dict(values, on_step=True, on_epoch=False, batch_size=1)
@@ -241,6 +296,12 @@ class PolicyModule(LightningModule, PolicyHandle):
             # Lightning drops what is logged in the sanity check; with num_sanity_val_steps=-1 it is the evaluation
             # before training, and worth keeping.
             self.trainer.logger.log_metrics(self.evaluation_results, step=0)
+
+
+def _response_counts(batch: RolloutBatch) -> dict[str, Tensor]:
+    """Responses of a micro-batch, and those of which no token counts."""
+    masked = ~batch.response_mask.any(dim=1)
+    return {"masked": masked.sum().float(), "responses": masked.new_tensor(len(batch), dtype=torch.float32)}
 
 
 def weight_dtype(precision: str) -> torch.dtype:

@@ -27,6 +27,7 @@ class BatchLayout:
         max_micro_batch_tokens: Prompt and response tokens that a micro-batch may have, padding included; None: any.
         baseline: See `group_advantages`.
         scale: See `group_advantages`.
+        mask_truncated: Leave responses that were cut at the limit out of the loss and its counts.
 
     Raises:
         ValueError: If the sizes do not divide; the message shows the arithmetic.
@@ -40,6 +41,7 @@ class BatchLayout:
     max_micro_batch_tokens: int | None = None
     baseline: Baseline = "mean"
     scale: Scale = "group"
+    mask_truncated: bool = False
 
     def __post_init__(self) -> None:
         for name in ("train_groups", "minibatch_groups", "passes", "accumulate", "data_parallel_size"):
@@ -79,6 +81,7 @@ def deal(
 
     What is dealt is the rollout: those of a mini-batch go into one bin for each rank and micro-batch, of like token
     counts, computed alike on every rank. Fewer groups than planned are spread over the same number of mini-batches.
+    Masked responses are still dealt, and their rewards are part of their group's advantages.
 
     Raises:
         RuntimeError: If there are fewer groups than mini-batches.
@@ -96,7 +99,13 @@ def deal(
     minibatches = []
     for places in spread(len(groups), layout.num_minibatches):
         rollouts = [
-            TrainingRollout(groups[place].prompt.token_ids, rollout, advantage, groups[place].version)
+            TrainingRollout(
+                groups[place].prompt.token_ids,
+                rollout,
+                advantage,
+                groups[place].version,
+                masked=layout.mask_truncated and rollout.truncated,
+            )
             for place in places
             for rollout, advantage in zip(groups[place].rollouts, advantages[place], strict=True)
         ]
@@ -108,8 +117,8 @@ def deal(
                 collate(
                     [rollouts[item] for item in members],
                     pad_token_id=pad_token_id,
-                    num_tokens=sum(rollout.rollout.num_tokens for rollout in rollouts),
-                    num_sequences=sum(rollout.rollout.num_tokens > 0 for rollout in rollouts),
+                    num_tokens=sum(rollout.num_counted for rollout in rollouts),
+                    num_sequences=sum(rollout.num_counted > 0 for rollout in rollouts),
                     temperature=temperature,
                 )
                 for members in own

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lspo.masking import masked_row_mean, sequence_mean, token_mean
+from lspo.masking import masked_row_mean, masked_sum, sequence_mean, token_mean
 from lspo.types import PerToken, Scalar, TokenMask
 
 
@@ -18,3 +18,10 @@ def mean_of_token_means(
 ) -> Scalar:
     """Every response weighs the same: mean over responses of the mean over their tokens (GRPO)."""
     return sequence_mean(masked_row_mean(values, mask), mask, num_sequences=num_sequences)
+
+
+def mean_of_token_sums(
+    values: PerToken, mask: TokenMask, *, num_tokens: float | None = None, num_sequences: float | None = None
+) -> Scalar:
+    """Every response weighs as much as it is long: mean over responses of the sum over their tokens (LUSPO)."""
+    return sequence_mean(masked_sum(values, mask), mask, num_sequences=num_sequences)

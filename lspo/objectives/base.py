@@ -1,15 +1,17 @@
-"""What every objective shares: its settings, its checks, the KL and entropy terms, the metrics."""
+"""What every objective shares: the KL and entropy terms with their settings, the metrics, and what is left to say."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 
+from lspo.advantages import Scale
 from lspo.kl import KLEstimator, kl_estimate
 from lspo.masking import masked_extremes, token_mean
-from lspo.objectives.ratios import clipped_surrogate, token_log_ratio
+from lspo.objectives.ratios import token_log_ratio
 from lspo.types import PerRollout, PerToken, Scalar, TokenMask
 
 
@@ -25,44 +27,32 @@ class ObjectiveOutput:
     metrics: dict[str, Scalar] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Objective(ABC):
-    """A policy-gradient loss on sampled responses: clipped surrogate + kl_coef * KL - entropy_coef * entropy.
+    """A policy-gradient loss on sampled responses: surrogate + kl_coef * KL - entropy_coef * entropy.
 
-    Subclasses say how the terms are aggregated and, where it differs, what the surrogate is.
+    Subclasses say what the surrogate of a token is, and how the terms are aggregated. Settings are given by name.
 
     Args:
-        clip_low: Distance of the lower clip below ratio 1.
-        clip_high: Distance of the upper clip above ratio 1.
-        dual_clip: Upper bound, times |advantage|, of the loss of a token with negative advantage; above 1, or None.
         kl_coef: Weight of the KL divergence to the reference policy; 0 needs no reference.
         kl: Its estimator.
         kl_importance: Multiply the KL of a token by its importance ratio, which makes its gradient unbiased off-policy.
+            The ratio is that of the token, also where the surrogate has one of the whole response.
         entropy_coef: Weight of the entropy bonus.
 
     Raises:
         ValueError: If a setting is out of its range.
     """
 
-    clip_low: float = 0.2
-    clip_high: float = 0.2
-    dual_clip: float | None = None
     kl_coef: float = 0.0
     kl: KLEstimator = "k3"
     kl_importance: bool = False
     entropy_coef: float = 0.0
 
+    advantage_scales: ClassVar[tuple[Scale, ...]] = ("group", "batch", "none")
+    """Scales of the advantages with which this is the objective of its paper; with others the run warns."""
+
     def __post_init__(self) -> None:
-        if not 0 <= self.clip_low <= 1:
-            raise ValueError(
-                f"Expected `clip_low`, a distance below ratio 1, to be between 0 and 1, but got {self.clip_low}."
-            )
-        if not self.clip_high >= 0:
-            raise ValueError(
-                f"Expected `clip_high`, a distance above ratio 1, to be at least 0, but got {self.clip_high}."
-            )
-        if self.dual_clip is not None and not self.dual_clip > 1:
-            raise ValueError(f"Expected `dual_clip` to be above 1, or None for no bound, but got {self.dual_clip}.")
         if self.kl not in ("k1", "k2", "k3"):
             raise ValueError(f"Expected `kl` to be one of 'k1', 'k2', 'k3', but got {self.kl!r}.")
         for name in ("kl_coef", "entropy_coef"):
@@ -87,11 +77,27 @@ class Objective(ABC):
         """The log importance ratio that the surrogate uses at each token."""
         return token_log_ratio(logprobs, old_logprobs, mask)
 
-    def surrogate(self, log_ratio: PerToken, advantages: PerRollout) -> PerToken:
-        """The per-token policy loss, to minimise."""
-        return clipped_surrogate(
-            log_ratio, advantages, clip_low=self.clip_low, clip_high=self.clip_high, dual_clip=self.dual_clip
-        )
+    @abstractmethod
+    def surrogate(self, log_ratio: PerToken, advantages: PerRollout, *, logprobs: PerToken) -> PerToken:
+        """The per-token policy loss, to minimise. `log_ratio` and `logprobs` are 0 where the mask is False."""
+
+    def clip_metrics(
+        self,
+        log_ratio: PerToken,
+        advantages: PerRollout,
+        mask: TokenMask,
+        *,
+        num_tokens: float | None,
+        num_sequences: float | None,
+    ) -> dict[str, Scalar]:
+        """What the surrogate held back, as shares of the whole mini-batch; nothing where it clips nothing."""
+        return {}
+
+    def mean_over_ratios(
+        self, values: PerToken, mask: TokenMask, *, num_tokens: float | None, num_sequences: float | None
+    ) -> Scalar:
+        """Mean over the ratios of the mini-batch: one a token, unless the objective has one a response."""
+        return token_mean(values, mask, num_tokens=num_tokens)
 
     def __call__(
         self,
@@ -129,8 +135,10 @@ class Objective(ABC):
         num_tokens = None if num_tokens is None else float(num_tokens)
         num_sequences = None if num_sequences is None else float(num_sequences)
         counts = {"num_tokens": num_tokens, "num_sequences": num_sequences}
+        # Padding is taken out before anything is multiplied or squared, as gradients of those pass NaN on.
+        logprobs = logprobs.masked_fill(~mask, 0.0)
         log_ratio = self.log_ratio(logprobs, old_logprobs, mask)
-        per_token = self.surrogate(log_ratio, advantages)
+        per_token = self.surrogate(log_ratio, advantages, logprobs=logprobs)
         if token_weights is not None:
             per_token = per_token * token_weights
         loss = self.aggregate(per_token, mask, **counts)
@@ -139,10 +147,7 @@ class Objective(ABC):
         if self.kl_coef > 0:
             if ref_logprobs is None:
                 raise ValueError(f"Expected `ref_logprobs`, as `kl_coef` is {self.kl_coef}, but got None.")
-            # Padding is taken out before anything is squared, as the gradient of a square passes NaN on.
-            divergence = kl_estimate(
-                logprobs.masked_fill(~mask, 0.0), ref_logprobs.masked_fill(~mask, 0.0), kind=self.kl
-            )
+            divergence = kl_estimate(logprobs, ref_logprobs.masked_fill(~mask, 0.0), kind=self.kl)
             if self.kl_importance:
                 divergence = divergence * token_log_ratio(logprobs, old_logprobs, mask).exp()
             term = self.aggregate(divergence, mask, **counts)
@@ -157,28 +162,11 @@ class Objective(ABC):
         elif self.entropy_coef > 0:
             raise ValueError(f"Expected `entropies`, as `entropy_coef` is {self.entropy_coef}, but got None.")
 
-        metrics |= self._ratio_metrics(log_ratio.detach(), advantages, mask, num_tokens)
+        with torch.no_grad():
+            ratio = log_ratio.exp()
+            metrics |= self.clip_metrics(log_ratio.detach(), advantages, mask, **counts)
+            metrics["loss/ratio_min"], metrics["loss/ratio_max"] = masked_extremes(ratio, mask)
+            drift = token_log_ratio(logprobs, old_logprobs, mask)
+            metrics["loss/old_kl"] = token_mean(-drift, mask, num_tokens=num_tokens)
         metrics["loss/total"] = loss.detach()
         return ObjectiveOutput(loss, metrics)
-
-    @torch.no_grad()
-    def _ratio_metrics(
-        self, log_ratio: PerToken, advantages: PerRollout, mask: TokenMask, num_tokens: float | None
-    ) -> dict[str, Scalar]:
-        ratio = log_ratio.exp()
-        up, down = (advantages > 0)[:, None], (advantages < 0)[:, None]
-
-        def share(condition: TokenMask) -> Scalar:
-            return token_mean(condition.to(ratio.dtype), mask, num_tokens=num_tokens)
-
-        least, greatest = masked_extremes(ratio, mask)
-        metrics = {
-            "loss/clip_high_frac": share(up & (ratio > 1 + self.clip_high)),
-            "loss/clip_low_frac": share(down & (ratio < 1 - self.clip_low)),
-            "loss/ratio_min": least,
-            "loss/ratio_max": greatest,
-            "loss/old_kl": token_mean(-log_ratio, mask, num_tokens=num_tokens),
-        }
-        if self.dual_clip is not None:
-            metrics["loss/dual_clip_frac"] = share(down & (ratio > self.dual_clip))
-        return metrics

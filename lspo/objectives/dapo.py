@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lspo.objectives.aggregation import mean_over_tokens
-from lspo.objectives.base import Objective
+from lspo.objectives.clipped import ClippedObjective
 from lspo.types import PerToken, Scalar, TokenMask
 
 
-@dataclass(frozen=True)
-class DAPO(Objective):
+@dataclass(frozen=True, kw_only=True)
+class DAPO(ClippedObjective):
     """Clipped surrogate with a higher upper clip, averaged over all tokens of the mini-batch.
 
     loss = -1/sum_i |o_i| sum_i sum_t min(rho_it A_i, clip(rho_it, 1 - clip_low, 1 + clip_high) A_i)

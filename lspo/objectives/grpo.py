@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lspo.objectives.aggregation import mean_of_token_means
-from lspo.objectives.base import Objective
+from lspo.objectives.clipped import ClippedObjective
 from lspo.types import PerToken, Scalar, TokenMask
 
 
-@dataclass(frozen=True)
-class GRPO(Objective):
+@dataclass(frozen=True, kw_only=True)
+class GRPO(ClippedObjective):
     """Clipped surrogate, averaged over the tokens of a response, then over responses.
 
     loss = -1/N sum_i 1/|o_i| sum_t min(rho_it A_i, clip(rho_it, 1 - clip_low, 1 + clip_high) A_i)

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lspo.advantages import Scale
 from lspo.types import PerToken, Prompt, RolloutBatch, RolloutGroup
 
 
@@ -84,6 +85,15 @@ class PolicyHandle(ABC):
     @abstractmethod
     def logprobs(self, batch: RolloutBatch) -> PerToken:
         """Log-probs of the batch's response tokens under the present weights, no gradient, collective."""
+
+    def ref_logprobs(self, batch: RolloutBatch) -> PerToken | None:
+        """The same under the frozen reference policy; None where there is none."""
+        return None
+
+    @property
+    def advantage_scales(self) -> tuple[Scale, ...]:
+        """What its objective allows advantages to be divided by."""
+        return ("group", "batch", "none")
 
 
 class RolloutEngine(ABC):

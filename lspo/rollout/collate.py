@@ -14,12 +14,18 @@ from lspo.types import Rollout, RolloutBatch
 
 @dataclass(frozen=True)
 class TrainingRollout:
-    """A rollout on its way into a batch."""
+    """A rollout on its way into a batch; with `masked`, none of its tokens counts."""
 
     prompt_ids: tuple[int, ...]
     rollout: Rollout
     advantage: float
     version: int
+    masked: bool = False
+
+    @property
+    def num_counted(self) -> int:
+        """Response tokens that count in the loss."""
+        return 0 if self.masked else self.rollout.num_tokens
 
     @property
     def num_tokens(self) -> int:
@@ -65,10 +71,11 @@ def collate(
         raise ValueError("Expected at least one rollout in a micro-batch, but got none.")
     lengths = torch.tensor([item.rollout.num_tokens for item in rollouts])
     width = int(lengths.max())
+    counted = torch.tensor([item.num_counted for item in rollouts])
     return RolloutBatch(
         token_ids=pad_right([item.prompt_ids + item.rollout.token_ids for item in rollouts], value=pad_token_id),
         prompt_lengths=torch.tensor([len(item.prompt_ids) for item in rollouts]),
-        response_mask=torch.arange(width)[None, :] < lengths[:, None],
+        response_mask=torch.arange(width)[None, :] < counted[:, None],
         advantages=torch.tensor([item.advantage for item in rollouts], dtype=torch.float32),
         old_logprobs=_stored_logprobs(rollouts, width),
         engine_logprobs=pad_right([item.rollout.logprobs for item in rollouts], dtype=torch.float32),

@@ -73,7 +73,7 @@ def test_evaluation_of_a_checkpoint(command: str, tmp_path: Path, capsys: pytest
         ),
         (["--config", "quickstart", "--data.sampling.temperature=0"], "Expected a sampling temperature above 0"),
         (["--config", "quickstart", "--model.objective.clip_low=2"], "Expected `clip_low`"),
-        (["--config", "quickstart", "--model.objective.kl_coef=0.1"], "keeps no reference policy yet"),
+        (["--config", "quickstart", "--model.objective.kl_coef=-0.1"], "Expected `kl_coef` to be at least 0"),
         (["--config", "quickstart", "--data.gruop_size=4"], "--data.gruop_size"),
     ],
 )  # fmt: skip

@@ -10,8 +10,8 @@ import yaml
 
 from lspo.cli.main import LSPOCommand
 from lspo.cli.recipes import describe, recipe_paths, resolve
-from lspo.objectives import DAPO, GRPO
-from lspo.sampling import AccuracyBand, Chain, KeepAll, LengthBand
+from lspo.objectives import BNPO, CISPO, DAPO, GRPO, GSPO, LUSPO, SAPO, DrGRPO, Objective
+from lspo.sampling import AccuracyBand, Chain, GroupSelector, KeepAll, LengthBand
 
 OVERLAYS = {name for name, path in recipe_paths().items() if path.read_text().startswith("# Overlay")}
 
@@ -58,6 +58,31 @@ def test_overlays_compose() -> None:
     assert lspo.model.objective == GRPO()
     assert isinstance(lspo.datamodule.selector, Chain)
     assert lspo.datamodule.selector.selectors == (AccuracyBand(), LengthBand(low=0.3, high=0.65, max=0.95))
+
+
+@pytest.mark.parametrize(
+    ("name", "objective", "selector"),
+    [
+        ("gspo", GSPO(), KeepAll()),
+        ("dr_grpo", DrGRPO(max_response_tokens=24), KeepAll()),
+        ("bnpo", BNPO(), KeepAll()),
+        ("cispo", CISPO(), AccuracyBand()),
+        ("sapo", SAPO(), KeepAll()),
+        ("luspo", LUSPO(), Chain(AccuracyBand(), LengthBand(low=0.3, high=0.65, max=0.95))),
+    ],
+)
+def test_objectives_at_the_settings_of_their_papers(name: str, objective: Objective, selector: GroupSelector) -> None:
+    command = build("quickstart", name)
+    assert command.model.objective == objective
+    assert type(command.datamodule.selector) is type(selector)
+    scale = "none" if name == "dr_grpo" else "group"
+    assert command.datamodule._layout.scale == scale
+    assert scale in objective.advantage_scales
+
+
+def test_the_constant_of_dr_grpo_is_the_limit_of_its_responses() -> None:
+    command = build("quickstart", "dr_grpo")
+    assert command.model.objective.max_response_tokens == command.datamodule.sampling.max_response_tokens
 
 
 def test_a_class_named_by_flag_forgets_the_settings_of_the_one_before() -> None:

@@ -14,11 +14,11 @@ from lspo.batching import BatchLayout, deal
 from lspo.collect import collect
 from lspo.lightning_modules import PolicyModule, RolloutMetrics
 from lspo.lightning_modules.policy import weight_dtype
-from lspo.objectives import DAPO, GRPO, Objective
+from lspo.objectives import DAPO, GRPO, GSPO, DrGRPO, Objective
 from lspo.plan import CollectPlan
 from lspo.rollout import Sampling
 from lspo.sampling import KeepAll
-from lspo.testing import ListPrompts, ScriptedEngine, ScriptedReward
+from lspo.testing import ListPrompts, ScriptedEngine, ScriptedResponse, ScriptedReward
 from lspo.types import RolloutBatch, RolloutGroup
 
 # Some of these train the bare module, without a datamodule.
@@ -106,7 +106,9 @@ class _Listed:
 
 
 @pytest.mark.parametrize(
-    "objective", [GRPO(), DAPO(dual_clip=3.0), DAPO(entropy_coef=0.01)], ids=["grpo", "dapo", "entropy"]
+    "objective",
+    [GRPO(), DAPO(dual_clip=3.0), DAPO(entropy_coef=0.01), GSPO(clip_high=0.1), DrGRPO(max_response_tokens=30)],
+    ids=["grpo", "dapo", "entropy", "gspo", "dr_grpo"],
 )
 @pytest.mark.parametrize("accumulate", [2, 4, 24])
 def test_the_gradient_does_not_depend_on_the_cut(
@@ -189,6 +191,82 @@ def test_a_skipped_step_moves_no_weight(make_run: Callable[..., Any]) -> None:
         run.fit()
     for name, parameter in run.policy.named_parameters():
         assert torch.equal(parameter, before[0][name])
+
+
+def truncated_in(places: set[int]) -> ScriptedEngine:
+    """Of the groups with these draw indices every response is cut, of others none."""
+    return ScriptedEngine(
+        lambda draw, sample: ScriptedResponse(2 + (draw + sample) % 4, f"{draw}-{sample}", truncated=draw in places)
+    )
+
+
+class Values(Callback):
+    """Keeps what was logged at each optimizer step, and the weights after it."""
+
+    def __init__(self) -> None:
+        self.logged: list[dict[str, float]] = []
+        self.weights: list[list[torch.Tensor]] = []
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.logged.append({name: float(value) for name, value in trainer.logged_metrics.items()})
+        self.weights.append([p.detach().clone() for p in pl_module.parameters()])
+
+
+@pytest.mark.parametrize(
+    "objective", [DAPO(entropy_coef=0.1), GRPO(kl_coef=0.1), GSPO(), DrGRPO(max_response_tokens=6)]
+)
+@pytest.mark.filterwarnings("ignore:The objective is defined with advantages", "ignore:Only .* of the weights changed")
+def test_a_minibatch_of_masked_responses_moves_no_weight(
+    make_run: Callable[..., Any], capsys: pytest.CaptureFixture[str], objective: Objective
+) -> None:
+    """The second of two mini-batches; momentum and weight decay are not let loose on it."""
+    values = Values()
+    make_run(
+        [values],
+        trainer={"max_epochs": 1},
+        policy={"objective": objective},
+        data={
+            "engine": truncated_in({4, 5, 6, 7}),
+            "selector": KeepAll(),
+            "round_prompts": 8,
+            "mask_truncated": True,
+        },
+    ).fit()
+    assert [logged["train/masked_frac"] for logged in values.logged] == [0.0, 1.0]
+    assert values.logged[1]["loss/total"] == 0
+    assert values.logged[1]["train/grad_norm"] == 0
+    assert all(value == value and abs(value) != float("inf") for logged in values.logged for value in logged.values())
+    for before, after in zip(*values.weights, strict=True):
+        assert torch.equal(before, after)
+    assert capsys.readouterr().out.count("Skipped an optimizer step: no response of its mini-batch counts") == 1
+
+
+def test_masked_responses_have_no_part_in_the_gradient(make_run: Callable[..., Any]) -> None:
+    """Half of each mini-batch is cut: the share is logged, and the weights are other than with all of them."""
+    runs = {}
+    for mask_truncated in (False, True):
+        values = Values()
+        settings = {"engine": truncated_in({0, 1, 4, 5}), "selector": KeepAll(), "round_prompts": 8}
+        make_run(
+            [values], trainer={"max_epochs": 1}, data={**settings, "mask_truncated": mask_truncated}
+        ).fit()  # fmt: skip
+        runs[mask_truncated] = values
+    assert [logged["train/masked_frac"] for logged in runs[True].logged] == [0.5, 0.5]
+    assert [logged["train/masked_frac"] for logged in runs[False].logged] == [0.0, 0.0]
+    assert any(not torch.equal(*pair) for pair in zip(runs[True].weights[0], runs[False].weights[0], strict=True))
+
+
+@pytest.mark.parametrize(("scale", "warns"), [("group", True), ("batch", False), ("none", False)])
+def test_an_objective_without_the_std_of_a_group_warns_of_it(
+    make_run: Callable[..., Any], recwarn: pytest.WarningsRecorder, scale: str, warns: bool
+) -> None:
+    objective = DrGRPO(max_response_tokens=6)
+    run = make_run(trainer={"max_epochs": 1}, policy={"objective": objective}, data={"advantage_scale": scale})
+    run.fit()
+    told = [str(w.message) for w in recwarn if "advantage_scale" in str(w.message)]
+    assert bool(told) == warns
+    if warns:
+        assert "advantage_scale='group'. Set it to 'none' or 'batch'." in told[0]
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lspo.advantages import group_advantages
+from lspo.advantages import Baseline, Scale, group_advantages
 from lspo.batching import BatchLayout, deal, in_passes
 from lspo.rollout.dealing import spread
 from lspo.testing import hashed
@@ -128,6 +129,62 @@ def test_responses_without_a_token_are_no_sequences() -> None:
     dealt = all_ranks([group(0, [3, 0, 2, 1])], BatchLayout(train_groups=1, minibatch_groups=1))
     assert dealt[0][0].num_sequences == 3
     assert dealt[0][0].num_tokens == 6
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+@pytest.mark.parametrize("baseline", ["mean", "leave_one_out"])
+def test_advantages_are_scaled_over_the_whole_iteration(scale: Scale, baseline: Baseline) -> None:
+    """Of "batch" the deviation is that of all groups given, on all ranks, and not of a mini-batch or a micro-batch."""
+    groups = groups_of(4)
+    right = {0: 1, 1: 3, 2: 2, 3: 1}  # responses of each group, so that no mini-batch is like the whole
+    groups = [
+        replace(g, rollouts=tuple(replace(r, score=Score.of(float(i < right[n]))) for i, r in enumerate(g.rollouts)))
+        for n, g in enumerate(groups)
+    ]
+    rewards = torch.tensor([[s.reward for s in g.scores] for g in groups], dtype=torch.float64)
+    expected = group_advantages(rewards, baseline=baseline, scale=scale)
+    layout = BatchLayout(4, 2, accumulate=2, data_parallel_size=2, baseline=baseline, scale=scale)
+    seen = 0
+    for batch in (batch for batches in all_ranks(groups, layout) for batch in batches):
+        for name, advantage in zip(names(batch), batch.advantages.tolist(), strict=True):
+            assert advantage == pytest.approx(float(expected[name // 1000 - 1, name % 1000]))
+            seen += 1
+    assert seen == 16
+
+
+def cut(group: RolloutGroup, *places: int) -> RolloutGroup:
+    """The group, with the responses in these places truncated."""
+    rollouts = tuple(replace(r, truncated=place in places) for place, r in enumerate(group.rollouts))
+    return replace(group, rollouts=rollouts)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_truncated_responses_are_dealt_but_not_counted(ranks: int) -> None:
+    """Lengths 3 5 | 4 9 2 7, of which 5 and 9 are cut: 16 tokens of 4 responses count, and advantages are as before."""
+    groups = [cut(group(0, [3, 5]), 1), cut(group(1, [4, 9]), 1), group(2, [2, 7])]
+
+    def dealt(mask_truncated: bool) -> list[RolloutBatch]:
+        layout = BatchLayout(3, 3, accumulate=2, data_parallel_size=ranks, mask_truncated=mask_truncated)
+        return all_ranks(groups, layout)[0]
+
+    masked, plain = dealt(True), dealt(False)
+    assert {(batch.num_tokens, batch.num_sequences) for batch in masked} == {(16, 4)}
+    assert {(batch.num_tokens, batch.num_sequences) for batch in plain} == {(30, 6)}
+    for mine, its in zip(masked, plain, strict=True):
+        assert torch.equal(mine.token_ids, its.token_ids)
+        assert torch.equal(mine.advantages, its.advantages)
+        left_out = torch.tensor([name in (1001, 2001) for name in names(mine)])
+        assert torch.equal(mine.response_mask, its.response_mask & ~left_out[:, None])
+    assert sum(int(batch.response_mask.sum()) for batch in masked) == 16
+
+
+def test_a_minibatch_of_truncated_responses_alone_counts_nothing() -> None:
+    layout = BatchLayout(2, 1, mask_truncated=True)
+    first, second = all_ranks([cut(group(0, [3, 5]), 0, 1), group(1, [2, 2])], layout)
+    assert (first[0].num_tokens, first[0].num_sequences) == (0, 0)
+    assert len(first[0]) == 2
+    assert not first[0].response_mask.any()
+    assert (second[0].num_tokens, second[0].num_sequences) == (4, 2)
 
 
 def test_the_version_is_that_of_the_oldest() -> None:

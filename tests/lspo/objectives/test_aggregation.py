@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from lspo.objectives.aggregation import mean_of_token_means, mean_over_tokens
+from lspo.objectives.aggregation import mean_of_token_means, mean_of_token_sums, mean_over_tokens
 
 VALUES = torch.tensor([[1.0, 2.0, 3.0], [10.0, 0.0, 0.0], [7.0, 7.0, 7.0]])
 MASK = torch.tensor([[True, True, True], [True, False, False], [False, False, False]])
@@ -21,6 +21,9 @@ MASK = torch.tensor([[True, True, True], [True, False, False], [False, False, Fa
         (mean_of_token_means, {}, 6.0),  # (6/3 + 10/1) / 2: the response left out counts nowhere
         (mean_of_token_means, {"num_sequences": 8.0}, 1.5),  # 12 / 8
         (mean_of_token_means, {"num_tokens": 8.0}, 6.0),
+        (mean_of_token_sums, {}, 8.0),  # (6 + 10) / 2
+        (mean_of_token_sums, {"num_sequences": 8.0}, 2.0),
+        (mean_of_token_sums, {"num_tokens": 8.0}, 8.0),
     ],
 )
 def test_by_hand(aggregate, counts, expected):
@@ -39,6 +42,8 @@ def test_equal_the_loops():
     everything = [value for row in rows for value in row]
     token_means = [math.fsum(row) / len(row) for row in rows]
     assert math.isclose(mean_over_tokens(values, mask).item(), math.fsum(everything) / len(everything))
+    sums = [math.fsum(row) for row in rows]
+    assert math.isclose(mean_of_token_sums(values, mask).item(), math.fsum(sums) / len(sums))
     assert math.isclose(mean_of_token_means(values, mask).item(), math.fsum(token_means) / len(token_means))
 
 
@@ -48,19 +53,20 @@ def test_agree_where_all_responses_are_equally_long():
     assert_close(mean_over_tokens(values, mask), mean_of_token_means(values, mask))
 
 
-@pytest.mark.parametrize("aggregate", [mean_over_tokens, mean_of_token_means])
+@pytest.mark.parametrize("aggregate", [mean_over_tokens, mean_of_token_means, mean_of_token_sums])
 def test_weight_of_a_token(aggregate):
-    """The gradient is the weight: 1 / tokens for each token, or 1 / (responses * tokens of its response)."""
+    """The gradient is the weight: 1 / tokens, 1 / (responses * tokens of its response), or 1 / responses."""
     values = VALUES.clone().requires_grad_()
     aggregate(values, MASK).backward()
     weights = {
         mean_over_tokens: [[1 / 4, 1 / 4, 1 / 4], [1 / 4, 0.0, 0.0], [0.0, 0.0, 0.0]],
         mean_of_token_means: [[1 / 6, 1 / 6, 1 / 6], [1 / 2, 0.0, 0.0], [0.0, 0.0, 0.0]],
+        mean_of_token_sums: [[1 / 2, 1 / 2, 1 / 2], [1 / 2, 0.0, 0.0], [0.0, 0.0, 0.0]],
     }[aggregate]
     assert_close(values.grad, torch.tensor(weights))
 
 
-@pytest.mark.parametrize("aggregate", [mean_over_tokens, mean_of_token_means])
+@pytest.mark.parametrize("aggregate", [mean_over_tokens, mean_of_token_means, mean_of_token_sums])
 @pytest.mark.parametrize("counts", [{}, {"num_tokens": 0.0, "num_sequences": 0.0}])
 def test_empty_mask_gives_a_zero_with_a_graph(aggregate, counts):
     values = VALUES.clone().requires_grad_()

@@ -13,7 +13,7 @@ import torch
 from torch.testing import assert_close
 
 import lspo.objectives
-from lspo.objectives import DAPO, GRPO, Objective, ObjectiveOutput
+from lspo.objectives import BNPO, DAPO, GRPO, ClippedObjective, Objective, ObjectiveOutput
 
 NAN = float("nan")
 NEEDED: dict[str, Any] = {"max_response_tokens": 16}
@@ -37,13 +37,20 @@ def build(cls: type[Objective], **settings: Any) -> Objective:
     return cls(**{name: NEEDED[name] for name in needed}, **{k: v for k, v in settings.items() if k in names})
 
 
-@pytest.fixture(params=EVERY_OBJECTIVE, ids=lambda cls: cls.__name__)
-def objective(request, term_settings):
-    settings = dict(term_settings)
-    if request.param not in (GRPO, DAPO):  # what others clip, and how, is their own
-        for name in ("clip_low", "clip_high", "dual_clip"):
-            settings.pop(name, None)
-    return build(request.param, **settings)
+TERMS: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "clips": {"clip_low": 0.1, "clip_high": 0.5, "dual_clip": 1.3},
+    "kl": {"kl_coef": 0.3, "kl": "k2"},
+    "all": {"clip_low": 0.1, "dual_clip": 1.3, "kl_coef": 0.3, "kl_importance": True, "entropy_coef": 0.7},
+}
+
+
+@pytest.fixture(
+    params=[(cls, terms) for cls in EVERY_OBJECTIVE for terms in TERMS], ids=lambda p: f"{p[0].__name__}-{p[1]}"
+)
+def objective(request):
+    cls, terms = request.param
+    return build(cls, **TERMS[terms])
 
 
 def gradients(output: ObjectiveOutput, inputs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
@@ -226,7 +233,7 @@ def test_token_weights_leave_kl_and_entropy_alone(make_inputs):
     assert not torch.equal(weighted["loss/policy"], bare["loss/policy"])
 
 
-@pytest.mark.parametrize("cls", [GRPO, DAPO])
+@pytest.mark.parametrize("cls", [GRPO, DAPO, BNPO])
 def test_ratio_metrics_by_hand(cls):
     """Ratios 5, 1.25, 0.5 where A > 0 and 0.75, 4 where A < 0; the last place, 100, does not count."""
     ratios = torch.tensor([[5.0, 1.25, 0.5], [0.75, 4.0, 100.0]])
@@ -332,10 +339,10 @@ def test_is_frozen_and_equal_by_value(cls):
 
 def test_an_aggregation_is_all_a_new_objective_must_say(make_inputs):
     with pytest.raises(TypeError, match="aggregate"):
-        Objective()
+        ClippedObjective()
 
     @dataclass(frozen=True)
-    class Sum(Objective):
+    class Sum(ClippedObjective):
         def aggregate(self, values, mask, *, num_tokens, num_sequences):
             return (values * mask).sum()
 

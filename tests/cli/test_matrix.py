@@ -1,0 +1,100 @@
+"""Every objective, and whatever else is listed here, through the command by flags alone: two iterations each.
+
+A cell is a name and the flags that are laid over a small base. Selectors, rewards or engines are further cells.
+"""
+
+from __future__ import annotations
+
+import csv
+import inspect
+import math
+from pathlib import Path
+
+import pytest
+
+import lspo.objectives
+from lspo.cli.main import main
+from lspo.objectives import Objective
+
+BASE = """
+trainer:
+  accelerator: cpu
+  devices: 1
+  max_epochs: 2
+  enable_progress_bar: false
+  enable_model_summary: false
+  enable_checkpointing: false
+  logger: {class_path: lightning.pytorch.loggers.CSVLogger, init_args: {save_dir: ., name: logs, version: ""}}
+  callbacks: {class_path: lspo.lightning_modules.HealthWarnings, init_args: {max_truncated_frac: 1.0}}
+model:
+  optimizer: {class_path: torch.optim.AdamW, init_args: {lr: 1.0e-3}}
+data:
+  train: {class_path: lspo.problems.RunningSumProblems, init_args: {size: 40}}
+  reward: lspo.testing.ScriptedReward
+  selector: lspo.sampling.AccuracyBand
+  group_size: 4
+  train_groups: 8
+  minibatch_groups: 4
+  round_prompts: 12
+  min_pool: 0
+  sampling: {max_response_tokens: 24}
+"""
+
+NEEDED = {"DrGRPO": ["--model.objective.max_response_tokens=24", "--data.advantage_scale=none"]}
+"""Flags without which an objective cannot be, or is not that of its paper."""
+
+OBJECTIVES = sorted(
+    name
+    for name in lspo.objectives.__all__
+    if issubclass(cls := getattr(lspo.objectives, name), Objective) and not inspect.isabstract(cls)
+)
+EXTRA: dict[str, list[str]] = {
+    "GRPO": ["--model.objective.kl_coef=0.04", "--data.passes=2"],
+    "GSPO": ["--data.passes=2"],
+    "DAPO": ["--model.objective.entropy_coef=0.01", "--data.mask_truncated=true", "--data.minibatch_groups=8"],
+    "LUSPO": ["--model.objective.kl_coef=0.01", "--trainer.accumulate_grad_batches=2"],
+    "SAPO": ["--model.objective.kl_coef=0.01", "--model.objective.kl=k2", "--model.objective.kl_importance=true"],
+    "CISPO": ["--data.baseline=leave_one_out", "--data.advantage_scale=batch"],
+}
+"""Beside the objective, so that all of these are tried with one of them."""
+
+
+def objective_cell(name: str) -> list[str]:
+    return [f"--model.objective={name}", *NEEDED.get(name, []), *EXTRA.get(name, [])]
+
+
+CELLS: dict[str, list[str]] = {name: objective_cell(name) for name in OBJECTIVES}
+
+
+def fit(folder: Path, policy_folder: Path, *flags: str) -> list[dict[str, str]]:
+    """Runs `lspo fit` and returns the rows of its optimizer steps."""
+    base = folder / "base.yaml"
+    base.write_text(BASE)
+    main(["fit", "--config", str(base), f"--model.model={policy_folder}", *flags])
+    rows = csv.DictReader((folder / "logs/metrics.csv").read_text().splitlines())
+    return [row for row in rows if row["loss/total"]]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_two_iterations(cell: str, tmp_path: Path, policy_folder: Path) -> None:
+    flags = CELLS[cell]
+    rows = fit(tmp_path, policy_folder, *flags)
+    steps = 2 * (2 if "--data.passes=2" in flags else 1) * (1 if "--data.minibatch_groups=8" in flags else 2)
+    assert len(rows) == steps
+    assert {row["iteration"] for row in rows} == {"0.0", "1.0"}
+    for row in rows:
+        assert all(
+            math.isfinite(float(row[name])) for name in row if name.startswith(("loss/", "train/")) and row[name]
+        )
+    # Later steps of GSPO may have none: at this learning rate every response is beyond its clips.
+    assert float(rows[0]["train/grad_norm"]) > 0
+    assert float(rows[0]["loss/ratio_max"]) == 1.0
+    assert float(rows[-1]["health/moved_frac"]) > 0.9
+    if any("kl_coef" in flag for flag in flags):
+        assert float(rows[0]["loss/kl"]) == 0 < float(rows[-1]["loss/kl"])
+    else:
+        assert "loss/kl" not in rows[0]
+
+
+def test_every_objective_is_in_the_matrix() -> None:
+    assert {"BNPO", "CISPO", "DAPO", "DrGRPO", "GRPO", "GSPO", "LUSPO", "SAPO"} <= set(CELLS)
