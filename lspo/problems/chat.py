@@ -24,7 +24,7 @@ def as_messages(value: Any) -> tuple[Message, ...] | None:
     for turn in value:
         if not isinstance(turn, Mapping) or not all(isinstance(turn.get(key), str) for key in ("role", "content")):
             raise ValueError(
-                f"Expected a problem, or a chat of messages with a `role` and a `content` that are text, but got {turn!r}"
+                f"Expected a problem, or a chat of messages with `role` and `content`, both text, but got {turn!r}"
             )
     return tuple({"role": turn["role"], "content": turn["content"]} for turn in value)
 

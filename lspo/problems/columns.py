@@ -75,7 +75,7 @@ def as_text(value: Any) -> str | None:
         return None
     if isinstance(value, Mapping):
         raise ValueError(
-            f"Expected text, a number or a list, but got a structure of {', '.join(value)}; name one of them behind a dot"
+            f"Expected text, a number or a list, but got a structure of {', '.join(value)}: name one behind a dot"
         )
     if isinstance(value, list):
         items = [text for item in value if (text := as_text(item)) is not None]

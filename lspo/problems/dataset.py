@@ -28,7 +28,7 @@ class Columns(NamedTuple):
 
 
 class DatasetProblems(ProblemSet):
-    """Problems from the `datasets` library: a hub name, or a local JSON lines, JSON, parquet or CSV file.
+    r"""Problems from the `datasets` library: a hub name, or a local JSON lines, JSON, parquet or CSV file.
 
     Columns are named as in the set; inside one, further by dots, items of lists by their place:
     `reward_model.ground_truth`, `prompt.0.content`.
@@ -45,7 +45,7 @@ class DatasetProblems(ProblemSet):
         size: Take only the first so many, of those not left out; None: all.
         answer_from: The ground truth is the "whole" column, or what its "last_boxed" holds.
         instruction: Added below the problem, as "Let's think step by step and output the final answer within
-            \\boxed{}."
+            \boxed{}."
         chat: Ask through the tokenizer's chat template; False: as plain text. None: as a chat if the column holds
             messages or there is a `system_prompt`, as plain text otherwise.
         system_prompt: First message of each chat, in place of the set's own; None leaves that.
@@ -88,8 +88,8 @@ class DatasetProblems(ProblemSet):
             raise ValueError(f"Expected `answer_from` to be one of {get_args(AnswerFrom)}, but got {answer_from!r}.")
         if chat is False and (system_prompt is not None or chat_arguments):
             raise ValueError(
-                "Expected no `system_prompt` and no `chat_arguments` with chat=False, as only a chat has them. Put what "
-                "they say into `template`."
+                "Expected no `system_prompt` and no `chat_arguments` with chat=False, as only a chat has them. Say it "
+                "in `template`."
             )
         self.path, self.name, self.split = str(path), name, split
         self.prompt, self.answer, self.template = prompt, answer, template

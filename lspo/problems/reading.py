@@ -73,15 +73,15 @@ def _from_hub(path: str, name: str | None, split: str) -> Any:
             return _load(path, path, name, split=split)
     except datasets.exceptions.DatasetNotFoundError as error:
         raise FileNotFoundError(
-            f"Expected {path!r} to be a data set on the hub, or a file that ends in {', '.join(FILE_FORMATS)}, but it is "
-            f"neither: {error}"
+            f"Expected {path!r} to be a data set on the hub, or a file that ends in {', '.join(FILE_FORMATS)}, but it "
+            f"is neither: {error}"
         ) from error
     except ConnectionError as error:
         raise ConnectionError(
-            f"Expected to read the data set {path!r} from the hub, but that can't be reached, and the set is not in the "
-            f"cache ({datasets.config.HF_DATASETS_CACHE}). Name a local file in its place with `path`, or fetch the set "
-            "where there is a network and copy the cache. (A file's name ends in "
-            f"{', '.join(FILE_FORMATS)}; a folder's begins with ./ or /.) The library says: {error}"
+            f"Expected to read the data set {path!r} from the hub, but that can't be reached, and the set is not in "
+            f"the cache ({datasets.config.HF_DATASETS_CACHE}). Name a local file in its place with `path`, or fetch "
+            f"the set where there is a network and copy the cache. (A file's name ends in {', '.join(FILE_FORMATS)}; a "
+            f"folder's begins with ./ or /.) The library says: {error}"
         ) from error
 
 
