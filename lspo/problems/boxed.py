@@ -10,6 +10,8 @@ BETWEEN_BOXES = re.compile(r"[\s$]*(?:,|and|or|, and|, or)?[\s$]*")
 
 
 class Box(NamedTuple):
+    """A box: its place in the text, and what it holds."""
+
     start: int
     end: int
     content: str

@@ -9,7 +9,7 @@ from dataclasses import replace
 from lspo.problems.base import Note, Problem, ProblemSet
 from lspo.problems.dataset import DatasetProblems
 
-SET = "set"
+SET = "problem_set"
 """Under this name `Prompt.extra` says which set a prompt is of."""
 
 

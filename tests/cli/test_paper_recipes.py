@@ -35,9 +35,8 @@ class Built(LSPOCommand):
 
     def instantiate_trainer(self, **settings: Any) -> Trainer:
         here = {"accelerator": "cpu", "devices": 1, "strategy": "auto", "precision": "32-true"}
-        self.asked = self.config.trainer.clone()
-        self.config.trainer.update(here)
-        return super().instantiate_trainer(**settings)
+        self.asked = self.config.trainer
+        return super().instantiate_trainer(**settings, **here)
 
 
 def build(*names: str) -> Built:
@@ -77,7 +76,7 @@ def test_a_run_of_the_paper_builds(model: str, objective: str, with_lspo: bool, 
     assert rollouts % layout.bins == 0
     assert rollouts // layout.bins == 4
 
-    # The longest prompt with the longest response fits the model, and a mean share of such a micro-batch.
+    # The longest prompt with the longest response fits the model, and a micro-batch of four such rollouts its limit.
     assert module.sampling.max_response_tokens == response
     longest = module.max_prompt_tokens + response
     assert longest <= context
@@ -92,7 +91,7 @@ def test_a_run_of_the_paper_builds(model: str, objective: str, with_lspo: bool, 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_warm_up_is_ten_iterations(model: str) -> None:
-    policy = build(model, "gsm8k").model
+    policy = build(model, "gsm8k", "dapo").model
     optimizer = policy._optimizer([torch.nn.Parameter(torch.zeros(1))])
     assert optimizer.param_groups[0]["weight_decay"] == 0.1
     schedule = policy._lr_scheduler(optimizer)
@@ -108,7 +107,7 @@ def test_warm_up_is_ten_iterations(model: str) -> None:
 
 @pytest.mark.parametrize("data", DATA)
 def test_evaluation_is_avg_at_32_on_the_papers_sets(data: str) -> None:
-    module = build("qwen3_4b_base", data).datamodule
+    module = build("qwen3_4b_base", data, "dapo").datamodule
     assert {name: type(one).__name__ for name, one in module.val_sets.items()} == {
         "aime25": "AIME25", "olympiad_bench": "OlympiadBench", "minerva_math": "MinervaMath",
     }  # fmt: skip
