@@ -42,7 +42,7 @@ class TurnOrder(Order):
             return offset
         if turn != self._turn:
             order = array("I", range(self.size))
-            random.Random(f"{self.seed}-{turn}").shuffle(order)  # type: ignore[arg-type]  # swaps are all it needs
+            random.Random(f"{self.seed}-{turn}").shuffle(order)
             self._turn, self._order = turn, order
         return self._order[offset]
 
@@ -77,7 +77,9 @@ class MixedOrder(Order):
             TurnOrder(len(places), f"{seed}-{name}", shuffle=shuffle)
             for places, name in zip(members, names, strict=True)
         ]
-        self._go_to_block(0)
+        self._block, self._drawn = -1, [0] * len(members)
+        self._picks: list[int] = []
+        self._ranks = array("Q")
 
     def place(self, index: int) -> int:
         block, offset = divmod(index, BLOCK)
@@ -88,7 +90,7 @@ class MixedOrder(Order):
 
     def _go_to_block(self, block: int) -> None:
         """Picks the sets of a block's draws, and counts how often each set was picked before each of them."""
-        if block == 0 or block < self._block:
+        if block < self._block:
             self._block, self._drawn = -1, [0] * len(self.members)
         while self._block < block:
             self._block += 1

@@ -99,18 +99,18 @@ class DatasetProblems(ProblemSet):
         self.chat_arguments = dict(chat_arguments or {})
         self.extra = tuple(extra)
         self.drop_incomplete, self.deduplicate = drop_incomplete, deduplicate
-        self._tally = Tally(self.path)
+        self._tally = Tally()
 
     def columns(self, names: Sequence[str]) -> Columns:
         """Where problem and answer are, in a set that has columns of these names."""
         return Columns(self.prompt, self.answer, self.answer_from)
 
     def problems(self) -> Iterator[Problem]:
-        tally = self._tally = Tally(self.path)
+        tally = self._tally = Tally()
         for problem in islice(self._problems(tally), self.size):
             tally.used += 1
             yield problem
-        tally.check()
+        tally.check(self.path)
 
     def notes(self) -> list[Note]:
         return self._tally.notes(deduplicated=self.deduplicate)

@@ -15,7 +15,6 @@ class Tally:
     """Rows of one reading.
 
     Args:
-        path: Of the data set.
         rows: Rows looked at.
         used: Problems yielded.
         incomplete: Rows without a problem or an answer.
@@ -25,7 +24,6 @@ class Tally:
         conflicting: Rows whose prompt had come before, with another answer.
     """
 
-    path: str
     rows: int = 0
     used: int = 0
     incomplete: int = 0
@@ -73,7 +71,7 @@ class Tally:
             notes.append(Note(text, warn=True))
         return notes
 
-    def check(self) -> None:
+    def check(self, path: str) -> None:
         """Raises unless there was something to use.
 
         Raises:
@@ -82,8 +80,8 @@ class Tally:
         if self.used:
             return
         if not self.rows:
-            raise ValueError(f"Expected at least one problem in {self.path}, but it has no rows.")
+            raise ValueError(f"Expected at least one problem in {path}, but it has no rows.")
         raise ValueError(
-            f"Expected at least one problem in {self.path}, but none of its {self.rows} rows is left: "
+            f"Expected at least one problem in {path}, but none of its {self.rows} rows is left: "
             f"{self.incomplete} lack a problem or an answer, {self.long_answers} have answers that are too long."
         )

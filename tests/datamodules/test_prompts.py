@@ -139,7 +139,7 @@ def test_the_state_of_another_mixture_is_refused(weights: dict[str, float] | Non
 
 
 def test_a_set_of_a_mixture_without_prompts_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one prompt of the set 'c' to draw from, but none is left"):
+    with pytest.raises(ValueError, match="at least one prompt of the set 'c' to draw from, but there is none left"):
         PromptSource(MIXED, weights={**WEIGHTS, "c": 1.0})
 
 
