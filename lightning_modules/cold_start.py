@@ -143,8 +143,7 @@ def _plain(settings: Any) -> Any:
     if isinstance(settings, dict):
         return {name: _plain(value) for name, value in settings.items()}
     if hasattr(settings, "__dict__"):
-        parts = {
-            name.lstrip("_"): _plain(value) for name, value in vars(settings).items() if name not in FOUND_BY_READING
-        }
+        kept = {name: value for name, value in vars(settings).items() if name not in FOUND_BY_READING}
+        parts = {name.lstrip("_"): _plain(value) for name, value in kept.items()}
         return {"class": type(settings).__qualname__, **parts}
     return settings
