@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from lspo.order import MixedOrder, Order, TurnOrder
+from lspo.problems.mixed import SET
 from lspo.types import Prompt
 
 
@@ -18,43 +19,59 @@ class PromptSource:
         prompts: At least one.
         seed: Of the order.
         shuffle: Shuffle anew at each time round; otherwise the prompts come in their order.
+        weights: Of the sets that the prompts are of, by name: each draw picks a set by weight. None: all are one set.
 
     Raises:
-        ValueError: If there is no prompt.
+        ValueError: If there is no prompt, or none of a set.
     """
 
-    def __init__(self, prompts: Sequence[Prompt], *, seed: int = 0, shuffle: bool = True) -> None:
+    def __init__(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        seed: int = 0,
+        shuffle: bool = True,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
         if not prompts:
             raise ValueError("Expected at least one prompt to draw from, but the training set is empty.")
         self.prompts = prompts
         self.seed = seed
         self.shuffle = shuffle
+        self.weights = dict(weights) if weights else None
         self.drawn = 0
-        self._order: tuple[int, list[int]] | None = None
+        self._order = self._make_order()
 
     def __len__(self) -> int:
         return len(self.prompts)
 
     def draw(self, count: int) -> list[tuple[int, Prompt]]:
         """The next `count` prompts with their draw index."""
-        taken = [(index, self.prompts[self._place(index)]) for index in range(self.drawn, self.drawn + count)]
+        taken = [(index, self.prompts[self._order.place(index)]) for index in range(self.drawn, self.drawn + count)]
         self.drawn += count
         return taken
 
-    def _place(self, index: int) -> int:
-        turn, offset = divmod(index, len(self.prompts))
-        if not self.shuffle:
-            return offset
-        if self._order is None or self._order[0] != turn:
-            order = list(range(len(self.prompts)))
-            random.Random(f"{self.seed}-{turn}").shuffle(order)
-            self._order = (turn, order)
-        return self._order[1][offset]
+    def _make_order(self) -> Order:
+        if self.weights is None:
+            return TurnOrder(len(self.prompts), self.seed, shuffle=self.shuffle)
+        members: dict[str, list[int]] = {name: [] for name in self.weights}
+        for place, prompt in enumerate(self.prompts):
+            members[prompt.extra[SET]].append(place)
+        for name, places in members.items():
+            if not places:
+                raise ValueError(
+                    f"Expected at least one prompt of the set {name!r} to draw from, but there is none left."
+                )
+        return MixedOrder(
+            list(members.values()), list(self.weights.values()), self.seed, names=list(members), shuffle=self.shuffle
+        )
 
     @cached_property
     def fingerprint(self) -> str:
         """Names this set of prompts and its order."""
         digest = hashlib.sha256(f"{self.seed}-{self.shuffle}-{len(self.prompts)}".encode())
+        if self.weights is not None:
+            digest.update(repr(sorted(self.weights.items())).encode())
         for prompt in self.prompts:
             digest.update(prompt.id.encode() + b"\0" + prompt.text.encode() + b"\0" + prompt.answer.encode() + b"\0")
         return digest.hexdigest()[:16]

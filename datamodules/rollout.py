@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lspo.advantages import Baseline, Scale
 from lspo.batching import BatchLayout, deal, in_passes
@@ -22,7 +22,7 @@ from lspo.datamodules.prompts import PromptSource
 from lspo.datamodules.rollout_loader import RolloutLoader
 from lspo.datamodules.state import LoopState
 from lspo.plan import CollectPlan, LastYield, PoolScope, Shortfall
-from lspo.problems import DatasetProblems, ProblemSet
+from lspo.problems import DatasetProblems, MixedProblems, ProblemSet
 from lspo.report import CollectReport
 from lspo.rewards import Reward
 from lspo.rollout import PolicyHandle, RolloutEngine, Sampling, TransformersEngine
@@ -77,10 +77,10 @@ class RolloutDataModule(LightningDataModule):
 
     def __init__(
         self,
-        train: str | ProblemSet,
+        train: ProblemSet | str,
         reward: Reward,
-        val: dict[str, str | ProblemSet] | None = None,
-        test: dict[str, str | ProblemSet] | None = None,
+        val: dict[str, ProblemSet | str] | None = None,
+        test: dict[str, ProblemSet | str] | None = None,
         selector: GroupSelector = Chain(AccuracyBand(), LengthBand()),  # noqa: B008 - stateless
         engine: RolloutEngine | None = None,
         group_size: int = 8,
@@ -163,7 +163,9 @@ class RolloutDataModule(LightningDataModule):
                 # Lightning would warn of an evaluation without loaders.
                 trainer.limit_val_batches = 0
             if self._state.prompts is None:
-                self._state.prompts = PromptSource(self._load(self.train_set, "train"), seed=self.seed)
+                weights = self.train_set.weights if isinstance(self.train_set, MixedProblems) else None
+                prompts = self._load(self.train_set, "train")
+                self._state.prompts = PromptSource(prompts, seed=self.seed, weights=weights)
         wanted = {"fit": self.val_sets, "validate": self.val_sets, "test": self.test_sets}.get(stage)
         if wanted is None:
             raise ValueError(f"Expected one of fit, validate and test, but got {stage!r}, for which there is nothing.")
@@ -313,9 +315,11 @@ class RolloutDataModule(LightningDataModule):
 
     # --- pieces
 
-    def _load(self, source: str | ProblemSet, name: str) -> list[Prompt]:
+    def _load(self, source: ProblemSet | str, name: str) -> list[Prompt]:
         problems = DatasetProblems(source) if isinstance(source, str) else source
         prompts = problems.prompts(self._policy.tokenizer)
+        for note in problems.notes():
+            (rank_zero_warn if note.warn else rank_zero_info)(f"Problems of {name!r}: {note.text}")
         if self.max_prompt_tokens is None:
             return prompts
         fitting = [prompt for prompt in prompts if len(prompt.token_ids) <= self.max_prompt_tokens]

@@ -17,6 +17,9 @@ from lspo.demonstrations import Demonstrations
 from lspo.lightning_modules.sources import ModelSource, cache_folder, random_model, settings_hash, whole_or_not_at_all
 from lspo.lightning_modules.supervised import DemonstrationLoader, SupervisedModule
 
+FOUND_BY_READING = ("_rows", "_tally")
+"""Attributes that are no settings: what reading the problems left."""
+
 
 class ColdStart(ModelSource):
     """Supervised start of a small model, so that some sampled answers are right and some wrong.
@@ -137,7 +140,10 @@ class ColdStart(ModelSource):
 
 def _plain(settings: Any) -> Any:
     """The attributes of a settings object, nested, as plain data; private ones are settings of its parts."""
+    if isinstance(settings, dict):
+        return {name: _plain(value) for name, value in settings.items()}
     if hasattr(settings, "__dict__"):
-        parts = {name.lstrip("_"): _plain(value) for name, value in vars(settings).items() if name != "_rows"}
+        kept = {name: value for name, value in vars(settings).items() if name not in FOUND_BY_READING}
+        parts = {name.lstrip("_"): _plain(value) for name, value in kept.items()}
         return {"class": type(settings).__qualname__, **parts}
     return settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from lspo.lightning_modules.callbacks.base import ReportingCallback
 from lspo.plan import CollectPlan
+from lspo.problems.mixed import SET
 from lspo.report import CollectReport
 
 QUANTILES = (0.05, 0.3, 0.5, 0.65, 0.95)
@@ -41,7 +43,7 @@ class RolloutMetrics(ReportingCallback):
         self._totals["tokens"] += report.num_tokens
         self._totals["rollouts"] += report.stats.lengths.numel()
         values = {"train/groups": float(len(report.groups))}
-        values |= _selection(report) | _lengths(report) | _costs(report)
+        values |= _selection(report) | _lengths(report) | _costs(report) | _sets(report)
         values |= {f"time/{phase}_seconds": seconds for phase, seconds in report.phases.items()}
         if self._train_seconds is not None:
             values["time/train_seconds"] = self._train_seconds
@@ -118,6 +120,12 @@ def _lengths(report: CollectReport) -> dict[str, float]:
     for share, bound in zip(QUANTILES, torch.quantile(by_group, torch.tensor(QUANTILES).double()), strict=True):
         values[f"length/group_q{round(100 * share):02d}"] = float(bound)
     return {name: value for name, value in values.items() if value == value}
+
+
+def _sets(report: CollectReport) -> dict[str, float]:
+    """Of a mixture, each set's share of the groups trained on."""
+    names = Counter(group.prompt.extra[SET] for group in report.groups if SET in group.prompt.extra)
+    return {f"train/set/{name}_frac": count / len(report.groups) for name, count in names.items()}
 
 
 def _costs(report: CollectReport) -> dict[str, float]:

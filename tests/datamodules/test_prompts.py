@@ -111,6 +111,43 @@ def test_texts_that_run_together_are_told_apart() -> None:
     assert one.fingerprint != other.fingerprint
 
 
+# --- mixtures
+
+MIXED = [replace(prompt, extra={"problem_set": "ab"[number % 5 == 0]}) for number, prompt in enumerate(PROMPTS)]
+WEIGHTS = {"a": 0.25, "b": 0.75}
+
+
+@pytest.mark.parametrize("done", [0, 1, 5000, 20_000], ids=lambda done: f"after {done}")
+def test_resume_of_a_mixture(tmp_path: Path, done: int) -> None:
+    unbroken, fresh = (PromptSource(MIXED, seed=4, weights=WEIGHTS) for _ in range(2))
+    check_resume(unbroken, fresh, done=done, more=24, folder=tmp_path)
+    assert fresh.state_dict().keys() == {"drawn", "fingerprint"}
+
+
+def test_a_mixture_draws_by_weight_whatever_the_sizes() -> None:
+    # Of ten prompts two are of b.
+    drawn = [prompt for _, prompt in PromptSource(MIXED, weights=WEIGHTS).draw(4000)]
+    share = sum(prompt.extra["problem_set"] == "b" for prompt in drawn) / 4000
+    assert abs(share - 0.75) < 4 * (0.75 * 0.25 / 4000) ** 0.5
+
+
+@pytest.mark.parametrize("weights", [{"a": 0.5, "b": 0.5}, None])
+def test_the_state_of_another_mixture_is_refused(weights: dict[str, float] | None) -> None:
+    source = PromptSource(MIXED, weights=WEIGHTS)
+    with pytest.raises(ValueError, match="Expected the training set and seed"):
+        PromptSource(MIXED, weights=weights).load_state_dict(source.state_dict())
+
+
+def test_a_set_of_a_mixture_without_prompts_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one prompt of the set 'c' to draw from, but there is none left"):
+        PromptSource(MIXED, weights={**WEIGHTS, "c": 1.0})
+
+
+def test_fingerprints_of_earlier_versions_hold() -> None:
+    """A checkpoint of a single set goes on: mixtures have not changed its name."""
+    assert PromptSource(PROMPTS, seed=4).fingerprint == "9956bc08d5727be6"
+
+
 def test_an_empty_set_is_refused() -> None:
     with pytest.raises(ValueError, match="Expected at least one prompt to draw from, but the training set is empty"):
         PromptSource([])

@@ -13,7 +13,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lspo.lightning_modules import RolloutCallback
-from lspo.problems import RunningSumProblems
+from lspo.problems import MixedProblems, Note, RunningSumProblems
 from lspo.sampling import AccuracyBand, Chain, LengthBand
 from lspo.testing import ScriptedEngine, ScriptedReward
 
@@ -350,3 +350,32 @@ def test_prompts_that_are_too_long_are_dropped_and_counted(make_run: Callable[..
         UserWarning, match="Dropped 20 of 40 prompts of 'train' that have more than max_prompt_tokens=10"
     ):
         run.fit()
+
+
+class Noted(RunningSumProblems):
+    def notes(self) -> list[Note]:
+        return [Note("Dropped 3 rows."), Note("2 rows disagree.", warn=True)]
+
+
+def test_notes_on_the_problems_are_told(make_run: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
+    run = make_run()
+    run.data.train_set = Noted(40)
+    with caplog.at_level("INFO"), pytest.warns(UserWarning, match=r"Problems of 'train': 2 rows disagree\."):
+        run.fit()
+    assert "Problems of 'train': Dropped 3 rows." in caplog.text
+
+
+def test_a_mixture_is_drawn_by_weight_and_told_in_the_metrics(make_run: Callable[..., Any]) -> None:
+    logged: dict[str, float] = {}
+
+    class Noting(Callback):
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            logged.update({name: float(value) for name, value in trainer.callback_metrics.items()})
+
+    run = make_run([Noting()])
+    sets = {"few": RunningSumProblems(2), "many": RunningSumProblems(400, seed=1)}
+    run.data.train_set = MixedProblems(dict(sets), {"few": 0.9, "many": 0.1})
+    run.fit()
+    shares = [logged[f"train/set/{name}_frac"] for name in sets if f"train/set/{name}_frac" in logged]
+    assert sum(shares) == pytest.approx(1)
+    assert logged["train/set/few_frac"] > 0.5

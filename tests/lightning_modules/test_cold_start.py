@@ -125,6 +125,14 @@ def test_reading_the_problems_does_not_change_the_name() -> None:
     assert before.is_dir()
 
 
+def test_reading_a_file_does_not_change_the_name_either(tmp_path: Path) -> None:
+    (tmp_path / "set.jsonl").write_text('{"question": "1 + 1?", "answer": "#### 2"}\n')
+    start = make_start(demonstrations=WorkedSolutions(DatasetProblems("set.jsonl"), vocabulary_size=300))
+    before = start.folder
+    assert len(start.demonstrations.checks()) == 1
+    assert start.folder == before
+
+
 def test_a_failure_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(self: SupervisedModule) -> float:
         raise RuntimeError("the machine is on fire")

@@ -1,0 +1,103 @@
+"""Which prompt each draw takes: pure functions of a seed and the draw's number, so that a place in it is one number."""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+
+BLOCK = 4096
+"""Draws whose sets are picked at a time."""
+
+
+class Order(ABC):
+    """Says the place, in a list of prompts, of each draw."""
+
+    @abstractmethod
+    def place(self, index: int) -> int:
+        """The prompt of the draw with this number, from 0."""
+
+
+class TurnOrder(Order):
+    """Every prompt once each time round, shuffled anew each time, or as they stand.
+
+    Args:
+        size: Number of prompts.
+        seed: Of the order.
+        shuffle: Shuffle each time round.
+    """
+
+    def __init__(self, size: int, seed: int | str, *, shuffle: bool = True) -> None:
+        self.size, self.seed, self.shuffle = size, seed, shuffle
+        self._turn = -1
+        # Four bytes a prompt; a list of numbers has forty.
+        self._order = array("I")
+
+    def place(self, index: int) -> int:
+        turn, offset = divmod(index, self.size)
+        if not self.shuffle:
+            return offset
+        if turn != self._turn:
+            order = array("I", range(self.size))
+            random.Random(f"{self.seed}-{turn}").shuffle(order)
+            self._turn, self._order = turn, order
+        return self._order[offset]
+
+
+class MixedOrder(Order):
+    """Several sets of prompts: each draw picks one by weight, and takes the next of that set's own `TurnOrder`.
+
+    The picks are independent: of n draws a set has n * weight, give or take sqrt(n * weight * (1 - weight)). Going to
+    a place far on replays the picks before it, a million a second or so.
+
+    Args:
+        members: For each set, the places of its prompts.
+        weights: For each set, how often it is drawn from, relative to the others.
+        seed: Of picks and orders.
+        names: For each set a name, part of its order's seed.
+        shuffle: Shuffle each set each time round.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Sequence[int]],
+        weights: Sequence[float],
+        seed: int,
+        *,
+        names: Sequence[str],
+        shuffle: bool = True,
+    ) -> None:
+        self.members = [array("I", places) for places in members]
+        self.seed = seed
+        self._bounds = [total / sum(weights) for total in accumulate(weights)][:-1]
+        self._orders = [
+            TurnOrder(len(places), f"{seed}-{name}", shuffle=shuffle)
+            for places, name in zip(members, names, strict=True)
+        ]
+        self._block, self._drawn = -1, [0] * len(members)
+        self._picks: list[int] = []
+        self._ranks = array("Q")
+
+    def place(self, index: int) -> int:
+        block, offset = divmod(index, BLOCK)
+        if block != self._block:
+            self._go_to_block(block)
+        which = self._picks[offset]
+        return self.members[which][self._orders[which].place(self._ranks[offset])]
+
+    def _go_to_block(self, block: int) -> None:
+        """Picks the sets of a block's draws, and counts how often each set was picked before each of them."""
+        if block < self._block:
+            self._block, self._drawn = -1, [0] * len(self.members)
+        while self._block < block:
+            self._block += 1
+            source = random.Random(f"{self.seed}-mix-{self._block}")
+            # `random()` alone is promised to stay the same in later Pythons.
+            self._picks = [bisect_right(self._bounds, source.random()) for _ in range(BLOCK)]
+            self._ranks = array("Q")
+            for which in self._picks:
+                self._ranks.append(self._drawn[which])
+                self._drawn[which] += 1

@@ -1,0 +1,21 @@
+"""Problem sets: where prompts and their ground truth come from."""
+
+from lspo.problems.base import Note, Problem, ProblemSet
+from lspo.problems.dataset import DatasetProblems
+from lspo.problems.mixed import MixedProblems
+from lspo.problems.presets import (
+    AIME24,
+    AIME25,
+    GSM8K,
+    MATH,
+    MATH500,
+    DAPOMath17k,
+    MinervaMath,
+    OlympiadBench,
+)  # fmt: skip
+from lspo.problems.running_sum import RunningSumProblems
+
+__all__ = [
+    "AIME24", "AIME25", "GSM8K", "MATH", "MATH500", "DAPOMath17k", "DatasetProblems", "MinervaMath", "MixedProblems",
+    "Note", "OlympiadBench", "Problem", "ProblemSet", "RunningSumProblems",
+]  # fmt: skip

@@ -1,0 +1,86 @@
+"""Cells of a data set by name: nested by dots and places in lists, and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def split_name(name: str, columns: Sequence[str]) -> tuple[str, ...]:
+    """The column, and the way on within its cells.
+
+    A column whose own name has dots is taken as it is.
+
+    Raises:
+        KeyError: If there is no such column.
+
+    Example:
+        >>> split_name("reward_model.ground_truth", ["prompt", "reward_model"])
+        ('reward_model', 'ground_truth')
+        >>> split_name("a.b", ["a.b"])
+        ('a.b',)
+    """
+    if name in columns:
+        return (name,)
+    parts = tuple(name.split("."))
+    if parts[0] not in columns:
+        raise KeyError(name)
+    return parts
+
+
+def look_up(row: Mapping[str, Any], parts: Sequence[str]) -> Any:
+    """The cell; None where the way to it leads nowhere in this row.
+
+    Raises:
+        ValueError: If the cells are otherwise made: without such a key, or with nothing inside.
+
+    Example:
+        >>> look_up({"prompt": [{"content": "1 + 1"}]}, ("prompt", "0", "content"))
+        '1 + 1'
+    """
+    value: Any = row[parts[0]]
+    for depth, part in enumerate(parts[1:], start=1):
+        if value is None:
+            return None
+        where = ".".join(parts[:depth])
+        if isinstance(value, Mapping):
+            if part not in value:
+                raise ValueError(f"Expected {part!r} in {where!r}, but it has {', '.join(value)}")
+            value = value[part]
+        elif isinstance(value, list):
+            if not part.removeprefix("-").isdigit():
+                raise ValueError(f"Expected the place of an item behind {where!r}, as 0, but got {part!r}")
+            value = value[int(part)] if -len(value) <= int(part) < len(value) else None
+        else:
+            raise ValueError(
+                f"Expected {part!r} in {where!r}, but that holds {type(value).__name__}, with nothing inside"
+            )
+    return value
+
+
+def as_text(value: Any) -> str | None:
+    """A cell as text; None if there is nothing in it.
+
+    Whole numbers lose the `.0` that a table with gaps gives them. Several items are joined by commas, as OlympiadBench
+    writes several answers in one.
+
+    Raises:
+        ValueError: If it is a structure.
+
+    Example:
+        >>> as_text(["$69$", "$84$"]), as_text(204.0), as_text("  ")
+        ('$69$, $84$', '204', None)
+    """
+    if value is None or value != value:
+        return None
+    if isinstance(value, Mapping):
+        raise ValueError(
+            f"Expected text, a number or a list, but got a structure of {', '.join(value)}: name one behind a dot"
+        )
+    if isinstance(value, list):
+        items = [text for item in value if (text := as_text(item)) is not None]
+        return ", ".join(items) or None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    text = str(value)
+    return text if text.strip() else None

@@ -1,0 +1,201 @@
+"""Problems from the `datasets` library: the hub, or local files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+from lspo.problems.base import Note, Problem, ProblemSet
+from lspo.problems.boxed import last_boxed
+from lspo.problems.chat import Message, as_messages, with_system_prompt
+from lspo.problems.columns import as_text, look_up, split_name
+from lspo.problems.reading import open_rows
+from lspo.problems.tally import Tally
+
+AnswerFrom = Literal["whole", "last_boxed"]
+ROWS_AT_A_TIME = 1000
+
+
+class Columns(NamedTuple):
+    """Where a row has its problem and its answer."""
+
+    prompt: str
+    answer: str
+    answer_from: AnswerFrom
+
+
+class DatasetProblems(ProblemSet):
+    r"""Problems from the `datasets` library: a hub name, or a local JSON lines, JSON, parquet or CSV file.
+
+    Columns are named as in the set; inside one, further by dots, items of lists by their place:
+    `reward_model.ground_truth`, `prompt.0.content`.
+
+    Args:
+        path: Hub name, as `openai/gsm8k`, a file, or a folder of files (`./folder`).
+        name: Configuration of a hub data set.
+        split: Which part of it. A single file is always taken whole.
+        prompt: Column with the problem: text, or a chat, a list of messages with `role` and `content`.
+        answer: Column with the ground truth. The items of a list are joined by commas.
+        template: The problem as it is asked, with `{prompt}` where the column's text goes.
+        max_answer_characters: Leave out rows with longer answers; where answers are worked solutions, as GSM8K's, this
+            takes the problems with short ones. None: any length.
+        size: Take only the first so many, of those not left out; None: all.
+        answer_from: The ground truth is the "whole" column, or what its "last_boxed" holds.
+        instruction: Added below the problem, as "Let's think step by step and output the final answer within
+            \boxed{}."
+        chat: Ask through the tokenizer's chat template; False: as plain text. None: as a chat if the column holds
+            messages or there is a `system_prompt`, as plain text otherwise.
+        system_prompt: First message of each chat, in place of the set's own; None leaves that.
+        chat_arguments: What the chat template is given besides the messages, as `enable_thinking`.
+        extra: Other columns that rewards or logs need: to be found in `Prompt.extra` by these names.
+        drop_incomplete: Leave out rows without a problem or an answer, and count them; they are an error otherwise.
+        deduplicate: Leave out rows with the prompt of an earlier one, and count them.
+
+    Raises:
+        ValueError: If a setting is out of range, and on reading, if columns, rows or answers are not there.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        name: str | None = None,
+        split: str = "train",
+        prompt: str = "question",
+        answer: str = "answer",
+        template: str = "{prompt}",
+        max_answer_characters: int | None = None,
+        size: int | None = None,
+        answer_from: AnswerFrom = "whole",
+        instruction: str | None = None,
+        chat: bool | None = None,
+        system_prompt: str | None = None,
+        chat_arguments: dict[str, Any] | None = None,
+        extra: Sequence[str] = (),
+        drop_incomplete: bool = False,
+        deduplicate: bool = False,
+    ) -> None:
+        if "{prompt}" not in template:
+            raise ValueError(
+                f"Expected `template` to say where the problem goes with '{{prompt}}', but got {template!r}."
+            )
+        for limit, value in (("max_answer_characters", max_answer_characters), ("size", size)):
+            if value is not None and value < 1:
+                raise ValueError(f"Expected `{limit}` to be at least 1, but got {value}.")
+        if answer_from not in get_args(AnswerFrom):
+            raise ValueError(f"Expected `answer_from` to be one of {get_args(AnswerFrom)}, but got {answer_from!r}.")
+        if chat is False and (system_prompt is not None or chat_arguments):
+            raise ValueError(
+                "Expected no `system_prompt` and no `chat_arguments` with chat=False, as only a chat has them. Say it "
+                "in `template`."
+            )
+        self.path, self.name, self.split = str(path), name, split
+        self.prompt, self.answer, self.template = prompt, answer, template
+        self.max_answer_characters, self.size = max_answer_characters, size
+        self.answer_from = answer_from
+        self.instruction, self.chat, self.system_prompt = instruction, chat, system_prompt
+        self.chat_arguments = dict(chat_arguments or {})
+        self.extra = tuple(extra)
+        self.drop_incomplete, self.deduplicate = drop_incomplete, deduplicate
+        self._tally = Tally()
+
+    def columns(self, names: Sequence[str]) -> Columns:
+        """Where problem and answer are, in a set that has columns of these names."""
+        return Columns(self.prompt, self.answer, self.answer_from)
+
+    def problems(self) -> Iterator[Problem]:
+        tally = self._tally = Tally()
+        for problem in islice(self._problems(tally), self.size):
+            tally.used += 1
+            yield problem
+        tally.check(self.path)
+
+    def notes(self) -> list[Note]:
+        return self._tally.notes(deduplicated=self.deduplicate)
+
+    def _problems(self, tally: Tally) -> Iterator[Problem]:
+        rows = open_rows(self.path, self.name, self.split)
+        columns = self.columns(rows.column_names)
+        parts = {name: self._parts(name, rows.column_names) for name in (columns.prompt, columns.answer, *self.extra)}
+        limit = self.max_answer_characters
+        for number, row in enumerate(_rows(rows, {way[0] for way in parts.values()})):
+            tally.rows += 1
+            prompt, answer, extra = self._cells(number, row, columns, parts)
+            if prompt is None or answer is None:
+                tally.add_incomplete(number)
+            elif tally.incomplete and not self.drop_incomplete:
+                pass  # The rest is only counted, for the message.
+            elif limit is not None and len(answer) > limit:
+                tally.long_answers += 1
+            elif not (tally.came_before(_content(prompt), answer) and self.deduplicate):
+                yield self._problem(number, prompt, answer, extra)
+        if tally.incomplete and not self.drop_incomplete:
+            first = ", ".join(map(str, tally.first_incomplete))
+            raise ValueError(
+                f"Expected a problem ({columns.prompt!r}) and an answer ({columns.answer!r}"
+                f"{', boxed' if columns.answer_from == 'last_boxed' else ''}) in each row of {self.path}, but "
+                f"{tally.incomplete} of {tally.rows} rows lack one; the first are rows {first}. To leave them out, set "
+                "`drop_incomplete=True`."
+            )
+
+    def _parts(self, name: str, columns: Sequence[str]) -> tuple[str, ...]:
+        try:
+            return split_name(name, columns)
+        except KeyError:
+            raise ValueError(
+                f"Expected a column {name!r} in {self.path}, but it has {', '.join(columns)}. "
+                "Name the columns with `prompt` and `answer`, and others with `extra`."
+            ) from None
+
+    def _cells(
+        self, number: int, row: Mapping[str, Any], columns: Columns, parts: Mapping[str, tuple[str, ...]]
+    ) -> tuple[str | tuple[Message, ...] | None, str | None, dict[str, Any]]:
+        try:
+            found = look_up(row, parts[columns.prompt])
+            prompt = as_messages(found) or as_text(found)
+            answer = as_text(look_up(row, parts[columns.answer]))
+            extra = {name: look_up(row, parts[name]) for name in self.extra}
+        except ValueError as error:
+            raise ValueError(f"{error}, in row {number} of {self.path}.") from error
+        if answer is not None and columns.answer_from == "last_boxed":
+            answer = last_boxed(answer)
+        return prompt, answer, extra
+
+    def _problem(
+        self, number: int, prompt: str | tuple[Message, ...], answer: str, extra: Mapping[str, Any]
+    ) -> Problem:
+        name = f"{Path(self.path).stem}-{number}"
+        chat = self.chat
+        if chat is None:
+            chat = not isinstance(prompt, str) or self.system_prompt is not None
+        if not chat:
+            return Problem(name, self._asked(_content(prompt)), answer, extra=extra)
+        messages = ({"role": "user", "content": prompt},) if isinstance(prompt, str) else prompt
+        *before, last = messages
+        if last["role"] != "user":
+            raise ValueError(
+                f"Expected the user to have the last word of each chat, but row {number} of {self.path} ends with a "
+                f"message of role {last['role']!r}."
+            )
+        asked = self._asked(last["content"])
+        turns = with_system_prompt([*before, {"role": "user", "content": asked}], self.system_prompt)
+        return Problem(name, asked, answer, turns, self.chat_arguments, extra)
+
+    def _asked(self, text: str) -> str:
+        # Not str.format: problems are full of braces.
+        asked = self.template.replace("{prompt}", text)
+        return asked if self.instruction is None else f"{asked}\n{self.instruction}"
+
+
+def _content(prompt: str | tuple[Message, ...]) -> str:
+    return prompt if isinstance(prompt, str) else "\n\n".join(message["content"] for message in prompt)
+
+
+def _rows(rows: Any, wanted: set[str]) -> Iterator[dict[str, Any]]:
+    """The rows with these columns alone, taken from disk many at a time."""
+    names = [name for name in rows.column_names if name in wanted]
+    for block in rows.select_columns(names).iter(batch_size=ROWS_AT_A_TIME):
+        for cells in zip(*(block[name] for name in names), strict=True):
+            yield dict(zip(names, cells, strict=True))

@@ -1,0 +1,116 @@
+"""Rows of a data set, from the hub or from files, with errors that say what to do."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+from urllib.request import getproxies
+
+FILE_FORMATS = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".csv": "csv"}
+
+
+def is_local(path: str) -> bool:
+    """Whether this names a file or folder rather than a data set on the hub.
+
+    Example:
+        >>> is_local("openai/gsm8k"), is_local("gsm8k.jsonl"), is_local("./gsm8k")
+        (False, True, True)
+    """
+    return file_format(path) is not None or path.startswith(("/", "./", "../", "~")) or Path(path).is_dir()
+
+
+def file_format(path: str) -> str | None:
+    """What `datasets` calls the format of a file with this name; None if it is no file of problems."""
+    return FILE_FORMATS.get(Path(path.removesuffix(".gz")).suffix)
+
+
+def open_rows(path: str, name: str | None, split: str) -> Any:
+    """The rows, as a `datasets.Dataset`.
+
+    Raises:
+        FileNotFoundError: If there is no such file or folder.
+        ConnectionError: If the hub can't be reached and the set is not in the cache.
+        ValueError: If there are no rows, or they can't be read.
+    """
+    if not is_local(path):
+        return _from_hub(path, name, split)
+    place = Path(path).expanduser()
+    kind = file_format(path)
+    if not (place.is_file() if kind else place.exists()):
+        raise FileNotFoundError(_missing(place))
+    if kind is None:
+        return _load(path, str(place), name, split=split)
+    if not place.stat().st_size:
+        raise ValueError(f"Expected at least one problem in {path}, but the file is empty.")
+    return _load(path, kind, data_files=str(place), split="train")
+
+
+def _load(path: str, *arguments: Any, **settings: Any) -> Any:
+    import datasets
+
+    try:
+        return datasets.load_dataset(*arguments, **settings)
+    except datasets.exceptions.DatasetGenerationError as error:
+        raise ValueError(
+            f"Expected rows of JSON, JSON lines, parquet or CSV in {path}, but it can't be read: "
+            f"{error.__cause__ or error}"
+        ) from error
+    except (ValueError, StopIteration) as error:
+        reason = "it has no rows." if "no data" in str(error) or not str(error) else f"`datasets` says: {error}"
+        raise ValueError(f"Expected to find problems in {path}, but {reason}") from error
+
+
+def _from_hub(path: str, name: str | None, split: str) -> Any:
+    import datasets
+
+    try:
+        with _without_retries_where_there_is_no_network():
+            return _load(path, path, name, split=split)
+    except datasets.exceptions.DatasetNotFoundError as error:
+        raise FileNotFoundError(
+            f"Expected {path!r} to be a data set on the hub, or a file that ends in {', '.join(FILE_FORMATS)}, but it "
+            f"is neither: {error}"
+        ) from error
+    except ConnectionError as error:
+        raise ConnectionError(
+            f"Expected to read the data set {path!r} from the hub, but that can't be reached, and the set is not in "
+            f"the cache ({datasets.config.HF_DATASETS_CACHE}). Name a local file in its place with `path`, or fetch "
+            f"the set where there is a network and copy the cache. (A file's name ends in {', '.join(FILE_FORMATS)}; a "
+            f"folder's begins with ./ or /.) The library says: {error}"
+        ) from error
+
+
+@contextmanager
+def _without_retries_where_there_is_no_network() -> Iterator[None]:
+    """Looks the hub up first: without it the libraries retry for half a minute, even for what is in their cache."""
+    import datasets
+    from huggingface_hub import constants
+
+    host = urlparse(constants.ENDPOINT).hostname
+    offline = bool(constants.HF_HUB_OFFLINE)
+    # A proxy finds names that this machine can't.
+    if not offline and not getproxies():
+        try:
+            socket.getaddrinfo(host, None)
+        except OSError:
+            offline = True
+    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = offline
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+
+
+def _missing(place: Path) -> str:
+    message = f"Expected a file of problems at {place}, but there is none."
+    if not place.parent.is_dir():
+        return f"{message} Nor is there a folder {place.parent}."
+    names = sorted(entry.name for entry in place.parent.iterdir() if file_format(entry.name) or entry.is_dir())
+    close = get_close_matches(place.name, names, n=5, cutoff=0.5)
+    return f"{message} Of a like name there: {', '.join(close)}." if close else message

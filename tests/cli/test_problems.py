@@ -1,0 +1,57 @@
+"""Problem sets by flags, as `--data.train=lspo.problems.GSM8K`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from lspo.cli.main import LSPOCommand
+from lspo.problems import AIME25, GSM8K, MATH, MixedProblems
+
+
+def data(*flags: str) -> Any:
+    return LSPOCommand(args=["--config", "quickstart", *flags], run=False).datamodule
+
+
+@pytest.mark.parametrize("name", ["lspo.problems.GSM8K", "GSM8K"])
+def test_a_published_set_by_its_name(name: str) -> None:
+    train = data(f"--data.train={name}", "--data.train.split=test", "--data.train.chat=true").train_set
+    assert isinstance(train, GSM8K)
+    assert (train.path, train.name, train.split, train.chat) == ("openai/gsm8k", "main", "test", True)
+
+
+def test_a_local_file_in_its_place() -> None:
+    train = data("--data.train=lspo.problems.GSM8K", "--data.train.path=/there/train.jsonl").train_set
+    assert isinstance(train, GSM8K)
+    assert train.path == "/there/train.jsonl"
+
+
+def test_text_is_a_hub_name_or_file() -> None:
+    assert data("--data.train=openai/gsm8k").train_set == "openai/gsm8k"
+    assert data("--data.train=train.jsonl").train_set == "train.jsonl"
+
+
+def test_held_out_sets() -> None:
+    held_out = data("--data.val={aime: lspo.problems.AIME25, mine: mine.jsonl}").val_sets
+    assert isinstance(held_out["aime"], AIME25)
+    assert held_out["mine"] == "mine.jsonl"
+
+
+def test_a_mixture() -> None:
+    sets = {"g": "lspo.problems.GSM8K", "m": {"class_path": "lspo.problems.MATH", "init_args": {"path": "m.jsonl"}}}
+    train = data(
+        "--data.train=MixedProblems", f"--data.train.sets={json.dumps(sets)}", "--data.train.weights={g: 1, m: 3}"
+    ).train_set
+    assert isinstance(train, MixedProblems)
+    assert isinstance(train.sets["g"], GSM8K)
+    assert isinstance(train.sets["m"], MATH)
+    assert train.sets["m"].path == "m.jsonl"
+    assert train.weights == {"g": 0.25, "m": 0.75}
+
+
+def test_a_misspelled_setting_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        data("--data.train=lspo.problems.GSM8K", "--data.train.deduplcate=true")
+    assert "'deduplcate' is not accepted" in capsys.readouterr().err
