@@ -35,7 +35,7 @@ class AccuracyBand(GroupSelector):
 
     def __post_init__(self) -> None:
         ordered = self.low <= self.high if self.inclusive else self.low < self.high
-        if not (0 <= self.low and ordered and self.high <= 1):
+        if not (self.low >= 0 and ordered and self.high <= 1):
             between = "<=" if self.inclusive else "<"
             raise ValueError(
                 f"Expected 0 <= low {between} high <= 1 as accuracy bounds, but got low={self.low}, high={self.high}."

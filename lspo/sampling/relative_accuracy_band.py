@@ -31,8 +31,8 @@ class RelativeAccuracyBand(GroupSelector):
         high: Share of the pool below the easy ones.
         max: Share of the pool above which a group is too easy; None or 1: none.
         quantile: "inverted_cdf" or "linear", as for `LengthBand`.
-        thresholds: "percentile": bounds are quantiles of the pool's accuracies; "value": the same shares of the way from
-            the pool's least accuracy to its greatest.
+        thresholds: "percentile": bounds are quantiles of the pool's accuracies; "value": the same shares of the way
+            from the pool's least accuracy to its greatest.
         keep: "both" ends, the "low" (hard) or "high" (easy) one alone, or the "middle" between the two bounds.
 
     Raises:
