@@ -25,7 +25,7 @@ from lspo.problems import DatasetProblems, ProblemSet
 from lspo.report import CollectReport
 from lspo.rewards import Reward
 from lspo.rollout import PolicyHandle, RolloutEngine, Sampling, TransformersEngine
-from lspo.sampling import AccuracyBand, Chain, GroupSelector, LengthBand
+from lspo.sampling import AccuracyBand, Chain, Downsampler, GroupSelector, LengthBand
 from lspo.types import Prompt, RolloutBatch
 
 
@@ -57,6 +57,7 @@ class RolloutDataModule(LightningDataModule):
         window_iterations: Earlier iterations in the window.
         on_shortfall: At the round limit: "raise", "train" on what there is, or "fill" up with the mixed-accuracy groups
             nearest the band.
+        downsample: Which responses of a chosen group are trained on; None: all. Advantages are relative to those.
         baseline: What rewards are relative to: the group's "mean", or "leave_one_out".
         advantage_scale: What advantages are divided by: the "group"'s standard deviation, the "batch"'s, or "none".
         max_micro_batch_tokens: Tokens of a micro-batch at most, padding included; None: any.
@@ -89,6 +90,7 @@ class RolloutDataModule(LightningDataModule):
         pool: PoolScope = "iteration",
         window_iterations: int = 4,
         on_shortfall: Shortfall = "raise",
+        downsample: Downsampler | None = None,
         baseline: Baseline = "mean",
         advantage_scale: Scale = "group",
         max_micro_batch_tokens: int | None = None,
@@ -132,6 +134,9 @@ class RolloutDataModule(LightningDataModule):
             on_shortfall=on_shortfall,
             sampling=self.sampling,
         )
+        if downsample is not None:
+            downsample.check(group_size)
+        self.downsample = downsample
         self._adaptive_rounds = round_prompts is None
         if pool == "round" and round_prompts is None:
             raise ValueError(
@@ -239,7 +244,9 @@ class RolloutDataModule(LightningDataModule):
         trainer, state, layout = self._attached_trainer, self._state, self.layout
         plan = replace(self._plan, iteration=self._policy.version, train_groups=layout.train_groups)
         if self._adaptive_rounds:
-            plan.round_prompts = state.last_yield.first_round(plan.train_groups, plan.min_pool)
+            plan.round_prompts = state.last_yield.first_round(
+                plan.train_groups, plan.min_pool, history_size=state.history.size
+            )
         dispatch = CallbackDispatch(trainer)
         border = state.border()
         try:
@@ -255,6 +262,8 @@ class RolloutDataModule(LightningDataModule):
                 listeners=[dispatch],
                 history=state.history.stats,
             )
+            if self.downsample is not None:
+                report = report.downsampled(self.downsample)
             batches, seconds = self._batches(report, layout)
             state.history.add(report)
             state.last_yield = LastYield(len(report.stats), int(report.decision.keep.sum()), report.decision.pool_size)

@@ -118,6 +118,7 @@ def collect(
                 stats=stats[-1],
                 pool_groups=len(judged.stats),
                 pool_size=judged.pool_size,
+                history_size=judged.history_size,
                 kept=judged.num_kept,
                 wanted=plan.train_groups,
                 decided=judged.decided,
@@ -133,6 +134,8 @@ def collect(
             chosen = judged.first_kept(plan.train_groups)
             break
         if len(rounds) >= plan.max_rounds:
+            if plan.on_shortfall != "raise":
+                judged = judged.at_the_limit()
             chosen = shortfall_fill(judged, plan, rounds)
             break
     for phase in ("generate", "reward", "select"):
@@ -150,6 +153,7 @@ def collect(
         rounds=rounds,
         phases=phases,
         seconds=time.perf_counter() - started,
+        undecided=judged.undecided,
     )
     for listener in listeners:
         listener.on_collect_end(report)

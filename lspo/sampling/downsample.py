@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from math import isfinite
 
@@ -37,11 +37,11 @@ class Downsampler(ABC):
                 f"of each group, but got keep={self.keep} of {type(self).__name__}."
             )
 
-    def apply(self, group: RolloutGroup) -> RolloutGroup:
-        """The group with the chosen responses alone, in their order.
+    def places(self, group: RolloutGroup) -> list[int]:
+        """The choice, ascending.
 
         Raises:
-            ValueError: If the choice is not `keep` different places.
+            ValueError: If it is not `keep` different places of the group.
         """
         places = sorted(set(self.choose(group)))
         if len(places) != self.keep or not 0 <= min(places) <= max(places) < len(group.rollouts):
@@ -49,7 +49,7 @@ class Downsampler(ABC):
                 f"Expected {type(self).__name__} to choose keep={self.keep} different places of the "
                 f"{len(group.rollouts)} responses to {group.prompt.id}, but got {places}."
             )
-        return replace(group, rollouts=tuple(group.rollouts[place] for place in places))
+        return places
 
 
 @dataclass(frozen=True)
