@@ -46,7 +46,8 @@ class CollectPlan:
         pool: Over which groups bounds are computed: all of the "iteration", each "round" by itself (paper), or those of
             the iteration and of the last few (a "window").
         on_shortfall: What happens at the round limit: "raise"; "train" on what there is, spread over the same number
-            of mini-batches; or "fill" up with the mixed-accuracy groups nearest the band.
+            of mini-batches; or "fill" up with the mixed-accuracy groups nearest the band. Neither "train" nor "fill"
+            shrinks back from a pool below `min_pool`: its own bounds apply, and the groups are counted as undecided.
         reward_batch_groups: Groups scored together while others are still being written.
         max_age: Iterations that a rollout may be older than the weights it trains.
         sampling: How responses are sampled.
