@@ -26,7 +26,7 @@ from lspo.problems import DatasetProblems, MixedProblems, ProblemSet
 from lspo.report import CollectReport
 from lspo.rewards import Reward
 from lspo.rollout import PolicyHandle, RolloutEngine, Sampling, TransformersEngine
-from lspo.sampling import AccuracyBand, Chain, GroupSelector, LengthBand
+from lspo.sampling import AccuracyBand, Chain, Downsampler, GroupSelector, LengthBand
 from lspo.types import Prompt, RolloutBatch, RolloutGroup
 
 
@@ -60,6 +60,7 @@ class RolloutDataModule(LightningDataModule):
             nearest the band.
         max_age: Iterations that surplus, groups that were kept but not needed, is kept for; it is trained on first,
             with the log-probs of the weights that wrote it. 0: surplus is dropped, and counted.
+        downsample: Which responses of a chosen group are trained on; None: all. Advantages are relative to those.
         baseline: What rewards are relative to: the group's "mean", or "leave_one_out".
         advantage_scale: What advantages are divided by: the "group"'s standard deviation, the "batch"'s, or "none".
         mask_truncated: Leave responses that were cut at the limit out of the loss (DAPO's overlong filter). Their
@@ -95,6 +96,7 @@ class RolloutDataModule(LightningDataModule):
         window_iterations: int = 4,
         on_shortfall: Shortfall = "raise",
         max_age: int = 0,
+        downsample: Downsampler | None = None,
         baseline: Baseline = "mean",
         advantage_scale: Scale = "group",
         mask_truncated: bool = False,
@@ -142,6 +144,9 @@ class RolloutDataModule(LightningDataModule):
             max_age=max_age,
             sampling=self.sampling,
         )
+        if downsample is not None:
+            downsample.check(group_size)
+        self.downsample = downsample
         self._adaptive_rounds = round_prompts is None
         if pool == "round" and round_prompts is None:
             raise ValueError(
@@ -253,7 +258,7 @@ class RolloutDataModule(LightningDataModule):
         plan = replace(self._plan, iteration=self._policy.version, train_groups=layout.train_groups)
         if self._adaptive_rounds:
             missing = max(plan.train_groups - len(state.surplus), 1)
-            plan.round_prompts = state.last_yield.first_round(missing, plan.min_pool)
+            plan.round_prompts = state.last_yield.first_round(missing, plan.min_pool, history_size=state.history.size)
         dispatch = CallbackDispatch(trainer)
         border = state.border()
         try:
@@ -270,6 +275,8 @@ class RolloutDataModule(LightningDataModule):
                 history=state.history.stats,
                 carried=state.surplus,
             )
+            if self.downsample is not None:
+                report = report.downsampled(self.downsample)
             batches, phases = self._batches(report, layout)
             state.surplus = self._with_stored_logprobs(report, layout)
             state.history.add(report)

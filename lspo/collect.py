@@ -126,6 +126,7 @@ def collect(
                 stats=stats[-1],
                 pool_groups=len(judged.stats),
                 pool_size=judged.pool_size,
+                history_size=judged.history_size,
                 kept=judged.num_kept,
                 wanted=fresh.train_groups,
                 decided=judged.decided,
@@ -141,6 +142,8 @@ def collect(
             chosen = judged.first_kept(fresh.train_groups)
             break
         if len(rounds) >= plan.max_rounds:
+            if plan.on_shortfall != "raise":
+                judged = judged.at_the_limit()
             chosen = shortfall_fill(judged, fresh, rounds, others=len(used))
             break
     for phase in ("generate", "reward", "select"):
@@ -165,6 +168,7 @@ def collect(
         rounds=rounds,
         phases=phases,
         seconds=time.perf_counter() - started,
+        undecided=judged.undecided,
     )
     for listener in listeners:
         listener.on_collect_end(report)

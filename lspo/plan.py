@@ -27,6 +27,9 @@ class RoundYield(Protocol):
     @property
     def pool_size(self) -> int | None: ...
 
+    @property
+    def history_size(self) -> int: ...
+
 
 @dataclass
 class CollectPlan:
@@ -43,7 +46,8 @@ class CollectPlan:
         pool: Over which groups bounds are computed: all of the "iteration", each "round" by itself (paper), or those of
             the iteration and of the last few (a "window").
         on_shortfall: What happens at the round limit: "raise"; "train" on what there is, spread over the same number
-            of mini-batches; or "fill" up with the mixed-accuracy groups nearest the band.
+            of mini-batches; or "fill" up with the mixed-accuracy groups nearest the band. Neither "train" nor "fill"
+            shrinks back from a pool below `min_pool`: its own bounds apply, and the groups are counted as undecided.
         reward_batch_groups: Groups scored together while others are still being written.
         max_age: Iterations that a rollout may be older than the weights it trains.
         sampling: How responses are sampled.
@@ -95,7 +99,9 @@ class CollectPlan:
         last = rounds[-1]
         needs = [_expected_prompts(self.train_groups - last.kept, last.kept, generated)]
         if last.pool_size is not None:
-            needs.append(_expected_prompts(self.min_pool - last.pool_size, last.pool_size, generated))
+            # What earlier iterations have left fills the pool, and is no yield of these prompts.
+            own = last.pool_size - last.history_size
+            needs.append(_expected_prompts(self.min_pool - last.pool_size, own, generated))
         least = math.ceil(self.round_prompts / 8)
         most_needed = max(needs)
         if math.isinf(most_needed):
@@ -124,10 +130,11 @@ class LastYield:
     kept: int = 0
     pool: int | None = None
 
-    def first_round(self, train_groups: int, min_pool: int, *, at_most: float = 4.0) -> int:
+    def first_round(self, train_groups: int, min_pool: int, *, history_size: int = 0, at_most: float = 4.0) -> int:
         """Prompts that should be enough: what is wanted / yield, plus one standard deviation of that count.
 
         At least `train_groups`, which is also the answer before anything is known, and at most `at_most` times that.
+        Groups of earlier iterations that count towards the bounds, `history_size`, need not be generated again.
 
         Example:
             >>> LastYield(generated=100, kept=100).first_round(32, 64), LastYield(100, 50).first_round(32, 64)
@@ -137,10 +144,12 @@ class LastYield:
             return train_groups
         needs = [self._prompts_for(train_groups, self.kept)]
         if self.pool is not None:
-            needs.append(self._prompts_for(min_pool, self.pool))
+            needs.append(self._prompts_for(max(min_pool - history_size, 0), self.pool))
         return math.ceil(min(max([*needs, train_groups]), at_most * train_groups))
 
     def _prompts_for(self, wanted: int, so_far: int) -> float:
+        if not wanted:
+            return 0.0
         if not so_far:
             return math.inf
         share = so_far / self.generated

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -17,12 +17,32 @@ UNDECIDED = "pool_too_small"
 
 @dataclass(frozen=True)
 class Judged:
-    """A pool in draw order, and the decision on it. Not `decided` while it is smaller than `min_pool`."""
+    """A pool in draw order, and the decision on it.
+
+    Args:
+        stats: The iteration's groups.
+        decision: On each of them.
+        decided: False while the pool is smaller than `min_pool`. Of pools that are a round each, False while all are.
+        pool_size: Groups that the relative rule saw; None without one. Of pools that are a round each, the last's.
+        history_size: Of those, groups of earlier iterations.
+        undecided: True = a group whose pool was smaller than `min_pool`.
+        withheld: The decision as if every pool were large enough, where it is another.
+    """
 
     stats: GroupStats
     decision: Decision
     decided: bool
     pool_size: int | None
+    undecided: GroupMask
+    history_size: int = 0
+    withheld: Decision | None = None
+
+    def at_the_limit(self) -> Judged:
+        """When no further round can come, a pool below `min_pool` is trained on by its own bounds, for want of better.
+
+        Whether it is all of the iteration or a round: a plan that does not raise is to go on with what there is.
+        """
+        return self if self.withheld is None else replace(self, decision=self.withheld, withheld=None)
 
     @property
     def num_kept(self) -> int:
@@ -50,28 +70,46 @@ def judge(
     else:
         whole = decision = selector.decide(stats, plan.iteration)
     size = whole.pool_size
-    return Judged(stats, decision, decided=size is None or size >= plan.min_pool, pool_size=size)
+    decided = size is None or size >= plan.min_pool
+    own = decision.pool_size
+    return Judged(
+        stats,
+        decision,
+        decided=decided,
+        pool_size=size,
+        undecided=torch.full_like(decision.keep, not decided),
+        history_size=0 if size is None or own is None else size - own,
+    )
 
 
 def _by_round(rounds: Sequence[GroupStats], selector: GroupSelector, plan: CollectPlan) -> Judged:
     """Each round by its own bounds, which later rounds do not change: the paper's way."""
     decisions = [selector.decide(stats, plan.iteration) for stats in rounds]
-    sized = []
-    for decision in decisions:
-        size = decision.pool_size
-        too_small = size is not None and size < plan.min_pool
-        sized.append(_undecided(decision) if too_small else decision)
-    last = sized[-1]
-    pools = [decision.in_pool for decision in sized]
-    distances = [decision.distance for decision in sized]
-    joint = Decision(
-        keep=torch.cat([decision.keep for decision in sized]),
-        reasons=[reason for decision in sized for reason in decision.reasons],
-        thresholds=last.thresholds,
+    too_small = [size is not None and size < plan.min_pool for size in (part.pool_size for part in decisions)]
+    judged = [_undecided(part) if small else part for part, small in zip(decisions, too_small, strict=True)]
+    return Judged(
+        GroupStats.concatenate(rounds),
+        _joint(judged),
+        decided=not all(too_small),
+        pool_size=decisions[-1].pool_size,
+        undecided=torch.cat(
+            [torch.full_like(part.keep, small) for part, small in zip(decisions, too_small, strict=True)]
+        ),
+        withheld=_joint(decisions) if any(too_small) else None,
+    )
+
+
+def _joint(decisions: Sequence[Decision]) -> Decision:
+    """Decisions on rounds as one on all their groups; with the bounds of the last."""
+    pools = [decision.in_pool for decision in decisions]
+    distances = [decision.distance for decision in decisions]
+    return Decision(
+        keep=torch.cat([decision.keep for decision in decisions]),
+        reasons=[reason for decision in decisions for reason in decision.reasons],
+        thresholds=decisions[-1].thresholds,
         in_pool=None if any(pool is None for pool in pools) else torch.cat([p for p in pools if p is not None]),
         distance=None if any(d is None for d in distances) else torch.cat([d for d in distances if d is not None]),
     )
-    return Judged(GroupStats.concatenate(rounds), joint, decided=True, pool_size=last.pool_size)
 
 
 def _undecided(decision: Decision) -> Decision:

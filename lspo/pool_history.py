@@ -27,6 +27,11 @@ class PoolHistory:
     def stats(self) -> GroupStats | None:
         return GroupStats.concatenate(list(self._pools)) if self._pools else None
 
+    @property
+    def size(self) -> int:
+        """Groups kept."""
+        return sum(map(len, self._pools))
+
     def add(self, report: CollectReport) -> None:
         """Takes in the groups of an iteration that counted towards its bounds."""
         pool = report.decision.in_pool

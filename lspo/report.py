@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import torch
 
 from lspo.plan import CollectPlan
 from lspo.sampling.base import Decision, GroupStats
-from lspo.types import GroupMask, RolloutGroup
+from lspo.sampling.downsample import Downsampler
+from lspo.types import GroupMask, ResponseMask, RolloutGroup
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class RoundReport:
         seconds: By phase: generate, reward, select.
         reward_metrics: The reward's own counters.
         pool_size: Groups the relative rule saw; None without one.
+        history_size: Of those, groups of earlier iterations.
     """
 
     iteration: int
@@ -41,6 +45,7 @@ class RoundReport:
     seconds: Mapping[str, float]
     reward_metrics: Mapping[str, float]
     pool_size: int | None = None
+    history_size: int = 0
 
     @property
     def num_groups(self) -> int:
@@ -68,6 +73,8 @@ class CollectReport:
         seconds: Wall time of the whole collection.
         num_carried: Groups trained on that earlier iterations had as surplus.
         num_expired: Surplus of earlier iterations that has become older than `max_age`, and is dropped.
+        responses: True = a response trained on, where those of a group are down-sampled; None: all of the chosen.
+        undecided: True = a group whose pool was below `min_pool` to the last; None: none.
     """
 
     plan: CollectPlan
@@ -82,6 +89,31 @@ class CollectReport:
     surplus: list[RolloutGroup] = field(default_factory=list)
     num_carried: int = 0
     num_expired: int = 0
+    responses: ResponseMask | None = None
+    undecided: GroupMask | None = None
+
+    def downsampled(self, rule: Downsampler) -> CollectReport:
+        """The same collection, with the responses of each chosen group alone that the rule keeps."""
+        places = {group.draw_index: rule.places(group) for group in self.groups}
+        responses = torch.zeros(self.stats.lengths.shape, dtype=torch.bool)
+        for row, index in enumerate(self.stats.draw_index.tolist()):
+            responses[row, places.get(index, [])] = True
+        groups = [
+            replace(group, rollouts=tuple(group.rollouts[place] for place in places[group.draw_index]))
+            for group in self.groups
+        ]
+        return replace(self, groups=groups, responses=responses)
+
+    @property
+    def trained(self) -> ResponseMask:
+        """True = a response that is trained on."""
+        whole = self.chosen[:, None].expand(self.stats.lengths.shape)
+        return whole if self.responses is None else self.responses
+
+    @property
+    def num_downsampled(self) -> int:
+        """Responses of chosen groups that are not trained on."""
+        return int((self.chosen[:, None] & ~self.trained).sum())
 
     @property
     def num_surplus(self) -> int:
@@ -91,6 +123,11 @@ class CollectReport:
     @property
     def num_filled(self) -> int:
         return int((self.chosen & ~self.decision.keep).sum())
+
+    @property
+    def num_undecided(self) -> int:
+        """Groups trained on by bounds of a pool below `min_pool`, as the round limit had come."""
+        return 0 if self.undecided is None else int((self.chosen & self.undecided).sum())
 
     @property
     def num_tokens(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -88,10 +89,14 @@ def _selection(report: CollectReport) -> dict[str, float]:
         "rollout/carried_groups": float(report.num_carried),
         "rollout/expired_groups": float(report.num_expired),
         "rollout/filled_groups": float(report.num_filled),
+        "rollout/undecided_groups": float(report.num_undecided),
+        "rollout/downsampled_responses": float(report.num_downsampled),
         "rollout/rounds": float(len(report.rounds)),
     }
-    reasons = report.rounds[-1].reasons
-    values |= {f"rollout/reason/{reason}_frac": count / total for reason, count in reasons.items()}
+    reasons = report.decision.reasons
+    values |= {f"rollout/reason/{reason}_frac": count / total for reason, count in Counter(reasons).items()}
+    if report.decision.in_pool is not None:
+        values |= _shares_of_pool(reasons, report.decision.in_pool.tolist())
     values |= {f"rollout/threshold/{name}": bound for name, bound in report.decision.thresholds.items()}
     short = report.decision.thresholds.get("length_low")
     if short is not None:
@@ -106,6 +111,16 @@ def _selection(report: CollectReport) -> dict[str, float]:
     return values
 
 
+def _shares_of_pool(reasons: Sequence[str], in_pool: Sequence[bool]) -> dict[str, float]:
+    """What became of the groups that a relative rule judged, as a share of those alone.
+
+    Of LSPO these are the accuracy's survivors: `rollout/pool/length_middle_frac` of them is never trained on.
+    """
+    judged = [reason for reason, within in zip(reasons, in_pool, strict=True) if within]
+    values = {"rollout/pool_groups": float(len(judged))}
+    return values | {f"rollout/pool/{reason}_frac": count / len(judged) for reason, count in Counter(judged).items()}
+
+
 def _lengths(report: CollectReport) -> dict[str, float]:
     lengths, right = report.stats.lengths, report.stats.accuracy > 0.5
     by_group = lengths.mean(dim=1)
@@ -113,7 +128,7 @@ def _lengths(report: CollectReport) -> dict[str, float]:
         "length/mean": _mean(lengths),
         "length/right_mean": _mean(lengths[right]),
         "length/wrong_mean": _mean(lengths[~right]),
-        "length/trained_mean": _mean(lengths[report.chosen]),
+        "length/trained_mean": _mean(lengths[report.trained]),
         "length/max": float(lengths.max()),
         "length/truncated_frac": _mean(report.stats.truncated),
     }

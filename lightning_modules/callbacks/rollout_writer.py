@@ -78,6 +78,6 @@ def rows_of(report: CollectReport) -> Iterator[dict[str, Any]]:
                 "truncated": rollout.truncated,
                 "group_accuracy": float(report.stats.accuracy[place].mean()),
                 "group_length": float(report.stats.lengths[place].mean()),
-                "trained_on": bool(report.chosen[place]),
+                "trained_on": bool(report.trained[place, sample]),
                 "reason": report.decision.reasons[place],
             }

@@ -13,34 +13,41 @@ from lspo.sampling.base import KEPT, Decision, GroupSelector, GroupStats
 class AccuracyBand(GroupSelector):
     """Keeps groups whose accuracy lies strictly between `low` and `high`: by default, neither all wrong nor all right.
 
+    With `inclusive` it is the difficulty band of the field: `AccuracyBand(low=0.2, high=0.8, inclusive=True)`.
+
     Counts correct responses as whole numbers, so no rounding can pass a group without spread; and reads strict
     accuracy, so no format bonus can.
 
     Args:
         low: Lower bound on the group's accuracy, itself dropped.
         high: Upper bound on the group's accuracy, itself dropped.
+        inclusive: Keep both bounds themselves; then they may be equal.
 
     Raises:
-        ValueError: Unless 0 <= low < high <= 1.
+        ValueError: Unless 0 <= low < high <= 1, or, with `inclusive`, 0 <= low <= high <= 1.
 
     Reference: Yu et al., DAPO, arXiv:2503.14476, eq. 11 (dynamic sampling).
     """
 
     low: float = 0.0
     high: float = 1.0
+    inclusive: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.low < self.high <= 1:
+        ordered = self.low <= self.high if self.inclusive else self.low < self.high
+        if not (self.low >= 0 and ordered and self.high <= 1):
+            between = "<=" if self.inclusive else "<"
             raise ValueError(
-                f"Expected 0 <= low < high <= 1 as accuracy bounds, but got low={self.low}, high={self.high}."
+                f"Expected 0 <= low {between} high <= 1 as accuracy bounds, but got low={self.low}, high={self.high}."
             )
 
     def decide(self, pool: GroupStats, iteration: int) -> Decision:
         group_size = pool.accuracy.shape[1]
         correct = (pool.accuracy > 0.5).sum(dim=1)
         # Tolerance far below one response: 0.3 * 10 is 3.0000000000000004 for some products of such bounds.
-        too_low = correct <= self.low * group_size + 1e-6
-        too_high = correct >= self.high * group_size - 1e-6
+        inwards = -1e-6 if self.inclusive else 1e-6
+        too_low = correct <= self.low * group_size + inwards
+        too_high = correct >= self.high * group_size - inwards
         low_reason = "all_wrong" if self.low == 0 else "accuracy_low"
         high_reason = "all_right" if self.high == 1 else "accuracy_high"
         reasons = [

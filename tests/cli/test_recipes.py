@@ -6,12 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from lspo.cli.main import LSPOCommand
 from lspo.cli.recipes import describe, recipe_paths, resolve
 from lspo.objectives import BNPO, CISPO, DAPO, GRPO, GSPO, LUSPO, SAPO, DrGRPO, Objective
-from lspo.sampling import AccuracyBand, Chain, GroupSelector, KeepAll, LengthBand
+from lspo.sampling import AccuracyBand, AuthorsCodeLSPO, Chain, GroupSelector, KeepAll, LengthBand, PaperLSPO
 
 # Recipes for GPUs build their Trainer too.
 HERE = (
@@ -87,6 +88,38 @@ def test_objectives_at_the_settings_of_their_papers(name: str, objective: Object
 def test_the_constant_of_dr_grpo_is_the_limit_of_its_responses() -> None:
     command = build("quickstart", "dr_grpo")
     assert command.model.objective.max_response_tokens == command.datamodule.sampling.max_response_tokens
+
+
+@pytest.mark.parametrize(
+    ("recipe", "selector", "round_prompts", "max_rounds"),
+    [("lspo_paper", PaperLSPO, 256, 20), ("lspo_authors_code", AuthorsCodeLSPO, 1536, 10)],
+)
+def test_published_settings(recipe: str, selector: type, round_prompts: int, max_rounds: int) -> None:
+    data = build("quickstart", "grpo", recipe).datamodule
+    assert type(data.selector) is selector
+    plan, layout = data._plan, data._layout
+    assert (plan.pool, plan.round_prompts, plan.max_rounds, plan.min_pool) == ("round", round_prompts, max_rounds, 0)
+    assert (plan.train_groups, plan.group_size, plan.on_shortfall) == (512, 8, "raise")
+    assert (layout.minibatch_groups, layout.optimizer_steps) == (32, 16)
+    sampling = data.sampling
+    assert (sampling.temperature, sampling.top_p, sampling.max_response_tokens) == (1.0, 1.0, 2048)
+
+
+def test_the_authors_objective_and_optimizer() -> None:
+    model = build("quickstart", "grpo", "lspo_authors_code").model
+    assert model.objective == DAPO(clip_low=0.2, clip_high=0.28, dual_clip=10.0)
+    optimizer = model._optimizer([torch.nn.Parameter(torch.zeros(1))])
+    scheduler = model._lr_scheduler(optimizer)
+    rates = []
+    for _ in range(12):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert rates == pytest.approx([n * 1e-7 for n in range(1, 11)] + [1e-6, 1e-6])
+    assert optimizer.defaults["weight_decay"] == 0.1
+    assert model._lr_interval == "epoch"
+    # The paper's leaves them as they were.
+    assert build("quickstart", "grpo", "lspo_paper").model.objective == GRPO(clip_low=0.2, clip_high=0.2)
 
 
 def test_a_class_named_by_flag_forgets_the_settings_of_the_one_before() -> None:

@@ -14,8 +14,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lspo.lightning_modules import RolloutCallback
 from lspo.problems import MixedProblems, Note, RunningSumProblems
-from lspo.sampling import AccuracyBand, Chain, LengthBand
-from lspo.testing import ScriptedEngine, ScriptedReward
+from lspo.sampling import AccuracyBand, Chain, LengthBand, MaxVariance
+from lspo.testing import ScriptedEngine, ScriptedReward, hashed
+from lspo.types import Score
 
 # A resumed run need not write checkpoints itself.
 pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
@@ -292,6 +293,53 @@ def test_rounds_follow_the_yield_of_the_last_iteration(make_run: Callable[..., A
     make_run([Sizes()], data={"round_prompts": None}, trainer={"max_epochs": 3}).fit()
     assert sizes[0] == 8
     assert all(8 < size <= 32 for size in sizes[1:])
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_down_sampled_groups_are_trained_on_relative_to_themselves(
+    make_run: Callable[..., Any], tmp_path: Path, within: bool
+) -> None:
+    def verdict(response: Any) -> Score:
+        number = hashed(response.text)
+        return Score(float(number % 2), number % 2 + number % 3 / 10)
+
+    data = {"downsample": MaxVariance(keep=2), "reward": ScriptedReward(verdict)}
+    journal = Journal()
+    saver = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=1 if within else 2, save_top_k=-1)
+    unbroken = make_run([journal, saver], trainer={"enable_checkpointing": True}, data=data).fit()
+    assert sum(len(batch["advantages"]) for batch in journal.batches) == 2 * 8 * 2
+    # Of two different rewards, one is as far above their mean as the other is below.
+    for batch in journal.batches:
+        assert float(batch["advantages"].abs().min()) > 0.7
+        assert float(batch["advantages"].sum()) == pytest.approx(0, abs=1e-5)
+
+    step = 1 if within else 2
+    resumed = Journal()
+    run = make_run([resumed], data=data).fit(ckpt_path=tmp_path / f"step={step}.ckpt")
+    assert_same_batches(resumed.batches, journal.batches[step:])
+    assert_same_weights(run.weights(), unbroken.weights())
+
+
+def test_what_is_kept_of_a_group_is_checked_at_once(make_run: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match="group_size=4 of each group, but got keep=5 of MaxVariance"):
+        make_run(data={"downsample": MaxVariance(keep=5)})
+
+
+def test_a_window_shortens_the_first_round(make_run: Callable[..., Any]) -> None:
+    """A pool of 24 that the iteration before has filled needs no round that fills it again."""
+    sizes: list[int] = []
+
+    class Sizes(RolloutCallback):
+        def on_collect_start(self, trainer: Any, pl_module: Any, plan: Any) -> None:
+            sizes.append(plan.round_prompts)
+
+    band = Chain(AccuracyBand(), LengthBand(low=0.5, high=0.5, max=None))
+    for pool in ("iteration", "window"):
+        settings = {"round_prompts": None, "pool": pool, "selector": band, "min_pool": 24}
+        make_run([Sizes()], data=settings, trainer={"max_epochs": 3}).fit()
+    alone, with_history = sizes[:3], sizes[3:]
+    assert alone[0] == with_history[0]
+    assert all(size < other for size, other in zip(with_history[1:], alone[1:], strict=True))
 
 
 def test_a_callback_changes_plan_and_bounds(make_run: Callable[..., Any]) -> None:

@@ -259,6 +259,36 @@ def test_the_round_limit_without_enough(policy: str, draws: list[int]) -> None:
         run(replace(asked, on_shortfall="raise"), selector=narrow, engine=engine, reward=reward)
 
 
+@pytest.mark.parametrize("policy", ["train", "fill"])
+@pytest.mark.parametrize("pool", ["iteration", "round", "window"])
+def test_a_pool_too_small_to_the_last_is_trained_on_by_its_own_bounds(pool: str, policy: str) -> None:
+    asked = plan(pool=pool, on_shortfall=policy, min_pool=1000, train_groups=5, max_rounds=1)
+    report = run(replace(asked))
+    own = LSPO.decide(report.stats, 0)
+    assert int(own.keep.sum()) >= 5
+    assert report.decision.reasons == own.reasons
+    assert report.chosen.tolist() == (own.keep & (own.keep.cumsum(0) <= 5)).tolist()
+    assert (report.num_undecided, report.num_filled, report.rounds[0].decided) == (5, 0, False)
+    assert run(replace(asked, min_pool=0)).num_undecided == 0
+    with pytest.raises(RuntimeError, match="below min_pool=1000"):
+        run(replace(asked, on_shortfall="raise"))
+
+
+def test_of_several_rounds_those_too_small_are_released_at_the_limit() -> None:
+    asked = cut_plan([4, 30, 6], pool="round", min_pool=8, train_groups=ENDLESS)
+    report = run(asked)
+    expected: list[bool] = []
+    for each in report.rounds:
+        expected += LSPO.decide(each.stats, 0).keep.tolist()
+    assert report.chosen.tolist() == expected
+    assert report.undecided is not None
+    assert report.undecided.tolist() == [True] * 4 + [False] * 30 + [True] * 6
+    assert report.num_undecided == sum(expected[:4] + expected[34:])
+    # Till then they do not count: a further round is made.
+    assert [each.kept for each in report.rounds] == [0, sum(expected[4:34]), sum(expected[4:34])]
+    assert [each.decided for each in report.rounds] == [False, True, True]
+
+
 def test_all_wrong_at_the_round_limit_names_the_numbers() -> None:
     with pytest.raises(RuntimeError, match=r"No group was kept in 3 rounds \(96 prompts: 100% all wrong\)"):
         run(plan(max_rounds=3, on_shortfall="fill"), reward=ScriptedReward(lambda response: False))
@@ -295,6 +325,20 @@ def test_a_window_counts_earlier_iterations() -> None:
 
 
 # --- contract 1: on-policy
+
+
+def test_a_window_does_not_count_as_yield() -> None:
+    """Ten groups of an earlier iteration, of the 20 that the pool needs: what is missing is asked for at once."""
+    history = run(plan(max_rounds=1, train_groups=1, round_prompts=20)).stats
+    history = history.where(AccuracyBand().decide(history, 0).keep)
+    need = len(history) + 16
+    asked = plan(pool="window", min_pool=need, round_prompts=16, train_groups=1, max_rounds=9)
+    first, second = run(asked, history=history).rounds[:2]
+    assert first.pool_size is not None
+    assert first.history_size == len(history)
+    own = first.pool_size - len(history)
+    assert 0 < own < 16
+    assert second.num_groups == min(16, -(-(16 - own) * 16 * 5 // (own * 4)))
 
 
 @pytest.mark.parametrize(

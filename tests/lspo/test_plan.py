@@ -19,6 +19,7 @@ class Round:
     num_groups: int
     kept: int
     pool_size: int | None = None
+    history_size: int = 0
 
 
 def plan(**settings: Any) -> CollectPlan:
@@ -59,6 +60,12 @@ def test_asks_for_what_is_missing_by_the_yield(rounds: list[Round], expected: in
         ([Round(64, 12, 39)], 27),
         # no survivors at all
         ([Round(64, 0, 0)], 64),
+        # 24 of the 32 are of earlier iterations: these 64 prompts gave 8 survivors, and as many are missing
+        ([Round(64, 20, 32, history_size=24)], 64),
+        # of the 36, 20: 16 of 64 are the yield, and 4 are missing: 4 * 4 * 1.25 = 20
+        ([Round(64, 20, 36, history_size=20)], 20),
+        # earlier iterations alone are enough
+        ([Round(64, 15, 70, history_size=50)], 8),
         # a rule without a pool asks for none
         ([Round(64, 15, None)], 8),
     ],
@@ -123,6 +130,23 @@ def test_names_are_checked(name: str) -> None:
 )
 def test_the_first_round_goes_by_the_last_iteration(last: LastYield, expected: int) -> None:
     assert last.first_round(32, 64) == expected
+
+
+@pytest.mark.parametrize(
+    ("history_size", "expected"),
+    [
+        (0, 98),  # 64 / 0.7 + sqrt(64 * 0.3) / 0.7 = 97.7 for the pool
+        (44, 66),  # 20 for the pool are fewer than 32 / 0.55 + sqrt(32 * 0.45) / 0.55 = 65.1 for the groups
+        (64, 66),
+        (900, 66),
+    ],
+)
+def test_the_first_round_counts_the_window(history_size: int, expected: int) -> None:
+    assert LastYield(100, 55, pool=70).first_round(32, 64, history_size=history_size) == expected
+
+
+def test_a_window_that_is_full_needs_no_survivors() -> None:
+    assert LastYield(100, 100, pool=0).first_round(32, 64, history_size=64) == 32
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])

@@ -24,6 +24,7 @@ class Round:
     num_groups: int = 7
     kept: int = 3
     pool_size: int | None = None
+    history_size: int = 0
 
 
 def plan(**settings: Any) -> CollectPlan:
@@ -92,7 +93,13 @@ def test_rounds_by_themselves_equal_the_rule_round_by_round(seed: int, sizes: li
                 kept[place] = keep
         expected += kept
     assert judged.decision.keep.tolist() == expected
-    assert judged.decided
+    sizes_of_pools = [int(LSPO.decide(stats, 0).pool_size or 0) for stats in rounds]
+    assert judged.decided == any(size >= min_pool for size in sizes_of_pools)
+    undecided = [size < min_pool for size, stats in zip(sizes_of_pools, rounds, strict=True) for _ in range(len(stats))]
+    assert judged.undecided.tolist() == undecided
+    released = judged.at_the_limit().decision
+    assert released.keep.tolist() == torch.cat([LSPO.decide(stats, 0).keep for stats in rounds]).tolist()
+    assert released.reasons == [reason for stats in rounds for reason in LSPO.decide(stats, 0).reasons]
     assert [reason == "kept" for reason in judged.decision.reasons] == expected
     assert judged.stats.draw_index.tolist() == [index for stats in rounds for index in stats.draw_index.tolist()]
 
@@ -102,6 +109,8 @@ def test_a_round_by_itself_below_min_pool_is_undecided() -> None:
     judged = judge(rounds, LengthBand(low=0.5, keep="short"), plan(pool="round", min_pool=3))
     assert judged.decision.reasons == ["pool_too_small", "length_long", "kept", "kept", "length_long"]
     assert judged.num_kept == 2
+    assert judged.undecided.tolist() == [True, True, False, False, False]
+    assert judged.at_the_limit().decision.reasons == ["kept", "length_long", "kept", "kept", "length_long"]
 
 
 def test_a_window_counts_history_and_does_not_keep_it() -> None:
@@ -113,14 +122,14 @@ def test_a_window_counts_history_and_does_not_keep_it() -> None:
     assert window.decision.keep.tolist() == [True, False, False]
     assert window.decision.thresholds["length_low"] == 2.0
     assert window.stats.draw_index.tolist() == [3, 4, 5]
-    assert (window.pool_size, window.decided) == (6, True)
+    assert (window.pool_size, window.history_size, window.decided) == (6, 3, True)
     for judged in (
         judge([stats], band, plan(pool="window"), history=None),
         judge([stats], band, plan(pool="window"), history=history.where(torch.zeros(3, dtype=torch.bool))),
         judge([stats], band, plan(pool="iteration"), history=history),
     ):
         assert judged.decision.keep.tolist() == [True, True, False]
-        assert judged.pool_size == 3
+        assert (judged.pool_size, judged.history_size) == (3, 0)
 
 
 @settings(max_examples=50, deadline=None)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_p
 
 COUNTERS = (
     "all_zero_rounds_in_a_row", "biased_iterations", "empty_rounds", "shortfalls", "truncated_iterations",
-    "verifier_timeouts",
+    "undecided_iterations", "verifier_timeouts",
 )  # fmt: skip
 
 
@@ -136,6 +136,25 @@ def test_too_few_groups(health_of: Callable[..., Any], policy: str, selector: An
         rows = health_of(data=settings, trainer={"max_epochs": 1})
     assert "Widen the bounds or raise `max_rounds`" in user_warnings(caught)[0]
     assert [row["shortfalls"] for row in rows] == [1, 1]
+
+
+@pytest.mark.parametrize("pool", ["iteration", "round"])
+def test_bounds_of_a_pool_that_stayed_too_small(health_of: Callable[..., Any], pool: str) -> None:
+    # More than enough groups are kept, and still it is told that the pool of 12 or 24 was below 40.
+    settings = {
+        "engine": ScriptedEngine(lambda key, sample: ScriptedResponse(1 + key % 5, f"{key} {sample}")),
+        "reward": ScriptedReward(lambda response: response.text.endswith(("0", "1"))),
+        "selector": LengthBand(low=0.6, high=0.8),
+        "max_rounds": 2,
+        "min_pool": 40,
+        "pool": pool,
+        "on_shortfall": "train",
+    }
+    message = r"Iteration 0 trains on 8 groups that were chosen by the bounds of a pool below min_pool=40"
+    with pytest.warns(UserWarning, match=message):
+        rows = health_of(data=settings, trainer={"max_epochs": 1})
+    assert [row["undecided_iterations"] for row in rows] == [1, 1]
+    assert [row["shortfalls"] for row in rows] == [0, 0]
 
 
 def test_a_verifier_that_times_out(health_of: Callable[..., Any]) -> None:

@@ -17,7 +17,7 @@ from lspo.lightning_modules import RolloutCallback
 from lspo.lightning_modules.callbacks.rollout_metrics import RolloutMetrics
 from lspo.report import CollectReport
 from lspo.rollout import Sampling
-from lspo.sampling import AccuracyBand, Chain, LengthBand
+from lspo.sampling import AccuracyBand, Chain, LengthBand, MaxVariance
 from lspo.testing import ScriptedEngine, ScriptedResponse, ScriptedReward, hashed
 
 pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
@@ -116,6 +116,36 @@ def test_values_are_those_of_the_report(make_run: Callable[..., Any], tmp_path: 
         assert row["rollout/surplus_groups"] == Counter(report.decision.reasons)["kept"] - 8
         for phase in ("sync", "generate", "reward", "select", "old_logprobs"):
             assert row[f"time/{phase}_seconds"] == pytest.approx(report.phases[phase])
+
+
+def test_survivors_of_the_accuracy_filter_by_reason(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    """Middle lengths are never trained on: the log says how many of the groups with a signal that is."""
+    logger, reports = CSVLogger(tmp_path, name="logs"), Reports()
+    make_run([reports], trainer={"logger": logger, "max_epochs": 1}, data=length_aware()).fit()
+    row, report = rows_of(logger)[0], reports.all[0]
+    survivors = [
+        reason
+        for group, reason in zip(
+            sorted(report.own_groups, key=lambda g: g.draw_index), report.decision.reasons, strict=True
+        )
+        if 0 < sum(score.accuracy for score in group.scores) < 4
+    ]
+    assert row["rollout/pool_groups"] == len(survivors)
+    shares = {name: value for name, value in row.items() if name.startswith("rollout/pool/")}
+    expected = {f"rollout/pool/{reason}_frac": n / len(survivors) for reason, n in Counter(survivors).items()}
+    assert shares == pytest.approx(expected)
+    assert shares["rollout/pool/length_middle_frac"] > 0
+    assert not any("all_wrong" in name for name in shares)
+
+
+def test_down_sampled_responses_are_counted_and_left_out(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    logger, reports = CSVLogger(tmp_path, name="logs"), Reports()
+    data = {**length_aware(), "downsample": MaxVariance(keep=2)}
+    make_run([reports], trainer={"logger": logger, "max_epochs": 1}, data=data).fit()
+    row, groups = rows_of(logger)[0], reports.all[0].groups
+    assert {len(group.rollouts) for group in groups} == {2}
+    assert row["rollout/downsampled_responses"] == 8 * 2
+    assert row["length/trained_mean"] == pytest.approx(sum(group.num_tokens for group in groups) / 16)
 
 
 def test_group_quantiles_are_of_mean_lengths(make_run: Callable[..., Any], tmp_path: Path) -> None:

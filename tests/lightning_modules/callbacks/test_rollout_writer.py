@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lspo.lightning_modules import RolloutCallback, RolloutWriter
 from lspo.lightning_modules.callbacks import rollout_writer
 from lspo.report import CollectReport
+from lspo.sampling import MaxVariance
 from lspo.testing import ScriptedReward
 from lspo.types import Score
 
@@ -150,3 +151,18 @@ def test_every_nth_iteration_below_the_loggers_folder(make_run: Callable[..., An
 def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RolloutWriter(**settings)
+
+
+def test_of_a_down_sampled_group_only_some_are_trained_on(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    reports = Reports()
+    data = {"downsample": MaxVariance(keep=2)}
+    make_run([reports, RolloutWriter(tmp_path / "rollouts")], data=data, trainer={"max_epochs": 1}).fit()
+    rows = read(tmp_path / "rollouts/iteration_000000.jsonl")
+    trained: dict[int, list[str]] = {}
+    for row in rows:
+        if row["trained_on"]:
+            trained.setdefault(row["draw_index"], []).append(row["response"])
+    expected = {group.draw_index: [rollout.text for rollout in group.rollouts] for group in reports.all[0].groups}
+    assert trained == expected
+    assert {len(responses) for responses in trained.values()} == {2}
+    assert len(rows) == 4 * len(reports.all[0].own_groups)

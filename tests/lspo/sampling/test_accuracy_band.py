@@ -40,11 +40,13 @@ def test_equals_the_definition_in_fractions(data: st.DataObject) -> None:
     group_size = data.draw(st.integers(2, 20))
     low, high = sorted(data.draw(st.lists(st.integers(0, 20), min_size=2, max_size=2, unique=True)))
     correct = data.draw(st.lists(st.integers(0, group_size), min_size=1, max_size=20))
-    band = AccuracyBand(low=low / 20, high=high / 20)
+    inclusive = data.draw(st.booleans())
+    band = AccuracyBand(low=low / 20, high=high / 20, inclusive=inclusive)
     decision = band.decide(make_pool([[1.0] * group_size] * len(correct), rows(correct, group_size)), iteration=0)
     shares = [Fraction(count, group_size) for count in correct]
     bounds = [Fraction(Decimal(repr(bound))) for bound in (band.low, band.high)]
-    assert decision.keep.tolist() == [bounds[0] < share < bounds[1] for share in shares]
+    within = [bounds[0] < share < bounds[1] or (inclusive and share in bounds) for share in shares]
+    assert decision.keep.tolist() == within
     assert [reason == "kept" for reason in decision.reasons] == decision.keep.tolist()
 
 
@@ -55,6 +57,17 @@ def test_names_its_reasons_by_its_bounds() -> None:
         "kept",
         "accuracy_high",
     ]
+
+
+def test_a_difficulty_band_keeps_its_bounds() -> None:
+    pool = make_pool([[5.0] * 5] * 6, rows([0, 1, 2, 3, 4, 5], 5))
+    decision = AccuracyBand(low=0.2, high=0.8, inclusive=True).decide(pool, iteration=0)
+    assert decision.reasons == ["accuracy_low", "kept", "kept", "kept", "kept", "accuracy_high"]
+    # One accuracy alone, which strict bounds cannot name.
+    one = AccuracyBand(low=0.6, high=0.6, inclusive=True).decide(pool, iteration=0)
+    assert one.keep.tolist() == [False] * 3 + [True] + [False] * 2
+    with pytest.raises(ValueError, match=r"0 <= low <= high <= 1 as accuracy bounds, but got low=0\.7, high=0\.3"):
+        AccuracyBand(low=0.7, high=0.3, inclusive=True)
 
 
 def test_an_empty_pool_is_no_error() -> None:

@@ -114,6 +114,6 @@ def test_without_a_relative_rule_there_is_no_pool() -> None:
 
 
 def test_a_chain_shows_its_links_and_needs_one() -> None:
-    assert repr(Chain(AccuracyBand(), LengthBand())).startswith("Chain(AccuracyBand(low=0.0, high=1.0), LengthBand(")
+    assert repr(Chain(AccuracyBand(), LengthBand())) == f"Chain({AccuracyBand()!r}, {LengthBand()!r})"
     with pytest.raises(ValueError, match="at least one selector"):
         Chain()
