@@ -23,4 +23,4 @@ class ExactMatchReward(Reward):
     def score(self, response: str, answer: str) -> Score:
         _, found, behind = response.rpartition(self.marker)
         correct = float(bool(found) and behind.strip() == answer.strip())
-        return Score(accuracy=correct, reward=correct)
+        return Score(accuracy=correct, reward=correct, answer=behind.strip() if found else None)

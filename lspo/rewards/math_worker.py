@@ -79,7 +79,11 @@ def parse(text: str) -> Any:
     latex = re.sub(r"\b(?:np|math)\.(?:arc|a)?(sin|cos|tan)\b", _python_function, latex)
     latex = re.sub(r"(\d)\.(?!\d)", r"\1", latex)
     found = parse(
-        f"${latex.replace(chr(10), ' ')}$", [LatexExtractionConfig()], "no_fallback", "first_match", parsing_timeout=None
+        f"${latex.replace(chr(10), ' ')}$",
+        [LatexExtractionConfig()],
+        "no_fallback",
+        "first_match",
+        parsing_timeout=None,
     )  # type: ignore[arg-type, unused-ignore]
     return found[0] if found else None
 

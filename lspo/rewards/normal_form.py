@@ -43,7 +43,9 @@ _WRAPPERS_INSIDE = re.compile(rf"{_WRAPPER}\s*([^{{}}]*?)\s*\}}")
 _WORDS = re.compile(r"[A-Z]?[a-z]{3,}|[A-Z]{2,}|(?=.*[A-Za-z]{3})[A-Za-z]+(?: [A-Za-z]+)+")
 
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+\.?[0-9]*|\.[0-9]+)"
-_POWER_OF_TEN = r"(?:[eE]([+-]?[0-9]{1,3})|\s*(?:\\times|\\cdot|\*|x)\s*10\s*\^\s*(?:\{\s*([+-]?[0-9]{1,3})\s*\}|([0-9])))"
+_POWER_OF_TEN = (
+    r"(?:[eE]([+-]?[0-9]{1,3})|\s*(?:\\times|\\cdot|\*|x)\s*10\s*\^\s*(?:\{\s*([+-]?[0-9]{1,3})\s*\}|([0-9])))"
+)
 _DECIMAL = re.compile(rf"({_DIGITS}){_POWER_OF_TEN}?")
 _TEN = re.compile(r"10\s*\^\s*(?:\{\s*([+-]?[0-9]{1,3})\s*\}|([0-9]))")
 _FRACTION = re.compile(
@@ -147,7 +149,11 @@ def parse_number(cleaned: str) -> Number | None:
         return None
     sides = _RELATION.split(cleaned)
     if len(sides) > 1:
-        if any(mark in cleaned for mark in (";", ", ")) or "," in sides[0] or any(_TWO_THINGS.search(side.strip()) for side in sides[1:-1]):
+        if (
+            any(mark in cleaned for mark in (";", ", "))
+            or "," in sides[0]
+            or any(_TWO_THINGS.search(side.strip()) for side in sides[1:-1])
+        ):
             return None
         cleaned = clean(sides[-1])
     percent = _PERCENT.search(cleaned)

@@ -220,5 +220,3 @@ def _end(workers: list[_Worker], owner: int) -> None:
     if os.getpid() == owner:
         while workers:
             workers.pop().end()
-
-

@@ -119,7 +119,7 @@ class MathReward(Reward):
     def score(self, response: str, answer: str) -> Score:
         return self.score_batch([Response(response, Prompt("", "", (), answer), 0, truncated=False)])[0]
 
-    def score_batch(self, responses: Sequence[Response]) -> list[Score]:  # type: ignore[override]
+    def score_batch(self, responses: Sequence[Response]) -> list[Score]:
         golds = [_gold(response.prompt.answer) for response in responses]
         answers = self._answers([response.text for response in responses])
         asked: dict[tuple[str, str], Reply] = {}
