@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lspo.plan import CollectPlan
 from lspo.sampling.base import Decision, GroupStats
@@ -27,6 +27,7 @@ class RoundReport:
         seconds: By phase: generate, reward, select.
         reward_metrics: The reward's own counters.
         pool_size: Groups the relative rule saw; None without one.
+        reward_parts: Mean over the round's responses of each named part of the reward.
     """
 
     iteration: int
@@ -41,6 +42,7 @@ class RoundReport:
     seconds: Mapping[str, float]
     reward_metrics: Mapping[str, float]
     pool_size: int | None = None
+    reward_parts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def num_groups(self) -> int:

@@ -132,7 +132,7 @@ def _name(function: Any) -> str:
 def _is_async(function: Any) -> bool:
     while isinstance(function, partial):
         function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def _extra_parameters(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:

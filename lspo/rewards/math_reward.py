@@ -41,10 +41,10 @@ class Answer:
 
 
 def same_without_algebra(gold: Answer, answer: Answer, require_number: bool = True) -> bool | None:
-    """Whether the answer is the ground truth, as far as text and numbers tell; None where it takes algebra.
+    r"""Whether the answer is the ground truth, as far as text and numbers tell; None where it takes algebra.
 
     Example:
-        >>> [same_without_algebra(Answer.of("1/2"), Answer.of(text)) for text in ("0.5", "0.6", r"\\sin 30")]
+        >>> [same_without_algebra(Answer.of("1/2"), Answer.of(text)) for text in ("0.5", "0.6", r"\sin 30")]
         [True, False, None]
     """
     if answer.form == gold.form:

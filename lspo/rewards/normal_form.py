@@ -13,11 +13,14 @@ MAX_DIGITS = 60
 MAX_DEPTH = 12  # parsers of LaTeX need exponential time in the depth
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\ufe0f]")
+# By code point, as many look like what they become.
 _CHARACTERS = str.maketrans(
     {
-        "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "×": r"\times ", "÷": r"\div ", "·": r"\cdot ",
-        "⋅": r"\cdot ", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "≈": r"\approx ",
-        "°": r"^\circ ", "％": "%", "√": r"\sqrt ", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "，": ",",
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-"),
+        **dict.fromkeys("\u00a0\u2009\u202f", " "),
+        "\u00d7": r"\times ", "\u00f7": r"\div ", "\u00b7": r"\cdot ", "\u22c5": r"\cdot ", "\u03c0": r"\pi ",
+        "\u221e": r"\infty ", "\u2264": r"\le ", "\u2265": r"\ge ", "\u2248": r"\approx ", "\u00b0": r"^\circ ",
+        "\uff05": "%", "\uff0c": ",",
     }
 )  # fmt: skip
 _REPLACED = tuple(
@@ -60,7 +63,7 @@ _UNIT = re.compile(
     r"|\s((?:cm|mm|km|kg|mg|ml|hz|ev|ms|nm|[a-z]{4,})(?:\s*\^?\s*\{?[23]\}?)?(?:/[a-z]+)?(?: [a-z]+){0,3}))$",
     re.IGNORECASE,
 )
-_NOT_UNITS = frozenset("alpha beta gamma delta theta lambda sigma omega sqrt infty".split())
+_NOT_UNITS = frozenset({"alpha", "beta", "gamma", "delta", "theta", "lambda", "sigma", "omega", "sqrt", "infty"})
 _RELATION = re.compile(r"(?<![<>!\\])=|\\approx(?![a-zA-Z])|\\simeq(?![a-zA-Z])")
 _TWO_THINGS = re.compile(r"[0-9a-zA-Z)}]\s+[a-zA-Z]")
 

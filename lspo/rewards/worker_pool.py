@@ -12,6 +12,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -172,11 +173,9 @@ class _Worker:
         if len(line) > MAX_REQUEST_BYTES:
             raise ValueError(f"Expected a request of at most {MAX_REQUEST_BYTES} bytes, but got {len(line)}.")
         self.asked, self.deadline = number, time.monotonic() + limit_seconds
-        try:
+        with suppress(OSError):  # a dead worker is found out by reading
             self._stdin.write(line)
             self._stdin.flush()
-        except OSError:
-            pass  # it is dead, which reading will tell
 
     def receive(self) -> Reply | None:
         """What came, as far as it is whole."""
@@ -204,10 +203,8 @@ class _Worker:
     def end(self) -> None:
         self.process.kill()
         for pipe in (self._stdin, self.process.stdout):
-            try:
+            with suppress(OSError):
                 pipe.close()  # type: ignore[union-attr]
-            except OSError:
-                pass
         self.process.wait()
 
     @property
