@@ -5,6 +5,7 @@
 Each ground truth is written into a response as a policy would: `\\boxed{gold}`, or in DAPO's last line `Answer: gold`.
 A text equal to itself proves little, so the same is asked of the algebra alone, without comparing text or numbers. The
 wrong answer of a row is the next row's ground truth; where the two are equal numbers or texts, the row is left out.
+A near miss is the ground truth with its last digit changed, or doubled if it has none.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ READERS: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 COLUMNS = (
     "data set", "rows", "reward", "boxed", "answer line", "algebra alone", "decided without algebra", "wrong accepted",
-    "timeouts", "seconds",
+    "near misses accepted", "timeouts", "seconds",
 )  # fmt: skip
 BATCH = 256
 
@@ -83,6 +84,8 @@ def math_row(name: str, golds: list[str], refused: list[str]) -> list[str]:
     others = wrong_answers(texts)
     rows = sorted(others)
     wrong = list(verdicts(in_box, [golds[row] for row in rows], [boxed(others[row]) for row in rows]))
+    misses = [near_miss(text) for text in texts]
+    missed = list(verdicts(in_box, golds, [boxed(miss) for miss in misses]))
     told = [same_without_algebra(Answer.of(texts[row]), Answer.of(others[row])) is not None for row in rows]
     seconds = time.perf_counter() - started
     timeouts = sum(reward.metrics()["math/timeouts"] for reward in (in_box, in_line))
@@ -96,8 +99,11 @@ def math_row(name: str, golds: list[str], refused: list[str]) -> list[str]:
     refused += [
         f"{name}: {others[row]!r} accepted for {texts[row]!r}" for row, ok in zip(rows, wrong, strict=True) if ok
     ]
+    refused += [
+        f"{name}: {miss!r} accepted for {text!r}" for text, miss, ok in zip(texts, misses, missed, strict=True) if ok
+    ]
     return [name, str(len(golds)), "MathReward", share(accepted), share(in_lines), share(alone), share(told),
-            share(wrong), f"{timeouts:.0f}", f"{seconds:.1f}"]  # fmt: skip
+            share(wrong), share(missed), f"{timeouts:.0f}", f"{seconds:.1f}"]  # fmt: skip
 
 
 def gsm8k_row(name: str, golds: list[str]) -> list[str]:
@@ -107,8 +113,20 @@ def gsm8k_row(name: str, golds: list[str]) -> list[str]:
     found = [list(verdicts(reward, golds, [write(text) for text in texts])) for write in (boxed, answer_line)]
     others = wrong_answers(texts)
     wrong = list(verdicts(reward, [golds[row] for row in others], [boxed(text) for text in others.values()]))
+    missed = list(verdicts(reward, golds, [boxed(near_miss(text)) for text in texts]))
     seconds = time.perf_counter() - started
-    return [name, str(len(golds)), "GSM8KReward", *map(share, found), "-", "-", share(wrong), "-", f"{seconds:.1f}"]
+    return [
+        name,
+        str(len(golds)),
+        "GSM8KReward",
+        *map(share, found),
+        "-",
+        "-",
+        share(wrong),
+        share(missed),
+        "-",
+        f"{seconds:.1f}",
+    ]
 
 
 def wrong_answers(texts: list[str]) -> dict[int, str]:
@@ -123,6 +141,14 @@ def wrong_answers(texts: list[str]) -> dict[int, str]:
 
     following = [*texts[1:], *texts[:1]]
     return {row: other for row, other in enumerate(following) if spelled(other) != spelled(texts[row])}
+
+
+def near_miss(text: str) -> str:
+    digits = list(re.finditer("[0-9]", text))
+    if not digits:
+        return f"2 {text}"
+    place = digits[-1].start()
+    return f"{text[:place]}{int(text[place]) % 9 + 1}{text[place + 1 :]}"
 
 
 def table(rows: list[list[str]]) -> str:

@@ -62,6 +62,8 @@ def verify(gold: str, answer: str) -> bool:
     """Whether math-verify holds the answer equal to the ground truth, and nothing here speaks against it."""
     from math_verify import verify as equal
 
+    if _differ_in_case(gold, answer):
+        return False
     truth, value = parse(gold), parse(answer)
     if truth is None or value is None or not _comparable(truth, value):
         return False
@@ -101,18 +103,28 @@ def _python_function(match: re.Match[str]) -> str:
     return f"\\{arc}{match[1]}"
 
 
+def _differ_in_case(gold: str, answer: str) -> bool:
+    """Whether the same letters are written large in one and small in the other: math-verify takes m and M for one."""
+    names = [set(re.sub(r"\\[a-zA-Z]+|[^a-zA-Z]", "", text)) for text in (gold, answer)]
+    lowered = [{name.lower() for name in one} for one in names]
+    return lowered[0] == lowered[1] and names[0] != names[1]
+
+
 def _comparable(truth: Any, value: Any) -> bool:
     """Equations are compared by their solutions, and two without any would be equal: they must be alike in more."""
     from sympy.core.relational import Relational
 
-    if not isinstance(truth, Relational) or not isinstance(value, Relational):
+    if not isinstance(truth, Relational) or not isinstance(value, Relational) or truth == value:
         return True
     if {str(symbol) for symbol in truth.free_symbols} != {str(symbol) for symbol in value.free_symbols}:
         return False
     from sympy import Eq, simplify, solve
 
-    if not isinstance(truth, Eq) or not isinstance(value, Eq) or solve(truth, truth.free_symbols):
+    if not isinstance(truth, Eq) or not isinstance(value, Eq):
         return True
+    with suppress(NotImplementedError):
+        if solve(truth, truth.free_symbols):
+            return True
     first, second = truth.lhs - truth.rhs, value.lhs - value.rhs
     return bool(simplify(first - second) == 0 or simplify(first + second) == 0)
 

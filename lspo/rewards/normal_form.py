@@ -127,7 +127,8 @@ def form(cleaned: str) -> str:
     text = _WRAPPERS_INSIDE.sub(r"\1", cleaned)
     text = re.sub(r"([\^_])\s*\{\s*([A-Za-z0-9])\s*\}", r"\1\2", text)
     text = re.sub(r"\\(?:cdot|times)(?![a-zA-Z])", "*", text)
-    text = re.sub(r"(?<![0-9.,])\s+|\s+(?![0-9])", "", text)  # "1 2" is not 12
+    # "1 2" is not 12, and "1, 234" not 1,234.
+    text = re.sub(r"(?<=,)\s+(?![0-9]{3}(?![0-9]))|(?<![0-9.,])\s+|\s+(?![0-9])", "", text)
     text = re.sub(r"^\(([A-Z])\)$", r"\1", text)  # an option, as in (B)
     return text.casefold() if is_words(text) else text
 
