@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any, cast
 
 from lspo.rewards.async_calls import TimedOut, run_concurrently
-from lspo.rewards.base import EXCERPT_CHARACTERS, Response, Reward, Verdict
-from lspo.types import Score
+from lspo.rewards.base import EXCERPT_CHARACTERS, Response, Reward
+from lspo.types import Prompt, Score
 
 
 class FunctionReward(Reward):
@@ -49,7 +49,10 @@ class FunctionReward(Reward):
         self._extra_parameters = _extra_parameters(self.function, self.name)
         self._timeouts = 0.0
 
-    def score_batch(self, responses: Sequence[Response]) -> list[Verdict]:
+    def score(self, response: str, answer: str) -> Score:
+        return self.score_batch([Response(response, Prompt("", "", (), answer), 0, truncated=False)])[0]
+
+    def score_batch(self, responses: Sequence[Response]) -> list[Score]:
         if not _is_async(self.function):
             return [self._call(response, self._columns(response)) for response in responses]
         waiting = [partial(self._await, response, self._columns(response)) for response in responses]
@@ -79,23 +82,18 @@ class FunctionReward(Reward):
                 )
         return chosen
 
-    def _call(self, response: Response, columns: Mapping[str, Any]) -> Verdict:
+    def _call(self, response: Response, columns: Mapping[str, Any]) -> Score:
         try:
-            return self._checked(self.function(response.text, response.prompt.answer, **columns), response)
+            return _checked(self.function(response.text, response.prompt.answer, **columns))
         except Exception as error:
             raise self._error(error, response) from error
 
-    async def _await(self, response: Response, columns: Mapping[str, Any]) -> Verdict:
+    async def _await(self, response: Response, columns: Mapping[str, Any]) -> Score:
         try:
             verdict = await cast(Awaitable[Any], self.function(response.text, response.prompt.answer, **columns))
-            return self._checked(verdict, response)
+            return _checked(verdict)
         except Exception as error:
             raise self._error(error, response) from error
-
-    def _checked(self, verdict: Any, response: Response) -> Verdict:
-        if verdict is None or isinstance(verdict, str):
-            raise TypeError(f"Expected a Score or a number, but it returned {verdict!r}")
-        return cast(Verdict, verdict)
 
     def _error(self, error: Exception, response: Response) -> RuntimeError:
         return RuntimeError(
@@ -106,6 +104,12 @@ class FunctionReward(Reward):
     def metrics(self) -> dict[str, float]:
         timeouts, self._timeouts = self._timeouts, 0.0
         return {"function/timeouts": timeouts} if _is_async(self.function) else {}
+
+
+def _checked(verdict: Any) -> Score:
+    if verdict is None or isinstance(verdict, str):
+        raise TypeError(f"Expected a Score or a number, but it returned {verdict!r}")
+    return Score.of(verdict)
 
 
 def _imported(path: str) -> Any:

@@ -65,7 +65,10 @@ def verify(gold: str, answer: str) -> bool:
     if _differ_in_case(gold, answer):
         return False
     truth, value = parse(gold), parse(answer)
-    if truth is None or value is None or not _comparable(truth, value):
+    if truth is None or value is None:
+        return False
+    truth, value = _without_derivatives(truth), _without_derivatives(value)
+    if not _comparable(truth, value):
         return False
     return bool(equal(truth, value, float_rounding=_decimals(truth), timeout_seconds=None))
 
@@ -108,6 +111,13 @@ def _differ_in_case(gold: str, answer: str) -> bool:
     names = [set(re.sub(r"\\[a-zA-Z]+|[^a-zA-Z]", "", text)) for text in (gold, answer)]
     lowered = [{name.lower() for name in one} for one in names]
     return lowered[0] == lowered[1] and names[0] != names[1]
+
+
+def _without_derivatives(expression: Any) -> Any:
+    """Each derivative as a symbol: math-verify would evaluate dx/dt to 0, x being no function of t to it."""
+    from sympy import Derivative, Symbol
+
+    return expression.xreplace({one: Symbol(str(one), real=True) for one in expression.atoms(Derivative)})
 
 
 def _comparable(truth: Any, value: Any) -> bool:

@@ -407,7 +407,10 @@ def test_counters_of_all_ranks_are_added() -> None:
 class InParts(Counting):
     def score_batch(self, responses: Sequence[Response]) -> list[Score | float | bool]:
         scores = [Score.of(verdict) for verdict in super().score_batch(responses)]
-        return [replace(score, parts={"length": one.num_tokens}) for score, one in zip(scores, responses, strict=True)]
+        return [
+            replace(score, parts={"length": float(one.num_tokens)})
+            for score, one in zip(scores, responses, strict=True)
+        ]
 
 
 def test_parts_of_the_reward_are_means_over_all_ranks() -> None:

@@ -54,7 +54,7 @@ VERDICTS = [
     ("B", r"\text{(B)}", True), ("B", "A", False),
     (r"\frac{1}{2}", "0.5", True), (r"\frac{1}{2}", "1/2", True), ("50", r"50\%", True),
     # ---- algebra
-    (r"\sqrt{8}", r"2\sqrt{2}", True), (r"\sqrt{8}", r"2\sqrt{3}", True and False), ("2n-2", "2(n-1)", True),
+    (r"\sqrt{8}", r"2\sqrt{2}", True), (r"\sqrt{8}", r"2\sqrt{3}", False), ("2n-2", "2(n-1)", True),
     ("2n-2", "2n+2", False), ("0.5", r"\sin 30^\circ", False), ("1,2", "2, 1", True), (r"\{1,2\}", "1,2", True),
     ("1,2", "1", False), ("1,2", "1,2,3", False), ("(1,2)", "(2,1)", False), ("[1,2)", "[1, 2)", True),
     ("[1,2)", "(1,2)", False), ("k=1", "k=2", False), ("k=1", "n=1", False), ("f(x)=2x", "2x", True),
@@ -62,6 +62,9 @@ VERDICTS = [
     ("x^2+1=0", "0=1", False), ("x^2+1=0", "x^2+2=0", False), ("y'+2y=0", "y=0", False),
     (r"\frac{a}{b}", r"\frac{A}{B}", False), (r"2.5 \pi \times 10^{-9}", r"2.6 \pi \times 10^{-9}", False),
     (r"2.5 \pi \times 10^{-9}", r"\frac{5}{2} \pi \times 10^{-9}", True), (r"2.5 \pi \times 10^{-9}", "0", False),
+    (r"\frac{d x}{d t}=k x-a", r"\frac{dx}{dt}=-a + kx", True),
+    (r"\frac{d x}{d t}=k x-a", r"2\frac{dx}{dt}=kx-a", False),
+    (r"\frac{d x}{d t}", "0", False),
     ("np.arcsin(10/13)", r"\arcsin\left(\frac{10}{13}\right)", True), (r"\sqrt{2}", "x", False),
     (r"\sqrt{2}", r"1, \sqrt{2}", False), (r"\sqrt{2}", r"\sqrt{2}, \sqrt{2}, 3", False), (r"\sqrt{2}", "1.41", False),
     (r"(1,8,19), (2,7,13)", "(2,7,13), (1,8,19)", True), (r"(1,8,19), (2,7,13)", "(1,8,19), (2,7,14)", False),
@@ -74,7 +77,7 @@ def test_verdicts(reward: MathReward) -> None:
     wrong = [case for case, score in zip(VERDICTS, scores, strict=True) if score.accuracy != float(case[2])]
     assert wrong == []
     counts = reward.metrics()
-    assert (counts["math/timeouts"], counts["math/crashes"], counts["math/no_answer"]) == (0, 0, 2)
+    assert (counts["math/timeouts"], counts["math/crashes"], counts["math/no_answer"]) == (0, 0, 3)
     assert 30 < counts["math/algebra"] < 45
     assert set(reward.metrics().values()) == {0}
 
@@ -134,12 +137,13 @@ SCREENED = ["10^{10^{10}}", "9" * 5000, "{" * 400 + "1" + "}" * 400, "(" * 400, 
 
 
 def test_hostile_answers_cost_themselves_alone() -> None:
-    reward = MathReward(time_limit_seconds=0.7)
+    reward = MathReward(time_limit_seconds=0.5)
     reward.score(r"\boxed{2^{1/2}}", r"\sqrt{2}")
     texts = [
-        *(f"\\boxed{{{answer}}}" for answer in (*HANGS, r"((10^{9999})^{9999})^{9999}", *SCREENED)),
+        *(f"\\boxed{{{answer}}}" for answer in (*HANGS, *SCREENED)),
         "\\boxed{" * 100_000, "}" * 10**6, "$" * 10**6, "\\boxed{x}" * 120_000, "\x00" * 1000, "\\boxed{\x00}",
-        "\\boxed{\ud800}", "\\boxed{\U0001f600٥²½}", "\\boxed{\\}", "\\boxed{$}", "\\boxed{a\nb}", "\\boxed{__import__('os')}",
+        "\\boxed{\ud800}", "\\boxed{\U0001f600\u0665²½}", "\\boxed{\\}", "\\boxed{$}", "\\boxed{a\nb}",
+        "\\boxed{__import__('os')}",
     ]  # fmt: skip
     pairs = [(r"\sqrt{2}", text) for text in texts]
     right = (r"\sqrt{2}", r"\boxed{2^{1/2}}")
@@ -171,20 +175,16 @@ def test_works_in_threads_and_as_a_copy(reward: MathReward) -> None:
 
 
 def test_settings_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    for settings, message in [
-        ({"answer_format": "box"}, "`answer_format` to be 'boxed', 'answer_line' or 'any', but got 'box'"),
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"workers": 0}, "`workers` to be at least 1, but got 0"),
         ({"time_limit_seconds": 0.0}, r"`time_limit_seconds` to be positive, but got 0\.0"),
-    ]:
+    ]
+    for settings, message in cases:
         with pytest.raises(ValueError, match=message):
-            MathReward(**_unchecked(settings))
+            MathReward(**settings)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r'pip install "lspo\[math\]"'):
         MathReward()
-
-
-def _unchecked(settings: dict[str, Any]) -> dict[str, Any]:
-    return settings
 
 
 def test_a_ground_truth_that_is_none_is_an_error(reward: MathReward) -> None:
