@@ -24,6 +24,7 @@ Reply = dict[str, Any] | Failure
 START_SECONDS = 180.0
 MAX_REQUEST_BYTES = 60_000  # less than a pipe holds, so that writing to an idle worker never waits
 MAX_RETRIES = 8
+MAX_FAILED_STARTS = 3
 _READ_BYTES = 65_536
 
 
@@ -58,6 +59,7 @@ class WorkerPool:
         self.num_workers = workers
         self.time_limit_seconds, self.retry_limit_seconds = time_limit_seconds, retry_limit_seconds
         self._workers: list[_Worker] = []
+        self._failed_starts = 0
         self._lock = threading.Lock()
         self._owner = os.getpid()
         weakref.finalize(self, _end, self._workers, self._owner)
@@ -126,6 +128,8 @@ class WorkerPool:
                     replies[worker.asked] = reply
                 if isinstance(reply, str):
                     self._end_one(worker, reply)
+                elif worker.asked is None:
+                    self._failed_starts = 0
                 worker.rest()
         return replies
 
@@ -143,10 +147,14 @@ class WorkerPool:
     def _end_one(self, worker: _Worker, failure: Failure) -> None:
         self._workers.remove(worker)
         worker.end()
-        if worker.asked is None:
+        if worker.asked is not None:
+            return
+        self._failed_starts += 1  # one may have been killed from outside
+        if self._failed_starts >= MAX_FAILED_STARTS:
+            self._failed_starts = 0
             raise RuntimeError(
-                f"Expected a worker process to start, but it ended with code {worker.process.returncode} ({failure}). "
-                f"Run it by hand to see why: {' '.join(self.command)}"
+                f"Expected a worker process to start, but {MAX_FAILED_STARTS} in a row did not: the last one ended with "
+                f"code {worker.process.returncode} ({failure}). Run it by hand to see why: {' '.join(self.command)}"
             )
 
 

@@ -137,7 +137,7 @@ SCREENED = ["10^{10^{10}}", "9" * 5000, "{" * 400 + "1" + "}" * 400, "(" * 400, 
 
 
 def test_hostile_answers_cost_themselves_alone() -> None:
-    reward = MathReward(time_limit_seconds=0.5)
+    reward = MathReward(time_limit_seconds=0.4)
     reward.score(r"\boxed{2^{1/2}}", r"\sqrt{2}")
     texts = [
         *(f"\\boxed{{{answer}}}" for answer in (*HANGS, *SCREENED)),
