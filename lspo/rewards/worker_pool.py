@@ -137,7 +137,7 @@ class WorkerPool:
         idle = [worker for worker in self._workers if worker.deadline is None]
         starting = sum(worker.asked is None and worker.deadline is not None for worker in self._workers)
         busy = len(self._workers) - len(idle) - starting
-        for _ in range(min(workers - busy - starting, len(waiting)) - len(idle) - starting):
+        for _ in range(min(workers - busy, len(waiting)) - len(idle) - starting):
             self._workers.append(_Worker(self.command))
         for worker in idle[: max(0, workers - busy)]:
             if waiting:
@@ -153,8 +153,9 @@ class WorkerPool:
         if self._failed_starts >= MAX_FAILED_STARTS:
             self._failed_starts = 0
             raise RuntimeError(
-                f"Expected a worker process to start, but {MAX_FAILED_STARTS} in a row did not: the last one ended with "
-                f"code {worker.process.returncode} ({failure}). Run it by hand to see why: {' '.join(self.command)}"
+                f"Expected a worker process to start, but {MAX_FAILED_STARTS} in a row did not: the last one ended "
+                f"with code {worker.process.returncode} ({failure}). "
+                f"Run it by hand to see why: {' '.join(self.command)}"
             )
 
 

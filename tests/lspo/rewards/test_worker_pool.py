@@ -83,7 +83,7 @@ def test_replies_are_in_order_and_workers_stay(make_pool: Callable[..., WorkerPo
     assert values(replies) == list(range(20))
     pids = pool.pids
     assert len(pids) == workers
-    assert len({reply["pid"] for reply in replies}) == workers  # type: ignore[index]
+    assert {reply["pid"] for reply in replies} <= set(pids)  # type: ignore[index]
     assert values(pool.ask(requests[:3])) == [0, 1, 2]
     assert pool.pids == pids
     assert pool.ask([]) == []
