@@ -119,6 +119,7 @@ def collect(
         stats.append(GroupStats.concatenate(gather(group_stats(own, plan.group_size))))
         judged = judge(stats, selector, plan, history=history)
         seconds["select"] = time.perf_counter() - clock
+        counters = gather((reward.metrics(), _part_sums(own)))
         rounds.append(
             RoundReport(
                 iteration=plan.iteration,
@@ -133,7 +134,8 @@ def collect(
                 reasons=judged.count_reasons(),
                 thresholds=judged.decision.thresholds,
                 seconds=seconds,
-                reward_metrics=_merge_counters(gather(reward.metrics())),
+                reward_metrics=_merge_counters([metrics for metrics, _ in counters]),
+                reward_parts=_part_means([sums for _, sums in counters]),
             )
         )
         for listener in listeners:
@@ -268,3 +270,20 @@ def _merge_counters(parts: Sequence[dict[str, float]]) -> dict[str, float]:
         for name, value in part.items():
             merged[name] = merged.get(name, 0.0) + value
     return merged
+
+
+def _part_sums(groups: Sequence[RolloutGroup]) -> dict[str, tuple[float, int]]:
+    """By part of the reward: its sum, and the number of responses that have it."""
+    sums: dict[str, tuple[float, int]] = {}
+    for group in groups:
+        for score in group.scores:
+            for name, value in score.parts.items():
+                total, count = sums.get(name, (0.0, 0))
+                sums[name] = (total + value, count + 1)
+    return sums
+
+
+def _part_means(parts: Sequence[dict[str, tuple[float, int]]]) -> dict[str, float]:
+    names = dict.fromkeys(name for sums in parts for name in sums)
+    pairs = {name: [sums[name] for sums in parts if name in sums] for name in names}
+    return {name: sum(total for total, _ in pair) / sum(count for _, count in pair) for name, pair in pairs.items()}

@@ -31,6 +31,7 @@ class RoundReport:
         reward_metrics: The reward's own counters.
         pool_size: Groups the relative rule saw; None without one.
         history_size: Of those, groups of earlier iterations.
+        reward_parts: Mean over the round's responses of each named part of the reward.
     """
 
     iteration: int
@@ -46,6 +47,7 @@ class RoundReport:
     reward_metrics: Mapping[str, float]
     pool_size: int | None = None
     history_size: int = 0
+    reward_parts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def num_groups(self) -> int:

@@ -108,7 +108,17 @@ def _selection(report: CollectReport) -> dict[str, float]:
     for report_of_round in report.rounds:
         for name, count in report_of_round.reward_metrics.items():
             values[f"reward/{name}"] = values.get(f"reward/{name}", 0.0) + count
-    return values
+    return values | _reward_parts(report)
+
+
+def _reward_parts(report: CollectReport) -> dict[str, float]:
+    """Mean of each part of the reward over all rounds' responses."""
+    totals: dict[str, tuple[float, int]] = {}
+    for one in report.rounds:
+        for name, mean in one.reward_parts.items():
+            total, count = totals.get(name, (0.0, 0))
+            totals[name] = (total + mean * one.num_groups, count + one.num_groups)
+    return {f"reward/{name}": total / count for name, (total, count) in totals.items() if count}
 
 
 def _shares_of_pool(reasons: Sequence[str], in_pool: Sequence[bool]) -> dict[str, float]:

@@ -2,7 +2,27 @@
 
 from lspo.rewards.base import Response, Reward, score_groups
 from lspo.rewards.exact import ExactMatchReward
+from lspo.rewards.formats import AnswerLineFormat, BoxedFormat, FormatReward, PatternFormat
+from lspo.rewards.function import FunctionReward
 from lspo.rewards.gsm8k import GSM8KReward
+from lspo.rewards.math_reward import MathReward
+from lspo.rewards.overlong import SoftOverlongPunishment
 from lspo.rewards.shuffled import ShuffledReward
+from lspo.rewards.weighted import WeightedReward
 
-__all__ = ["ExactMatchReward", "GSM8KReward", "Response", "Reward", "ShuffledReward", "score_groups"]
+__all__ = [
+    "AnswerLineFormat",
+    "BoxedFormat",
+    "ExactMatchReward",
+    "FormatReward",
+    "FunctionReward",
+    "GSM8KReward",
+    "MathReward",
+    "PatternFormat",
+    "Response",
+    "Reward",
+    "ShuffledReward",
+    "SoftOverlongPunishment",
+    "WeightedReward",
+    "score_groups",
+]

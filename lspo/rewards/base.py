@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import ABC
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar, cast
 
+from lspo.rewards.async_calls import run_concurrently
 from lspo.types import Prompt, Rollout, RolloutGroup, Score
 
 EXCERPT_CHARACTERS = 200
+
+Verdict = Score | float | bool
 
 
 @dataclass(frozen=True)
@@ -26,18 +31,27 @@ class Response:
 class Reward(ABC):  # noqa: B024 (either of two methods is overridden)
     """Turns responses into verdicts. Override `score`, or `score_batch` where many are checked together.
 
+    `score` may be an `async def`, as where another server judges: a batch is then scored concurrently.
+
     A verdict has two numbers: `accuracy`, strict correctness, read by filters and evaluation; and `reward`, which may
     be shaped (format, length) and is what the objective sees. Model text is untrusted: answer wrongly formed text with
     a verdict, not with an exception.
     """
 
-    def score(self, response: str, answer: str) -> Score | float | bool:
+    max_concurrent: ClassVar[int] = 64
+    """Responses scored at a time by an `async def score`."""
+
+    def score(self, response: str, answer: str) -> Verdict | Awaitable[Verdict]:
         """Verdict on one response against its ground truth; a bare number is both accuracy and reward."""
         raise NotImplementedError(f"{type(self).__name__} must override `score` or `score_batch`.")
 
-    def score_batch(self, responses: Sequence[Response]) -> list[Score | float | bool]:
+    def score_batch(self, responses: Sequence[Response]) -> Sequence[Verdict]:
         """Verdicts on many responses, in their order."""
-        return [self.score(response.text, response.prompt.answer) for response in responses]
+        if inspect.iscoroutinefunction(self.score):
+            score = cast(Callable[[str, str], Awaitable[Verdict]], self.score)
+            calls = [partial(score, response.text, response.prompt.answer) for response in responses]
+            return cast(list[Verdict], run_concurrently(calls, self.max_concurrent))
+        return [cast(Verdict, self.score(response.text, response.prompt.answer)) for response in responses]
 
     def metrics(self) -> dict[str, float]:
         """Counters since the last call (time-outs, say), under slash names. Reading them resets them."""

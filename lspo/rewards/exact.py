@@ -22,5 +22,6 @@ class ExactMatchReward(Reward):
 
     def score(self, response: str, answer: str) -> Score:
         _, found, behind = response.rpartition(self.marker)
-        correct = float(bool(found) and behind.strip() == answer.strip())
-        return Score(accuracy=correct, reward=correct)
+        given = behind.strip() if found else None
+        correct = float(given == answer.strip())
+        return Score(accuracy=correct, reward=correct, answer=given or None)

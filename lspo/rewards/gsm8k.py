@@ -55,5 +55,12 @@ class GSM8KReward(Reward):
             raise ValueError(f"Expected a number as ground truth, maybe behind '####', but got {answer[-80:]!r}.")
         if self.require_marker and _MARKER not in response:
             return Score(0.0, 0.0)
-        correct = float(extract_number(response) == expected)
-        return Score(accuracy=correct, reward=correct)
+        number = extract_number(response)
+        correct = float(number == expected)
+        return Score(accuracy=correct, reward=correct, answer=None if number is None else _spelled(number))
+
+
+def _spelled(number: Decimal) -> str:
+    """Equal numbers, equal text: neither a sign of zero nor zeros at the end, and all of its digits."""
+    text = f"{abs(number) if number == 0 else number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

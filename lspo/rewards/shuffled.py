@@ -24,9 +24,9 @@ class ShuffledReward(Reward):
     def __init__(self, reward: Reward, seed: int = 0) -> None:
         self.reward, self.seed = reward, seed
 
-    def score_batch(self, responses: Sequence[Response]) -> list[Score | float | bool]:
+    def score_batch(self, responses: Sequence[Response]) -> list[Score]:
         scores = [Score.of(verdict) for verdict in self.reward.score_batch(responses)]
-        shuffled: list[Score | float | bool] = []
+        shuffled: list[Score] = []
         for prompt, members in groupby(range(len(responses)), key=lambda place: responses[place].prompt.id):
             places = list(members)
             texts = [responses[place].text for place in places]

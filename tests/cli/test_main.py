@@ -108,6 +108,14 @@ def test_classes_from_the_users_own_folder(tmp_path: Path, monkeypatch: pytest.M
 
 
 @SHORT_START
+def test_a_function_of_the_users_own_as_a_reward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_functions.py").write_text("def long(response, answer):\n    return len(response) > 6\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    reward = ["--data.reward=FunctionReward", "--data.reward.function=my_functions.long"]
+    main(["fit", *SHORT, "--trainer.max_epochs=1", *reward])
+
+
+@SHORT_START
 def test_a_second_run_finds_the_supervised_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     main(["fit", *SHORT, "--trainer.max_epochs=1"])
     first = torch.load(tmp_path / "runs/quickstart/version_0/checkpoints/last.ckpt", weights_only=True)

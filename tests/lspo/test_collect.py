@@ -441,10 +441,31 @@ def test_scores_while_others_are_being_written_and_reports_counters() -> None:
 
 def test_counters_of_all_ranks_are_added() -> None:
     def gather(item: Any) -> list[Any]:
-        return [item, {"reward/scored": 2.0, "reward/late": 1.0}] if isinstance(item, dict) else [item]
+        other = ({"reward/scored": 2.0, "reward/late": 1.0}, {})
+        return [item, other] if isinstance(item, tuple) else [item]
 
     report = run(cut_plan([3]), reward=Counting(), gather=gather)
     assert report.rounds[0].reward_metrics == {"reward/scored": 14.0, "reward/late": 1.0}
+
+
+class InParts(Counting):
+    def score_batch(self, responses: Sequence[Response]) -> list[Score | float | bool]:
+        scores = [Score.of(verdict) for verdict in super().score_batch(responses)]
+        return [
+            replace(score, parts={"length": float(one.num_tokens)})
+            for score, one in zip(scores, responses, strict=True)
+        ]
+
+
+def test_parts_of_the_reward_are_means_over_all_ranks() -> None:
+    def gather(item: Any) -> list[Any]:
+        return [item, ({}, {"length": (60.0, 12), "other": (1.0, 4)})] if isinstance(item, tuple) else [item]
+
+    report = run(cut_plan([3]), reward=InParts(), gather=gather)
+    lengths = [rollout.num_tokens for group in report.own_groups for rollout in group.rollouts]
+    assert len(lengths) == 12
+    assert sum(lengths) != 60
+    assert report.rounds[0].reward_parts == {"length": (sum(lengths) + 60) / 24, "other": 0.25}
 
 
 # --- listeners

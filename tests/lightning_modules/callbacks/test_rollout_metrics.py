@@ -16,9 +16,11 @@ from lightning.pytorch.loggers import CSVLogger
 from lspo.lightning_modules import RolloutCallback
 from lspo.lightning_modules.callbacks.rollout_metrics import RolloutMetrics
 from lspo.report import CollectReport
+from lspo.rewards import Response
 from lspo.rollout import Sampling
 from lspo.sampling import AccuracyBand, Chain, LengthBand, MaxVariance
 from lspo.testing import ScriptedEngine, ScriptedResponse, ScriptedReward, hashed
+from lspo.types import Score
 
 pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
 
@@ -207,3 +209,17 @@ def test_counters_of_the_reward_are_added_over_rounds(make_run: Callable[..., An
     rounds = len(reports.all[0].rounds)
     assert rounds > 1
     assert rows_of(logger)[0]["reward/odd"] == 3 * rounds
+
+
+def test_parts_of_the_reward_are_logged_as_means(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    def verdict(response: Response) -> Score:
+        right = float(hashed(response.text) % 2)
+        return Score(right, right - 0.5, {"style": float(response.num_tokens), "fixed": -0.5})
+
+    logger, reports = CSVLogger(tmp_path, name="logs"), Reports()
+    data = {"reward": ScriptedReward(verdict), "round_prompts": 4}
+    make_run([reports], trainer={"logger": logger, "max_epochs": 1}, data=data).fit()
+    row, [report] = rows_of(logger)[0], reports.all
+    assert len(report.rounds) > 1  # weighted by the rounds' sizes
+    assert row["reward/style"] == pytest.approx(float(report.stats.lengths.mean()))
+    assert row["reward/fixed"] == -0.5

@@ -40,8 +40,18 @@ def test_values_are_compared_and_not_spellings() -> None:
     for response in ("#### 1200", "#### 1,200", "#### $1200.00", "so it is 1,200.0"):
         assert reward.score(response, "...\n#### 1,200").accuracy == 1.0
     for response in ("#### 1201", "#### -1200", "1200 #### ", "#### 12 00", ""):
-        assert reward.score(response, "#### 1200") == reward.score("nothing", "#### 1200")
-        assert reward.score(response, "#### 1200").accuracy == 0.0
+        score = reward.score(response, "#### 1200")
+        assert (score.accuracy, score.reward) == (0.0, 0.0)
+
+
+def test_equal_answers_are_equal_text() -> None:
+    def answer(response: str) -> str | None:
+        return GSM8KReward().score(response, "#### 7").answer
+
+    assert [answer(text) for text in ("#### 1,200.0", "$1200.", "-0", "0.00", "#### .50", "none")] == [
+        "1200", "1200", "0", "0", "0.5", None,
+    ]  # fmt: skip
+    assert answer("9" * 50) == "9" * 50
 
 
 def test_the_marker_can_be_required() -> None:

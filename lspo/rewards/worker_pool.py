@@ -1,0 +1,228 @@
+"""Processes that answer questions, and may be killed: a question that hangs or crashes one costs that answer alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Request = dict[str, Any]
+Failure = Literal["timeout", "crash"]
+Reply = dict[str, Any] | Failure
+
+START_SECONDS = 180.0
+MAX_REQUEST_BYTES = 60_000  # less than a pipe holds, so that writing to an idle worker never waits
+MAX_RETRIES = 8
+MAX_FAILED_STARTS = 3
+_READ_BYTES = 65_536
+
+
+class WorkerPool:
+    """Runs `python <script> <arguments>` in plain subprocesses that speak JSON lines.
+
+    Not `multiprocessing`: a fork after CUDA has started is forbidden, and a spawn imports the user's script again, and
+    daemonic processes may do neither. Workers start when first needed, and stay.
+
+    Replies come in the order of the requests, whatever the number of workers. A request that fails is asked once more,
+    with every other worker idle and more time, since a busy machine may have been the reason; of one call's requests
+    the first `MAX_RETRIES` that failed.
+
+    Args:
+        script: What to run.
+        arguments: Behind it.
+        workers: How many at most.
+        time_limit_seconds: For one request.
+        retry_limit_seconds: For its second try.
+    """
+
+    def __init__(
+        self,
+        script: Path,
+        arguments: Sequence[str],
+        *,
+        workers: int,
+        time_limit_seconds: float,
+        retry_limit_seconds: float,
+    ) -> None:
+        self.command = [sys.executable, "-P", str(script), *arguments]
+        self.num_workers = workers
+        self.time_limit_seconds, self.retry_limit_seconds = time_limit_seconds, retry_limit_seconds
+        self._workers: list[_Worker] = []
+        self._failed_starts = 0
+        self._lock = threading.Lock()
+        self._owner = os.getpid()
+        weakref.finalize(self, _end, self._workers, self._owner)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Settings alone: processes cannot be copied or sent."""
+        return {
+            "script": Path(self.command[2]),
+            "arguments": self.command[3:],
+            "workers": self.num_workers,
+            "time_limit_seconds": self.time_limit_seconds,
+            "retry_limit_seconds": self.retry_limit_seconds,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the workers that run."""
+        return [worker.process.pid for worker in self._workers]
+
+    def ask(self, requests: Sequence[Request]) -> list[Reply]:
+        """A reply, or why there is none, to each request, in their order.
+
+        Raises:
+            RuntimeError: If workers cannot be started.
+        """
+        with self._lock:
+            if os.getpid() != self._owner:  # this process is a fork; the workers answer to its parent
+                self._workers = []
+                self._owner = os.getpid()
+                weakref.finalize(self, _end, self._workers, self._owner)
+            try:
+                replies = self._run(requests, range(len(requests)), self.num_workers, self.time_limit_seconds)
+                failed = [number for number in range(len(requests)) if isinstance(replies[number], str)][:MAX_RETRIES]
+                replies |= self._run(requests, failed, 1, self.retry_limit_seconds)
+            except BaseException:
+                _end(self._workers, self._owner)  # a reply still on its way must not meet the next question
+                raise
+        return [replies[number] for number in range(len(requests))]
+
+    def close(self) -> None:
+        """Ends the workers; the next question starts new ones."""
+        with self._lock:
+            _end(self._workers, self._owner)
+
+    def _run(
+        self, requests: Sequence[Request], numbers: Sequence[int], workers: int, limit_seconds: float
+    ) -> dict[int, Reply]:
+        waiting = deque(numbers)
+        replies: dict[int, Reply] = {}
+        while len(replies) < len(numbers):
+            self._assign(requests, waiting, workers, limit_seconds)
+            busy = [worker for worker in self._workers if worker.deadline is not None]
+            with selectors.DefaultSelector() as selector:
+                for worker in busy:
+                    selector.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
+                soonest = min(worker.deadline for worker in busy if worker.deadline is not None)
+                ready = [key.data for key, _ in selector.select(max(0.0, soonest - time.monotonic()))]
+            for worker in busy:
+                reply = worker.receive() if worker in ready else worker.overdue()
+                if reply is None:
+                    continue
+                if worker.asked is not None:
+                    replies[worker.asked] = reply
+                if isinstance(reply, str):
+                    self._end_one(worker, reply)
+                elif worker.asked is None:
+                    self._failed_starts = 0
+                worker.rest()
+        return replies
+
+    def _assign(self, requests: Sequence[Request], waiting: deque[int], workers: int, limit_seconds: float) -> None:
+        idle = [worker for worker in self._workers if worker.deadline is None]
+        starting = sum(worker.asked is None and worker.deadline is not None for worker in self._workers)
+        busy = len(self._workers) - len(idle) - starting
+        for _ in range(min(workers - busy, len(waiting)) - len(idle) - starting):
+            self._workers.append(_Worker(self.command))
+        for worker in idle[: max(0, workers - busy)]:
+            if waiting:
+                number = waiting.popleft()
+                worker.send(number, requests[number], limit_seconds)
+
+    def _end_one(self, worker: _Worker, failure: Failure) -> None:
+        self._workers.remove(worker)
+        worker.end()
+        if worker.asked is not None:
+            return
+        self._failed_starts += 1  # one may have been killed from outside
+        if self._failed_starts >= MAX_FAILED_STARTS:
+            self._failed_starts = 0
+            raise RuntimeError(
+                f"Expected a worker process to start, but {MAX_FAILED_STARTS} in a row did not: the last one ended "
+                f"with code {worker.process.returncode} ({failure}). "
+                f"Run it by hand to see why: {' '.join(self.command)}"
+            )
+
+
+@dataclass
+class _Worker:
+    """One process. `deadline` is None while it is idle; `asked` is None while it starts."""
+
+    process: subprocess.Popen[bytes]
+    deadline: float | None
+    asked: int | None = None
+    received: bytes = b""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        # Without the hash seed the order of sets, and with it a verdict, could change from process to process.
+        environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONIOENCODING": "utf-8"}
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+        )
+        self.deadline = time.monotonic() + START_SECONDS
+
+    def send(self, number: int, request: Request, limit_seconds: float) -> None:
+        # The worker's own alarm, should nobody be left to kill it.
+        line = json.dumps({**request, "id": number, "seconds": 2 * limit_seconds + 1}).encode() + b"\n"
+        if len(line) > MAX_REQUEST_BYTES:
+            raise ValueError(f"Expected a request of at most {MAX_REQUEST_BYTES} bytes, but got {len(line)}.")
+        self.asked, self.deadline = number, time.monotonic() + limit_seconds
+        with suppress(OSError):  # a dead worker is found out by reading
+            self._stdin.write(line)
+            self._stdin.flush()
+
+    def receive(self) -> Reply | None:
+        """What came, as far as it is whole."""
+        piece = os.read(self.process.stdout.fileno(), _READ_BYTES)  # type: ignore[union-attr]
+        if not piece:
+            return "crash"
+        self.received += piece
+        line, newline, rest = self.received.partition(b"\n")
+        if not newline:
+            return None
+        self.received = rest
+        reply: dict[str, Any] = json.loads(line)
+        if "failed" in reply:
+            raise RuntimeError(f"Expected a worker process to start, but it failed with {reply['failed']}.")
+        if reply.get("id") != self.asked:
+            return "crash"
+        return reply
+
+    def overdue(self) -> Reply | None:
+        return "timeout" if self.deadline is not None and time.monotonic() >= self.deadline else None
+
+    def rest(self) -> None:
+        self.deadline = None
+
+    def end(self) -> None:
+        self.process.kill()
+        for pipe in (self._stdin, self.process.stdout):
+            with suppress(OSError):
+                pipe.close()  # type: ignore[union-attr]
+        self.process.wait()
+
+    @property
+    def _stdin(self) -> Any:
+        return self.process.stdin
+
+
+def _end(workers: list[_Worker], owner: int) -> None:
+    """Also called at exit, where a fork of this process must leave its parent's workers alone."""
+    if os.getpid() == owner:
+        while workers:
+            workers.pop().end()

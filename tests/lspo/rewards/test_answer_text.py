@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lspo.rewards.answer_text import gold_text, last_answer_line, last_boxed
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (r"\boxed{5}", "5"),
+        (r"\boxed{3} no, \boxed{5}.", "5"),  # the last counts
+        (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
+        (r"\boxed {5}", "5"),
+        (r"\fbox{5}", "5"),
+        (r"\boxed{\boxed{5}}", "5"),
+        (r"$\boxed{1}$ and $\boxed{2}$", "1, 2"),
+        (r"\boxed{1}, \boxed{2}, and \boxed{3}", "1, 2, 3"),
+        (r"\boxed{5} or \boxed{5}", "5"),
+        (r"\boxed{1} thus \boxed{2}", "2"),
+        (r"\boxed{}", None),
+        (r"\boxed{ }", None),
+        (r"\boxed{5} so I write \boxed{}", None),  # the last one is empty: no guess
+        (r"\boxed{5} or \boxed{6", None),
+        (r"\boxed{5}, that is \boxed", "5"),
+        (r"\boxed{5\}", None),
+        (r"boxed{5}", None),
+        ("5", None),
+        ("", None),
+        (r"\boxed{" + "1" * 1001 + "}", None),
+        (r"\boxed{5}" + "x" * 20_000, None),  # out of reach
+    ],
+)
+def test_last_boxed(text: str, answer: str | None) -> None:
+    assert last_boxed(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("Answer: 5", "5"),
+        ("thus\n\nAnswer: $5$\n", "$5$"),
+        ("Answer: 3\nAnswer: 5", "5"),
+        ("**Answer:** 5", "5"),
+        ("**Answer: 5**", "5"),
+        ("The final answer: 5", "5"),
+        ("answer : 5", "5"),
+        (r"Answer: $\boxed{5}$", "5"),
+        (r"Answer: \boxed{}", None),
+        ("Answer: 5\nAnswer:", None),  # the last one is empty: no guess
+        ("My Answer: 5", None),
+        ("5", None),
+        ("Answer: " + "1" * 1001, None),
+    ],
+)
+def test_last_answer_line(text: str, answer: str | None) -> None:
+    assert last_answer_line(text) == answer
+
+
+def test_ground_truths() -> None:
+    assert gold_text("48 / 2 = 24\n#### 72") == "72"
+    assert gold_text(r"so $x=\boxed{1.6} \mathrm{~cm}$") == "1.6"
+    assert gold_text(r" $\frac{1}{2}$ ") == r"$\frac{1}{2}$"
+    for empty in ("", " ", "####", r"\boxed{}", "word " * 300):
+        with pytest.raises(ValueError, match="Expected a ground truth to be an answer"):
+            gold_text(empty)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet=r"\boxed{}fanswer: 1,$" + "\n", max_size=80))
+def test_any_text_is_read(text: str) -> None:
+    for read in (last_boxed, last_answer_line):
+        answer = read(text)
+        assert answer is None or answer.strip()
+    boxed = last_boxed(text + r" end \boxed{7}")
+    assert boxed is not None
+    assert boxed.endswith("7")
