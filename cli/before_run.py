@@ -44,9 +44,10 @@ def check_before_run(trainer: Trainer, model: Any, data: Any, stage: str, ckpt_p
     for folder in log_folders(trainer):
         check_writable(folder)
     # Classes of a user's own need not have these.
-    with_check = [part for part in (model, data) if hasattr(part, "check")]
-    for part in with_check:
-        part.check(trainer, model, stage) if part is data else part.check()
+    if hasattr(model, "check"):
+        model.check()
+    if hasattr(data, "check"):
+        data.check(trainer, stage)
 
 
 def check_checkpoint(path: Any) -> None:

@@ -179,7 +179,7 @@ class RolloutDataModule(LightningDataModule):
             self.engine.setup(policy, rank=trainer.global_rank, world_size=trainer.world_size)
             self._engine_ready = True
 
-    def check(self, trainer: Any, policy: Any, stage: str) -> None:
+    def check(self, trainer: Any, stage: str) -> None:
         """Looks at all that can be known before anything starts; the command does so before a run.
 
         Raises:
@@ -189,7 +189,10 @@ class RolloutDataModule(LightningDataModule):
         sets = {name: one.problems for name, one in self._evaluated(stage).items()}
         if stage == "fit":
             refuse_unfit_trainer(trainer)
-            check_layout(self._layout_on(trainer, policy), self._plan.group_size)
+            if not trainer.fast_dev_run:
+                # How many ranks share the rollouts is known in `setup`, which looks again.
+                alone = replace(self._layout, accumulate=trainer.accumulate_grad_batches)
+                check_layout(alone, self._plan.group_size)
             sets = {"train": self.train_set, **sets}
         for name, problems in sets.items():
             check_first_problem(_as_set(problems), name)
@@ -256,9 +259,7 @@ class RolloutDataModule(LightningDataModule):
     @property
     def layout(self) -> BatchLayout:
         """How an iteration is cut, on this Trainer."""
-        return self._layout_on(self._attached_trainer, self._policy)
-
-    def _layout_on(self, trainer: Any, policy: Any) -> BatchLayout:
+        policy, trainer = self._policy, self._attached_trainer
         layout = replace(
             self._layout,
             accumulate=trainer.accumulate_grad_batches,
