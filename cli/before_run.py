@@ -44,10 +44,10 @@ def check_before_run(trainer: Trainer, model: Any, data: Any, stage: str, ckpt_p
     for folder in log_folders(trainer):
         check_writable(folder)
     # Classes of a user's own need not have these.
-    if hasattr(model, "check"):
-        model.check()
     if hasattr(data, "check"):
         data.check(trainer, stage)
+    if hasattr(model, "check"):
+        model.check()
 
 
 def check_checkpoint(path: Any) -> None:

@@ -20,10 +20,8 @@ import lspo
 
 TRACEBACK_VARIABLE = "LSPO_TRACEBACK"
 WRONG_SETTING, FAILED_RUN = 2, 1
-FOLDERS = tuple(
-    str((Path(lspo.__file__).parent / part).resolve()) + os.sep
-    for part in ("", "cli", "datamodules", "lightning_modules")
-)
+PACKAGE = Path(lspo.__file__).parent
+FOLDERS = tuple(f"{(PACKAGE / part).resolve()}{os.sep}" for part in (".", "cli", "datamodules", "lightning_modules"))
 """Where our own code stands; three of them are links in a checkout."""
 
 

@@ -19,20 +19,20 @@ class SuggestingParser(LightningArgumentParser):
     """LightningCLI's parser, less the ninety lines of usage before an error, plus the nearest names."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if not self.exit_on_error:
+            # One of jsonargparse's own, whose errors become part of another's.
+            super().error(message, ex)
         parser = getattr(ex, "subcommand_parser", None) or self
         lines = [message, *suggestions(message, parser)]
-        sys.stderr.write("error: " + "\n".join(lines) + f"\nAll settings: {parser.prog.split(' [')[0]} --help\n")
+        name = parser.prog.replace(" [options]", "")
+        sys.stderr.write("error: " + "\n".join(lines) + f"\nAll settings: {name} --help\n")
         self.exit(2)
         raise AssertionError("not reached")
 
 
 def suggestions(message: str, parser: Any) -> Iterator[str]:
     """What may have been meant, in words, if anything is near."""
-    keys = [
-        *re.findall(r"--([\w.]+)", message),
-        *re.findall(r"does not accept (?:option|nested key) '([\w.]+)'", message),
-    ]
-    for key in keys:
+    for key in re.findall(r"(?:--|does not accept (?:option|nested key) ')([\w.]+)", message):
         yield from _did_you_mean(key, setting_names(parser))
     refused = re.search(r"class_path '([\w.]+)':\s+Option '(\w+)' is not accepted", message)
     if refused:
@@ -40,7 +40,7 @@ def suggestions(message: str, parser: Any) -> Iterator[str]:
     for name in re.findall(r"Expected a dot import path string: ([\w.]+)", message):
         yield from _did_you_mean(name, _classes())
     for module, name in re.findall(r"module '([\w.]+)' has no attribute '(\w+)'", message):
-        yield from _did_you_mean(f"{module}.{name}", [f"{module}.{known}" for known in _public(module)])
+        yield from _did_you_mean(name, _public(module))
     if re.search(r"Parser key \"data\.(val|test)\"", message) and "NestedArg" in message:
         yield (
             "A flag reaches into a set that a configuration has named; a new one must be given whole, as "
@@ -58,12 +58,9 @@ def setting_names(parser: Any) -> list[str]:
 
 
 def _did_you_mean(given: str, known: Iterable[str]) -> Iterator[str]:
-    known = sorted(set(known))
-    if given in known:
-        return
-    close = get_close_matches(given, known, n=2, cutoff=0.7)
-    if close:
-        yield f"Did you mean {' or '.join(close)}?"
+    close = get_close_matches(given, set(known), n=1, cutoff=0.7)
+    if close and close[0] != given:
+        yield f"Did you mean {close[0]}?"
 
 
 def _settings_of(class_path: str) -> list[str]:
