@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from lspo.batching import BatchLayout
-from lspo.pretrained import clear_hub_errors, offline_unless_hub_answers
-from lspo.problems import FILE_FORMATS, DatasetProblems, ProblemSet
+from lspo.problems import ProblemSet
 from lspo.types import Prompt
 
 UNFIT_CALLBACKS = {
@@ -73,12 +71,9 @@ def check_first_problem(problems: ProblemSet, name: str) -> None:
 
     Raises:
         ValueError: If there is no problem, or a row is not as it should be.
-        FileNotFoundError: If the file, or the data set on the hub, is not there.
+        OSError: If the file, or the data set on the hub, can't be had.
     """
-    if isinstance(problems, DatasetProblems) and Path(problems.path).suffix not in FILE_FORMATS:
-        offline_unless_hub_answers()
-    with clear_hub_errors(f"the problems of {name!r}", getattr(problems, "path", type(problems).__name__)):
-        first = next(iter(problems.problems()), None)
+    first = next(iter(problems.problems()), None)
     if first is None:
         raise ValueError(f"Expected at least one problem in the set {name!r}, but it is empty.")
 

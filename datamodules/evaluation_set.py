@@ -25,7 +25,7 @@ class EvaluationSet:
         ValueError: If a setting is out of range.
     """
 
-    problems: str | ProblemSet
+    problems: ProblemSet | str
     group_size: int | None = None
     sampling: Sampling | None = None
     pass_at: list[int] | None = None
@@ -37,21 +37,18 @@ class EvaluationSet:
             raise ValueError(f"Expected each k in `pass_at` to be at least 1, but got {self.pass_at}.")
 
 
-EvaluationSets = dict[str, str | ProblemSet | EvaluationSet]
-
-
 @dataclass(frozen=True)
 class EvaluationSettings:
     """An `EvaluationSet` with nothing left open."""
 
-    problems: str | ProblemSet
+    problems: ProblemSet | str
     group_size: int
     sampling: Sampling
     pass_at: list[int]
 
 
 def settle(
-    sets: Mapping[str, str | ProblemSet | EvaluationSet],
+    sets: Mapping[str, ProblemSet | EvaluationSet | str],
     *,
     group_size: int,
     sampling: Sampling,
@@ -66,6 +63,11 @@ def settle(
     """
     settled = {}
     for name, given in sets.items():
+        if "." in name:
+            raise ValueError(
+                f"Expected names of evaluation sets without dots, but got {name!r}. A flag reaches into a set that a "
+                "configuration has named; a new one is given whole, as --data.val.NAME=FILE."
+            )
         own = given if isinstance(given, EvaluationSet) else EvaluationSet(given)
         size = own.group_size or group_size
         how = replace(own.sampling or sampling, seed=seed)

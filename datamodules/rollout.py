@@ -78,10 +78,10 @@ class RolloutDataModule(LightningDataModule):
 
     def __init__(
         self,
-        train: str | ProblemSet,
+        train: ProblemSet | str,
         reward: Reward,
-        val: dict[str, str | ProblemSet | EvaluationSet] | None = None,
-        test: dict[str, str | ProblemSet | EvaluationSet] | None = None,
+        val: dict[str, ProblemSet | EvaluationSet | str] | None = None,
+        test: dict[str, ProblemSet | EvaluationSet | str] | None = None,
         selector: GroupSelector = Chain(AccuracyBand(), LengthBand()),  # noqa: B008 - stateless
         engine: RolloutEngine | None = None,
         group_size: int = 8,
@@ -328,7 +328,7 @@ class RolloutDataModule(LightningDataModule):
 
     # --- pieces
 
-    def _load(self, source: str | ProblemSet, name: str, sampling: Sampling) -> list[Prompt]:
+    def _load(self, source: ProblemSet | str, name: str, sampling: Sampling) -> list[Prompt]:
         prompts = self._fitting(_as_set(source).prompts(self._policy.tokenizer), name)
         check_context(prompts, name, sampling.max_response_tokens, getattr(self._policy, "context_tokens", None))
         return prompts
@@ -391,5 +391,5 @@ class RolloutDataModule(LightningDataModule):
         return policy
 
 
-def _as_set(source: str | ProblemSet) -> ProblemSet:
+def _as_set(source: ProblemSet | str) -> ProblemSet:
     return DatasetProblems(source) if isinstance(source, str) else source

@@ -7,8 +7,6 @@ import socket
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -52,8 +50,13 @@ def _check_hub_model(name: str) -> None:
     from transformers import AutoConfig
 
     offline_unless_hub_answers()
-    with clear_hub_errors("a model", name):
+    try:
         AutoConfig.from_pretrained(name)
+    except OSError as error:
+        raise FileNotFoundError(
+            f"Expected a model named {name!r} on the hub, but it could not be had: {str(error).splitlines()[0]} Check "
+            "the name and the connection (and, of a gated one, HF_TOKEN), or name a local folder."
+        ) from error
 
 
 def context_tokens(config: Any) -> int | None:
@@ -68,34 +71,6 @@ def context_tokens(config: Any) -> int | None:
     if limit is None or not original or not factor:
         return limit
     return max(int(limit), int(original * factor))
-
-
-@contextmanager
-def clear_hub_errors(what: str, name: str) -> Iterator[None]:
-    """Turns the hub's errors, of which there are many kinds, into one that says what to do.
-
-    Raises:
-        FileNotFoundError: In their place.
-    """
-    try:
-        yield
-    except OSError as error:
-        if not _from_hub(error):
-            raise
-        raise FileNotFoundError(
-            f"Expected {what} named {name!r} on the hub, but it could not be had: {str(error).splitlines()[0]} "
-            "Check the name and the connection (and, of a gated one, HF_TOKEN), or pass a local folder or file."
-        ) from error
-
-
-def _from_hub(error: BaseException) -> bool:
-    """True if an error, or one that it was made of, is of a library that talks to the hub."""
-    known: BaseException | None = error
-    while known is not None:
-        if type(known).__module__.split(".")[0] in ("huggingface_hub", "datasets", "httpx", "requests"):
-            return True
-        known = known.__cause__ or known.__context__
-    return type(error) is ConnectionError or "huggingface.co" in str(error)
 
 
 def offline_unless_hub_answers() -> None:
