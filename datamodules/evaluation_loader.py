@@ -93,16 +93,19 @@ class EvaluationLoader:
         for start in range(0, len(self.prompts), self.batch_prompts):
             places = range(start, min(start + self.batch_prompts, len(self.prompts)))
             own = places[slice_of(len(places), self.rank, self.world_size)]
-            # A reward, or an engine, may draw from the global random numbers; training must not notice.
-            with isolate_rng():
-                batch = self._batch(own)
-            yield batch
+            yield self.batch(own)
 
-    def _batch(self, places: Sequence[int]) -> EvaluationBatch:
-        groups = self.engine.generate(
-            [self.prompts[place] for place in places], group_size=self.group_size, sampling=self.sampling, keys=places
-        )
-        scored = score_groups(self.reward, list(groups))
+    def batch(self, places: Sequence[int]) -> EvaluationBatch:
+        """Scored responses to the prompts at these places."""
+        # A reward, or an engine, may draw from the global random numbers; training must not notice.
+        with isolate_rng():
+            groups = self.engine.generate(
+                [self.prompts[place] for place in places],
+                group_size=self.group_size,
+                sampling=self.sampling,
+                keys=places,
+            )
+            scored = score_groups(self.reward, list(groups))
         # Read here, or the next round of training would count them as its own.
         counters = self.reward.metrics()
         timeouts = sum(value for name, value in counters.items() if name.endswith("timeouts"))

@@ -14,12 +14,12 @@ import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import CSVLogger
 
-from lspo.datamodules import EvaluationSet
+from lspo.datamodules import EvaluationLoader, EvaluationSet
 from lspo.datamodules.evaluation_set import settle
 from lspo.lightning_modules import EvaluationWriter
 from lspo.problems import RunningSumProblems
 from lspo.rollout import Sampling
-from lspo.testing import ScriptedReward
+from lspo.testing import ListPrompts, ScriptedEngine, ScriptedReward
 
 SAMPLING = Sampling(max_response_tokens=6, top_p=0.7)
 
@@ -81,7 +81,8 @@ class Watch(Callback):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         numpy_state: Any = np.random.get_state()
-        states = (random.getstate(), numpy_state[1].tolist(), torch.get_rng_state().tolist())
+        # Not Python's own: the checks of shapes in these tests draw from it.
+        states = (numpy_state[1].tolist(), torch.get_rng_state().tolist())
         self.seen.append((batch.token_ids.tolist(), batch.advantages.tolist(), states))
 
 
@@ -96,7 +97,6 @@ def test_training_does_not_notice_evaluation(make_run: Callable[..., Any]) -> No
     runs = []
     for data in ({}, {"val": SETS, "val_before_training": True}):
         torch.manual_seed(0)
-        random.seed(0)
         np.random.seed(0)
         watch = Watch()
         run = make_run([watch], data={"reward": Noisy(), **data}).fit()
@@ -107,6 +107,17 @@ def test_training_does_not_notice_evaluation(make_run: Callable[..., Any]) -> No
     assert set(with_evaluation.policy.evaluation_results) >= {"val/one/avg@2", "val/greedy/avg@1", "val/many/pass@4"}
     for name, tensor in without.weights().items():
         assert torch.equal(with_evaluation.weights()[name], tensor)
+
+
+def test_a_reward_that_draws_random_numbers_goes_unnoticed() -> None:
+    loader = EvaluationLoader(
+        "set", ListPrompts(3).prompts, ScriptedEngine(), Noisy(), group_size=2, sampling=Sampling(max_response_tokens=4)
+    )
+    before, numpy_before, torch_before = random.getstate(), repr(np.random.get_state()), torch.get_rng_state()
+    assert len(loader.batch([0, 1, 2]).groups) == 3
+    assert random.getstate() == before
+    assert repr(np.random.get_state()) == numpy_before
+    assert torch.equal(torch.get_rng_state(), torch_before)
 
 
 def test_evaluation_before_training_is_logged_at_step_0(make_run: Callable[..., Any], tmp_path: Path) -> None:
