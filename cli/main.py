@@ -24,7 +24,7 @@ from lspo.lightning_modules import PolicyModule
 TRAINER_DEFAULTS: dict[str, Any] = {
     # Counted in optimizer steps; an iteration often has fewer than Lightning's 50.
     "log_every_n_steps": 1,
-    # A sanity check would generate responses for nothing. Recipes set -1 to evaluate before training.
+    # A sanity check would generate responses for nothing. `data.val_before_training` evaluates all of it.
     "num_sanity_val_steps": 0,
 }
 
@@ -68,7 +68,12 @@ class LSPOCommand(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         # There is nothing to predict: `validate` and `test` generate and score.
-        return {name: skip for name, skip in LightningCLI.subcommands().items() if name != "predict"}
+        # `EvaluationTable` prints what Lightning's `verbose` would, a line a set.
+        return {name: skip | {"verbose"} for name, skip in LightningCLI.subcommands().items() if name != "predict"}
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        settings = super()._prepare_subcommand_kwargs(subcommand)
+        return settings if subcommand == "fit" else {**settings, "verbose": False}
 
     def instantiate_classes(self) -> None:
         with self._told(constructing=True):

@@ -2,6 +2,7 @@
 
 from lspo.lightning_modules.callbacks import (
     CollectProgress,
+    EvaluationTable,
     EvaluationWriter,
     GracefulStop,
     HealthWarnings,
@@ -19,7 +20,7 @@ from lspo.lightning_modules.policy import PolicyModule
 from lspo.lightning_modules.sources import ModelSource, RandomWeights
 
 __all__ = [
-    "AverageAtK", "ColdStart", "CollectProgress", "EvaluationWriter", "GracefulStop", "HealthWarnings", "MajorityAtK",
-    "ModelSource", "OnPolicyGuard", "PassAtK", "PolicyModule", "RandomWeights", "ReportingCallback", "ResultSummary",
-    "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync",
+    "AverageAtK", "ColdStart", "CollectProgress", "EvaluationTable", "EvaluationWriter", "GracefulStop",
+    "HealthWarnings", "MajorityAtK", "ModelSource", "OnPolicyGuard", "PassAtK", "PolicyModule", "RandomWeights",
+    "ReportingCallback", "ResultSummary", "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync",
 ]  # fmt: skip

@@ -28,31 +28,59 @@ class EvaluationWriter(Callback):
         self._place: Path | None = None
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._find(trainer)
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._find(trainer)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._write(trainer, pl_module, batch)
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._write(trainer, pl_module, batch)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._finish()
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._finish()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files = {}
+
+    def _find(self, trainer: Trainer) -> None:
         # On every rank: to read the logger's folder is a broadcast.
         self._place = Path(self.folder or Path(trainer.log_dir or trainer.default_root_dir) / "evaluation")
 
-    def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *places: int
-    ) -> None:
-        path = self._path(trainer, pl_module, batch.name)
+    def _write(self, trainer: Trainer, module: LightningModule, batch: Any) -> None:
+        path = self._path(trainer, module, batch.name)
         if path not in self._files:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._files[path] = _scratch(path).open("w", encoding="utf-8")
         self._files[path].writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows_of(batch))
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _finish(self) -> None:
         for path, file in self._files.items():
             file.close()
             _scratch(path).replace(path)
-        self._files = {}
-
-    on_test_epoch_start = on_validation_epoch_start
-    on_test_batch_end = on_validation_batch_end
-    on_test_epoch_end = on_validation_epoch_end
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        for file in self._files.values():
-            file.close()
         self._files = {}
 
     def _path(self, trainer: Trainer, module: LightningModule, name: str) -> Path:
