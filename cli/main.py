@@ -5,21 +5,26 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import ActionConfigFile
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from lspo.cli import class_swap
+from lspo.cli.before_run import SaveConfigAtStart, check_before_run, present_parents, remove_empty_log_folders
+from lspo.cli.errors import FAILED_RUN, WRONG_SETTING, exit_status, report
 from lspo.cli.recipes import describe, resolve
+from lspo.cli.suggest import SuggestingParser
 from lspo.datamodules import RolloutDataModule
 from lspo.lightning_modules import PolicyModule
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     # Counted in optimizer steps; an iteration often has fewer than Lightning's 50.
     "log_every_n_steps": 1,
-    # A sanity check would generate responses for nothing. Recipes set -1 to evaluate before training.
+    # A sanity check would generate responses for nothing. `data.val_before_training` evaluates all of it.
     "num_sanity_val_steps": 0,
 }
 
@@ -45,6 +50,8 @@ class LSPOCommand(LightningCLI):
     def __init__(
         self, model_class: Any = PolicyModule, datamodule_class: Any = RolloutDataModule, **settings: Any
     ) -> None:
+        settings.setdefault("parser_class", SuggestingParser)
+        settings.setdefault("save_config_callback", SaveConfigAtStart)
         settings.setdefault("save_config_kwargs", {"overwrite": True})
         settings.setdefault("trainer_defaults", TRAINER_DEFAULTS)
         settings.setdefault("seed_everything_default", 0)
@@ -61,14 +68,44 @@ class LSPOCommand(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         # There is nothing to predict: `validate` and `test` generate and score.
-        return {name: skip for name, skip in LightningCLI.subcommands().items() if name != "predict"}
+        # `EvaluationTable` prints what Lightning's `verbose` would, a line a set.
+        return {name: skip | {"verbose"} for name, skip in LightningCLI.subcommands().items() if name != "predict"}
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        settings = super()._prepare_subcommand_kwargs(subcommand)
+        return settings if subcommand == "fit" else {**settings, "verbose": False}
 
     def instantiate_classes(self) -> None:
-        try:
+        with self._told(constructing=True):
             super().instantiate_classes()
-        except ValueError as error:
-            # What a user has set is out of range: a message, not a traceback.
-            self.parser.error(str(error))
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        present = present_parents(self.trainer)
+        with self._told(present=present):
+            ckpt_path = self.config_init[subcommand].get("ckpt_path")
+            check_before_run(self.trainer, self.model, self.datamodule, subcommand, ckpt_path)
+            super()._run_subcommand(subcommand)
+
+    @contextmanager
+    def _told(self, *, constructing: bool = False, present: set[Path] | None = None) -> Iterator[None]:
+        """Ends the command with one message where somebody can mend what went wrong."""
+        try:
+            yield
+        except Exception as error:
+            status = exit_status(error, constructing=constructing)
+            if status is None:
+                raise
+            report(error, status, hint=self._way_back() if status == FAILED_RUN else "")
+            if status == WRONG_SETTING and present is not None:
+                remove_empty_log_folders(self.trainer, present)
+            raise SystemExit(status) from None
+
+    def _way_back(self) -> str:
+        """How to go on with a run that failed."""
+        checkpoint = getattr(self.trainer.checkpoint_callback, "last_model_path", "") or getattr(
+            self.trainer.checkpoint_callback, "best_model_path", ""
+        )
+        return f"To go on from the last checkpoint: --ckpt_path {checkpoint}" if checkpoint else ""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_as_seed)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from lightning.pytorch.utilities.seed import isolate_rng
+
 from lspo.collect import slice_of
 from lspo.rewards import Reward, score_groups
 from lspo.rollout import RolloutEngine, Sampling
@@ -19,13 +21,25 @@ class EvaluationBatch:
     """Scored groups of one data set. Has `to`, as Lightning asks of a batch, but nothing to move."""
 
     def __init__(
-        self, name: str, groups: list[RolloutGroup], group_size: int, *, verifier_timeouts: float = 0.0
+        self,
+        name: str,
+        groups: list[RolloutGroup],
+        group_size: int,
+        *,
+        pass_at: Sequence[int] | None = None,
+        verifier_timeouts: float = 0.0,
     ) -> None:
         self.name, self.groups, self.group_size = name, groups, group_size
+        self.pass_at = default_pass_at(group_size) if pass_at is None else list(pass_at)
         self.verifier_timeouts = verifier_timeouts
 
     def to(self, device: Any, non_blocking: bool = False) -> EvaluationBatch:
         return self
+
+
+def default_pass_at(group_size: int) -> list[int]:
+    """pass@k of all responses; of a single one it would be avg@1 again."""
+    return [group_size] if group_size > 1 else []
 
 
 class EvaluationLoader:
@@ -41,6 +55,7 @@ class EvaluationLoader:
         reward: Scores them.
         group_size: Responses for a prompt, the k of avg@k.
         sampling: How; its seed is that of the run.
+        pass_at: The k of each pass@k; None: `group_size`.
         batch_prompts: Prompts of a batch, on all ranks.
         rank: This process among `world_size`.
         world_size: Number of processes.
@@ -55,6 +70,7 @@ class EvaluationLoader:
         *,
         group_size: int,
         sampling: Sampling,
+        pass_at: Sequence[int] | None = None,
         batch_prompts: int = 64,
         rank: int = 0,
         world_size: int = 1,
@@ -65,7 +81,7 @@ class EvaluationLoader:
             if size < 1:
                 raise ValueError(f"Expected `{setting}` of evaluation to be at least 1, but got {size}.")
         self.name, self.prompts, self.engine, self.reward = name, prompts, engine, reward
-        self.group_size = group_size
+        self.group_size, self.pass_at = group_size, pass_at
         self.sampling = replace(sampling, seed=sampling.seed + EVALUATION_STREAM)
         self.batch_prompts, self.rank, self.world_size = batch_prompts, rank, world_size
 
@@ -77,11 +93,20 @@ class EvaluationLoader:
         for start in range(0, len(self.prompts), self.batch_prompts):
             places = range(start, min(start + self.batch_prompts, len(self.prompts)))
             own = places[slice_of(len(places), self.rank, self.world_size)]
+            yield self.batch(own)
+
+    def batch(self, places: Sequence[int]) -> EvaluationBatch:
+        """Scored responses to the prompts at these places."""
+        # A reward, or an engine, may draw from the global random numbers; training must not notice.
+        with isolate_rng():
             groups = self.engine.generate(
-                [self.prompts[place] for place in own], group_size=self.group_size, sampling=self.sampling, keys=own
+                [self.prompts[place] for place in places],
+                group_size=self.group_size,
+                sampling=self.sampling,
+                keys=places,
             )
             scored = score_groups(self.reward, list(groups))
-            # Read here, or the next round of training would count them as its own.
-            counters = self.reward.metrics()
-            timeouts = sum(value for name, value in counters.items() if name.endswith("timeouts"))
-            yield EvaluationBatch(self.name, scored, self.group_size, verifier_timeouts=timeouts)
+        # Read here, or the next round of training would count them as its own.
+        counters = self.reward.metrics()
+        timeouts = sum(value for name, value in counters.items() if name.endswith("timeouts"))
+        return EvaluationBatch(self.name, scored, self.group_size, pass_at=self.pass_at, verifier_timeouts=timeouts)

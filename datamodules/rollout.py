@@ -5,24 +5,32 @@ Over 300 lines, as a third of it is the signature and its documentation, which i
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lspo.advantages import Baseline, Scale
 from lspo.batching import BatchLayout, deal, in_passes
 from lspo.collect import collect
+from lspo.datamodules.checks import (
+    check_first_problem,
+    check_layout,
+    refuse_unfit_trainer,
+    warn_of_scale,
+)
 from lspo.datamodules.dispatch import CallbackDispatch, all_gather_objects
 from lspo.datamodules.evaluation_loader import EvaluationLoader
+from lspo.datamodules.evaluation_set import EvaluationSet, EvaluationSettings, settle
+from lspo.datamodules.loading import as_set, load_prompts
 from lspo.datamodules.log_probs import store_logprobs, with_old_logprobs, with_ref_logprobs
 from lspo.datamodules.prompts import PromptSource
 from lspo.datamodules.rollout_loader import RolloutLoader
 from lspo.datamodules.state import LoopState
 from lspo.plan import CollectPlan, LastYield, PoolScope, Shortfall
-from lspo.problems import DatasetProblems, MixedProblems, ProblemSet
+from lspo.problems import MixedProblems, ProblemSet
 from lspo.report import CollectReport
 from lspo.rewards import Reward
 from lspo.rollout import PolicyHandle, RolloutEngine, Sampling, TransformersEngine
@@ -39,7 +47,7 @@ class RolloutDataModule(LightningDataModule):
     Args:
         train: Problems to train on: a set, or a hub name or file.
         reward: Scores responses.
-        val: Held-out sets by name, for validation.
+        val: Held-out sets by name, for validation; one that differs from the `val_*` settings as an `EvaluationSet`.
         test: Held-out sets by name, for `test`.
         selector: Which groups are trained on. The default is LSPO: neither all right nor all wrong, and among the
             shortest or the longest.
@@ -67,8 +75,11 @@ class RolloutDataModule(LightningDataModule):
             rewards are still part of their group's advantages. A mini-batch of nothing else moves no weight.
         max_micro_batch_tokens: Tokens of a micro-batch at most, padding included; None: any.
         max_prompt_tokens: Longer prompts are dropped, and counted; None: none is.
-        val_group_size: Responses for a prompt in evaluation, the k of avg@k.
-        val_sampling: How those are sampled; None: as in training.
+        val_group_size: Responses for a prompt in evaluation, the k of avg@k and maj@k.
+        val_sampling: How those are sampled; None: as in training. Published evaluations often use temperature 0 with
+            one response, or top_p 0.7 (DAPO).
+        val_pass_at: The k of each pass@k, at most `val_group_size`; None: that one alone.
+        val_before_training: Evaluate before the first iteration too; logged at step 0.
         val_batch_prompts: Prompts evaluated at a time, on all ranks.
         seed: Of prompt order and sampling.
 
@@ -80,8 +91,8 @@ class RolloutDataModule(LightningDataModule):
         self,
         train: ProblemSet | str,
         reward: Reward,
-        val: dict[str, ProblemSet | str] | None = None,
-        test: dict[str, ProblemSet | str] | None = None,
+        val: dict[str, ProblemSet | EvaluationSet | str] | None = None,
+        test: dict[str, ProblemSet | EvaluationSet | str] | None = None,
         selector: GroupSelector = Chain(AccuracyBand(), LengthBand()),  # noqa: B008 - stateless
         engine: RolloutEngine | None = None,
         group_size: int = 8,
@@ -104,6 +115,8 @@ class RolloutDataModule(LightningDataModule):
         max_prompt_tokens: int | None = None,
         val_group_size: int = 8,
         val_sampling: Sampling | None = None,
+        val_pass_at: list[int] | None = None,
+        val_before_training: bool = False,
         val_batch_prompts: int = 64,
         seed: int = 0,
     ) -> None:
@@ -113,16 +126,21 @@ class RolloutDataModule(LightningDataModule):
         self.selector = selector
         self.engine = TransformersEngine() if engine is None else engine
         self.sampling = replace(sampling, seed=seed)
-        self.val_sampling = self.sampling if val_sampling is None else replace(val_sampling, seed=seed)
-        self.val_group_size, self.val_batch_prompts = val_group_size, val_batch_prompts
+        self.val_before_training, self.val_batch_prompts = val_before_training, val_batch_prompts
         self.max_prompt_tokens = max_prompt_tokens
         self.seed = seed
         self.max_age = max_age
         for name, size in (("val_group_size", val_group_size), ("val_batch_prompts", val_batch_prompts)):
             if size < 1:
                 raise ValueError(f"Expected `{name}` to be at least 1, but got {size}.")
+        if any(k < 1 for k in val_pass_at or ()):
+            raise ValueError(f"Expected each k in `val_pass_at` to be at least 1, but got {val_pass_at}.")
         if sampling.temperature == 0:
             raise ValueError("Expected a sampling temperature above 0 for training: greedy responses are all alike.")
+        self._val_settings, self._test_settings = (
+            settle(sets, group_size=val_group_size, sampling=val_sampling or sampling, pass_at=val_pass_at, seed=seed)
+            for sets in (self.val_sets, self.test_sets)
+        )
         self._layout = BatchLayout(
             train_groups=train_groups,
             minibatch_groups=minibatch_groups,
@@ -162,27 +180,56 @@ class RolloutDataModule(LightningDataModule):
         policy = self._policy
         trainer = self._attached_trainer
         if stage == "fit":
-            self._refuse_cut_epochs()
-            self._warn_of_scale()
+            refuse_unfit_trainer(trainer)
+            check_layout(self.layout, self._plan.group_size)
+            warn_of_scale(self._layout.scale, policy.advantage_scales)
             if not self.val_sets:
                 # Lightning would warn of an evaluation without loaders.
                 trainer.limit_val_batches = 0
+            elif self.val_before_training and not trainer.fast_dev_run:
+                # Lightning's sanity check, with every batch: it comes before the first training step and leaves no
+                # trace. It is not made again when a run is resumed.
+                trainer.num_sanity_val_steps = math.inf
             if self._state.prompts is None:
+                prompts = self._load(self.train_set, "train", self.sampling)
                 weights = self.train_set.weights if isinstance(self.train_set, MixedProblems) else None
-                prompts = self._load(self.train_set, "train")
                 self._state.prompts = PromptSource(prompts, seed=self.seed, weights=weights)
-        wanted = {"fit": self.val_sets, "validate": self.val_sets, "test": self.test_sets}.get(stage)
-        if wanted is None:
+        self._evaluation_prompts[stage] = {
+            name: self._load(one.problems, name, one.sampling) for name, one in self._evaluated(stage).items()
+        }
+        if not self._engine_ready:
+            self.engine.setup(policy, rank=trainer.global_rank, world_size=trainer.world_size)
+            self._engine_ready = True
+
+    def check(self, trainer: Any, stage: str) -> None:
+        """Looks at all that can be known before anything starts; the command does so before a run.
+
+        Raises:
+            ValueError: If a setting can't be honoured, or a set is empty or lacks a column.
+            FileNotFoundError: If a file of problems is missing.
+        """
+        sets = {name: one.problems for name, one in self._evaluated(stage).items()}
+        if stage == "fit":
+            refuse_unfit_trainer(trainer)
+            if not trainer.fast_dev_run:
+                # How many ranks share the rollouts is known in `setup`, which looks again.
+                alone = replace(self._layout, accumulate=trainer.accumulate_grad_batches)
+                check_layout(alone, self._plan.group_size)
+            sets = {"train": self.train_set, **sets}
+        for name, problems in sets.items():
+            check_first_problem(as_set(problems), name)
+
+    def _evaluated(self, stage: str) -> dict[str, EvaluationSettings]:
+        """The sets that a stage evaluates on."""
+        known = {"fit": self._val_settings, "validate": self._val_settings, "test": self._test_settings}
+        if stage not in known:
             raise ValueError(f"Expected one of fit, validate and test, but got {stage!r}, for which there is nothing.")
-        if stage != "fit" and not wanted:
+        if stage != "fit" and not known[stage]:
             setting = {"validate": "val", "test": "test"}[stage]
             raise ValueError(
                 f"Expected at least one data set to {stage} on, but the datamodule's `{setting}` names none."
             )
-        self._evaluation_prompts[stage] = {name: self._load(source, name) for name, source in wanted.items()}
-        if not self._engine_ready:
-            self.engine.setup(policy, rank=trainer.global_rank, world_size=trainer.world_size)
-            self._engine_ready = True
+        return known[stage]
 
     def train_dataloader(self) -> RolloutLoader:
         trainer = self._attached_trainer
@@ -322,37 +369,26 @@ class RolloutDataModule(LightningDataModule):
 
     # --- pieces
 
-    def _load(self, source: ProblemSet | str, name: str) -> list[Prompt]:
-        problems = DatasetProblems(source) if isinstance(source, str) else source
-        prompts = problems.prompts(self._policy.tokenizer)
-        for note in problems.notes():
-            (rank_zero_warn if note.warn else rank_zero_info)(f"Problems of {name!r}: {note.text}")
-        if self.max_prompt_tokens is None:
-            return prompts
-        fitting = [prompt for prompt in prompts if len(prompt.token_ids) <= self.max_prompt_tokens]
-        if prompts and not fitting:
-            shortest = min(len(prompt.token_ids) for prompt in prompts)
-            raise ValueError(
-                f"Expected prompts of at most max_prompt_tokens={self.max_prompt_tokens} tokens in {name!r}, but the "
-                f"shortest of {len(prompts)} has {shortest}. Raise `max_prompt_tokens`."
-            )
-        if len(fitting) < len(prompts):
-            rank_zero_warn(
-                f"Dropped {len(prompts) - len(fitting)} of {len(prompts)} prompts of {name!r} that have more than "
-                f"max_prompt_tokens={self.max_prompt_tokens} tokens."
-            )
-        return fitting
+    def _load(self, source: ProblemSet | str, name: str, sampling: Sampling) -> list[Prompt]:
+        return load_prompts(
+            source,
+            name,
+            self._policy,
+            max_prompt_tokens=self.max_prompt_tokens,
+            max_response_tokens=sampling.max_response_tokens,
+        )
 
     def _evaluation_loaders(self, stage: str) -> list[EvaluationLoader]:
-        trainer = self._attached_trainer
+        trainer, settings = self._attached_trainer, self._evaluated(stage)
         return [
             EvaluationLoader(
                 name,
                 prompts,
                 self.engine,
                 self.reward,
-                group_size=self.val_group_size,
-                sampling=self.val_sampling,
+                group_size=settings[name].group_size,
+                sampling=settings[name].sampling,
+                pass_at=settings[name].pass_at,
                 batch_prompts=self.val_batch_prompts,
                 rank=trainer.global_rank,
                 world_size=trainer.world_size,
@@ -364,27 +400,6 @@ class RolloutDataModule(LightningDataModule):
         self.engine.close()
         self.reward.close()
         self._engine_ready = False
-
-    def _warn_of_scale(self) -> None:
-        allowed, scale = self._policy.advantage_scales, self._layout.scale
-        if scale not in allowed:
-            rank_zero_warn(
-                f"The objective is defined with advantages that are not divided by the {scale}'s standard deviation, "
-                f"but advantage_scale='{scale}'. Set it to {' or '.join(repr(name) for name in reversed(allowed))}."
-            )
-
-    def _refuse_cut_epochs(self) -> None:
-        trainer = self._attached_trainer
-        if trainer.fast_dev_run:
-            return
-        # The whole number 1 is one batch, and not, as 1.0, all of them.
-        whole = isinstance(trainer.limit_train_batches, float) and trainer.limit_train_batches == 1
-        if not whole or trainer.overfit_batches:
-            raise ValueError(
-                "Expected whole iterations: `limit_train_batches` and `overfit_batches` would cut them short and train "
-                "the next one on stale rollouts. For a short run lower `max_epochs`, which counts iterations, or "
-                "`train_groups`."
-            )
 
     @property
     def _attached_trainer(self) -> Any:

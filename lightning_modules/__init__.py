@@ -2,6 +2,8 @@
 
 from lspo.lightning_modules.callbacks import (
     CollectProgress,
+    EvaluationTable,
+    EvaluationWriter,
     GracefulStop,
     HealthWarnings,
     OnPolicyGuard,
@@ -13,11 +15,12 @@ from lspo.lightning_modules.callbacks import (
     WeightSync,
 )
 from lspo.lightning_modules.cold_start import ColdStart
+from lspo.lightning_modules.evaluation import AverageAtK, MajorityAtK, PassAtK
 from lspo.lightning_modules.policy import PolicyModule
 from lspo.lightning_modules.sources import ModelSource, RandomWeights
 
 __all__ = [
-    "ColdStart", "CollectProgress", "GracefulStop", "HealthWarnings", "ModelSource", "OnPolicyGuard", "PolicyModule",
-    "RandomWeights", "ReportingCallback", "ResultSummary", "RolloutCallback", "RolloutMetrics", "RolloutWriter",
-    "WeightSync",
+    "AverageAtK", "ColdStart", "CollectProgress", "EvaluationTable", "EvaluationWriter", "GracefulStop",
+    "HealthWarnings", "MajorityAtK", "ModelSource", "OnPolicyGuard", "PassAtK", "PolicyModule", "RandomWeights",
+    "ReportingCallback", "ResultSummary", "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync",
 ]  # fmt: skip

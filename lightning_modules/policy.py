@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ from lspo.lightning_modules.gradients import StepMetrics, gradient_norm
 from lspo.lightning_modules.reference import ReferencePolicy
 from lspo.lightning_modules.sources import ModelSource
 from lspo.objectives import DAPO, Objective
+from lspo.pretrained import check_model, context_tokens
 from lspo.rollout import PolicyHandle
 from lspo.types import PerToken, RolloutBatch
 
@@ -151,6 +152,24 @@ class PolicyModule(LightningModule, PolicyHandle):
 
     # --- model
 
+    def check(self) -> None:
+        """Looks at what can be known of the model before anything starts; the command does so before a run.
+
+        Raises:
+            FileNotFoundError: If its folder is missing, or something in it.
+            ValueError: If its tokenizer has no end token.
+        """
+        if not isinstance(self.source, ModelSource):
+            check_model(self.source)
+            _ = self.tokenizer
+
+    @property
+    def context_tokens(self) -> int | None:
+        """Tokens that the model can look at; None if its configuration does not say."""
+        from transformers import AutoConfig
+
+        return context_tokens(AutoConfig.from_pretrained(self.name_or_path))
+
     def prepare_data(self) -> None:
         if isinstance(self.source, ModelSource):
             self.source.prepare()
@@ -193,6 +212,15 @@ class PolicyModule(LightningModule, PolicyHandle):
     def data_parallel_size(self) -> int:
         """Ranks that see different batches."""
         return self.trainer.world_size
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["nonfinite_in_a_row"] = self._nonfinite_in_a_row
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._nonfinite_in_a_row = checkpoint.get("nonfinite_in_a_row", 0)
+        # Of a sharded one Lightning has no whole weights here.
+        if "state_dict" in checkpoint:
+            check_weights(checkpoint["state_dict"], self.state_dict())
 
     # --- training
 
@@ -292,10 +320,31 @@ class PolicyModule(LightningModule, PolicyHandle):
         values = {f"{stage}/{name}": value for name, value in self._evaluation.compute().items()}
         self.log_dict(values, batch_size=1, rank_zero_only=False, add_dataloader_idx=False)
         self.evaluation_results = {name: float(value) for name, value in values.items()}
-        if self.trainer.sanity_checking and self.trainer.logger is not None:
+        if self.trainer.sanity_checking:
             # Lightning drops what is logged in the sanity check; with num_sanity_val_steps=-1 it is the evaluation
             # before training, and worth keeping.
-            self.trainer.logger.log_metrics(self.evaluation_results, step=0)
+            for logger in self.trainer.loggers:
+                logger.log_metrics(self.evaluation_results, step=0)
+
+
+def check_weights(saved: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Checks that weights are those of the same model.
+
+    Raises:
+        ValueError: If names or shapes differ; the message shows the first.
+    """
+    both = [name for name in own if name in saved and saved[name].shape != own[name].shape]
+    alone = sorted(saved.keys() ^ own.keys())
+    if not both and not alone:
+        return
+    if both:
+        told = f"{both[0]} is {tuple(saved[both[0]].shape)} there and {tuple(own[both[0]].shape)} here"
+    else:
+        told = f"{alone[0]} is only {'there' if alone[0] in saved else 'here'}"
+    raise ValueError(
+        f"Expected a checkpoint of this model, but {len(both) + len(alone)} of its weights differ: {told}. Pass the "
+        "checkpoint's own model, or the checkpoint of this one."
+    )
 
 
 def _response_counts(batch: RolloutBatch) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ import torch
 ITERATIONS = 5
 COMMAND = [
     sys.executable, "-W", "ignore", "-m", "lspo.cli.main", "fit", "--config", "quickstart",
-    f"--trainer.max_epochs={ITERATIONS}", "--trainer.num_sanity_val_steps=0", "--trainer.check_val_every_n_epoch=2",
+    f"--trainer.max_epochs={ITERATIONS}", "--data.val_before_training=false", "--trainer.check_val_every_n_epoch=2",
     "--trainer.enable_progress_bar=false", "--trainer.accumulate_grad_batches=2",
     "--model.model.init_args.max_steps=60", "--data.train_groups=8", "--data.minibatch_groups=4", "--data.min_pool=12",
     "--data.val", json.dumps({"held_out": {"class_path": "RunningSumProblems", "init_args": {"size": 16, "seed": 2}}}),

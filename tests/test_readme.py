@@ -58,7 +58,7 @@ def test_classes_of_ones_own_work_by_class_path(tmp_path: Path, monkeypatch: pyt
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     main([
-        "fit", "--config", "quickstart", "--trainer.max_epochs=1", "--trainer.num_sanity_val_steps=0",
+        "fit", "--config", "quickstart", "--trainer.max_epochs=1", "--data.val_before_training=false",
         "--trainer.enable_progress_bar=false", "--model.model.init_args.max_steps=25", "--data.min_pool=4",
         "--data.train_groups=4", "--data.minibatch_groups=2", "--data.val=null",
         "--data.sampling.max_response_tokens=20",

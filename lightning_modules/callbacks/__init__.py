@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from lightning.pytorch import Callback
 
 from lspo.lightning_modules.callbacks.base import ReportingCallback, RolloutCallback
+from lspo.lightning_modules.callbacks.evaluation_table import EvaluationTable
+from lspo.lightning_modules.callbacks.evaluation_writer import EvaluationWriter
 from lspo.lightning_modules.callbacks.graceful_stop import GracefulStop
 from lspo.lightning_modules.callbacks.health import HealthWarnings
 from lspo.lightning_modules.callbacks.on_policy_guard import OnPolicyGuard
@@ -16,6 +18,7 @@ from lspo.lightning_modules.callbacks.weight_sync import WeightSync
 
 DEFAULTS: tuple[type[Callback], ...] = (
     WeightSync, OnPolicyGuard, RolloutMetrics, HealthWarnings, CollectProgress, GracefulStop, ResultSummary,
+    EvaluationTable,
 )  # fmt: skip
 
 
@@ -25,6 +28,7 @@ def default_callbacks(present: Sequence[Callback]) -> list[Callback]:
 
 
 __all__ = [
-    "CollectProgress", "GracefulStop", "HealthWarnings", "OnPolicyGuard", "ReportingCallback", "ResultSummary",
-    "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync", "default_callbacks",
+    "CollectProgress", "EvaluationTable", "EvaluationWriter", "GracefulStop", "HealthWarnings", "OnPolicyGuard",
+    "ReportingCallback", "ResultSummary", "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync",
+    "default_callbacks",
 ]  # fmt: skip

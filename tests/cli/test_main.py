@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,10 @@ def test_evaluation_of_a_checkpoint(command: str, tmp_path: Path, capsys: pytest
     checkpoint = tmp_path / "runs/quickstart/version_0/checkpoints/last.ckpt"
     main([command, *SHORT, *sets, "--ckpt_path", str(checkpoint)])
     printed = capsys.readouterr().out
-    assert {"validate": "val/held_out/avg@4", "test": "test/fresh/avg@4"}[command] in printed
+    stage, name = {"validate": ("val", "held_out"), "test": ("test", "fresh")}[command]
+    assert re.search(rf"^{stage} +avg@4 .*\n{name} +[01]\.\d{{3}} ", printed, re.MULTILINE), printed
+    written = tmp_path / f"runs/quickstart/version_1/evaluation/{command}_{name}.jsonl"
+    assert len(written.read_text().splitlines()) == 4 * {"validate": 16, "test": 8}[command]
 
 
 @pytest.mark.parametrize(

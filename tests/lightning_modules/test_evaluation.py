@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from itertools import combinations, product
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from lspo.datamodules import EvaluationBatch
-from lspo.lightning_modules.evaluation import AverageAtK, EvaluationMetrics, PassAtK
+from lspo.lightning_modules.evaluation import AverageAtK, EvaluationMetrics, MajorityAtK, PassAtK, majority_accuracy
 from lspo.types import Prompt, Rollout, RolloutGroup, Score
 
 CPU = torch.device("cpu")
@@ -51,6 +55,88 @@ def test_many_responses_do_not_overflow() -> None:
 def test_fewer_responses_than_k_are_refused() -> None:
     with pytest.raises(ValueError, match="Expected at least k=4 responses a prompt for pass@4, but got 3"):
         PassAtK(4).update(torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "answers", "expected"),
+    [
+        ([1.0, 0.0, 1.0, 0.0], ["7", "8", "7", "9"], 1.0),  # two for 7
+        ([1.0, 0.0, 0.0, 0.0], ["7", "8", "8", "9"], 0.0),  # two for 8
+        ([1.0, 0.0], ["7", "8"], 1 / 2),  # a draw between a right and a wrong one
+        ([0.0, 1.0, 0.0], ["8", "7", "9"], 1 / 3),
+        ([1.0, 1.0, 0.0, 0.0, 0.0], ["7", "7", "8", "8", "9"], 1 / 2),  # 9 is not among the most frequent
+        ([0.0, 1.0, 0.0], [None, "7", None], 1.0),  # those without an answer do not vote
+        ([1.0, 1.0], [None, None], 0.0),
+        ([1.0, 0.0, 1.0], ["7", "7", "8"], 1 / 2),  # a verifier of two minds about 7
+    ],
+)
+def test_the_majority_has_the_accuracy_of_its_answer(
+    accuracy: list[float], answers: list[str | None], expected: float
+) -> None:
+    metric = MajorityAtK()
+    metric.update(torch.tensor([accuracy]), [answers])
+    if any(answers):
+        assert float(metric.compute()) == pytest.approx(expected)
+    assert majority_accuracy(accuracy, answers) == pytest.approx(expected)
+
+
+def test_the_majority_is_averaged_over_prompts_and_batches() -> None:
+    metric = MajorityAtK()
+    metric.update(torch.tensor([[1.0, 0.0], [0.0, 0.0]]), [["7", None], ["3", "4"]])
+    metric.update(torch.tensor([[1.0, 0.0]]), [["7", "8"]])
+    metric.update(torch.zeros(0, 2), [])
+    metric.update(torch.zeros(1, 2), [[None, None]])
+    assert float(metric.compute()) == pytest.approx((1 + 0 + 1 / 2 + 0) / 4)
+
+
+def test_the_majority_of_answers_that_nobody_names_is_left_out() -> None:
+    metrics = EvaluationMetrics()
+    named = group([1, 0], [2, 2])
+    named = replace(
+        named, rollouts=tuple(replace(one, score=Score(one.score.accuracy, 0.0, {}, "7")) for one in named.rollouts)
+    )
+    metrics.update(EvaluationBatch("silent", [group([1, 0], [2, 2])], 2), CPU)
+    metrics.update(EvaluationBatch("named", [named], 2), CPU)
+    values = metrics.compute()
+    assert "silent/maj@2" not in values
+    assert float(values["named/maj@2"]) == pytest.approx(1 / 2)
+
+
+def test_pass_at_several_k() -> None:
+    metrics = EvaluationMetrics()
+    metrics.update(EvaluationBatch("set", [group([1, 0, 0, 0], [2] * 4)], 4, pass_at=[1, 2, 4]), CPU)
+    values = metrics.compute()
+    assert [float(values[f"set/pass@{k}"]) for k in (1, 2, 4)] == pytest.approx([1 / 4, 1 / 2, 1.0])
+
+
+def evaluate_on_a_rank(rank: int, store: str, queue: Any) -> None:
+    torch.distributed.init_process_group("gloo", store=torch.distributed.FileStore(store, 2), rank=rank, world_size=2)
+    metrics = EvaluationMetrics()
+    own = [group([1, 0], [2, 4])] if rank == 0 else []
+    metrics.update(EvaluationBatch("small", own, 2), CPU)
+    metrics.update(EvaluationBatch("even", [group([rank, 0], [2, 4])], 2), CPU)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        queue.put((rank, {name: float(value) for name, value in metrics.compute().items()}))
+    torch.distributed.destroy_process_group()
+
+
+def test_a_set_smaller_than_the_ranks(tmp_path: Path) -> None:
+    context = torch.multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    processes = [
+        context.Process(target=evaluate_on_a_rank, args=(rank, str(tmp_path / "store"), queue)) for rank in range(2)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    values = dict(queue.get() for _ in processes)
+    assert values[0] == values[1]
+    assert values[0]["small/avg@2"] == 0.5
+    assert values[0]["small/response_tokens"] == 3
+    assert values[0]["even/avg@2"] == 0.25
 
 
 def group(accuracy: list[int], lengths: list[int], truncated: int = 0) -> RolloutGroup:

@@ -336,3 +336,26 @@ def test_gradient_clipping_and_activation_checkpointing_work_together(make_run: 
     ).fit().weights()  # fmt: skip
     for name, weight in plain.items():
         assert torch.equal(frugal[name], weight)
+
+
+def test_steps_skipped_in_a_row_are_counted_across_a_resume(make_run: Callable[..., Any]) -> None:
+    policy = make_run().policy
+    policy.configure_model()
+    policy._nonfinite_in_a_row = 3
+    checkpoint: dict[str, Any] = {"state_dict": policy.state_dict()}
+    policy.on_save_checkpoint(checkpoint)
+    resumed = make_run().policy
+    resumed.configure_model()
+    resumed.on_load_checkpoint(checkpoint)
+    assert resumed._nonfinite_in_a_row == 3
+
+
+def test_weights_of_another_model_are_refused(make_run: Callable[..., Any]) -> None:
+    policy = make_run().policy
+    policy.configure_model()
+    own = policy.state_dict()
+    name = next(iter(own))
+    with pytest.raises(ValueError, match=r"1 of its weights differ: .* is \(2, 2\) there and \(\d+, 32\) here"):
+        policy.on_load_checkpoint({"state_dict": {**own, name: torch.zeros(2, 2)}})
+    with pytest.raises(ValueError, match=r"1 of its weights differ: extra is only there"):
+        policy.on_load_checkpoint({"state_dict": {**own, "extra": torch.zeros(2)}})

@@ -1,0 +1,117 @@
+"""What is looked at before a run starts, and what is left behind by one that was refused."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
+
+NAMED_CHECKPOINTS = ("best", "last", "hpc")
+
+
+class SaveConfigAtStart(SaveConfigCallback):
+    """Writes config.yaml when everything is set up and the run begins, not before: a refused run leaves none."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        pass
+
+    def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert trainer.state.fn is not None
+        super().setup(trainer, pl_module, stage=trainer.state.fn.value)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._save(trainer, pl_module)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._save(trainer, pl_module)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._save(trainer, pl_module)
+
+
+def check_before_run(trainer: Trainer, model: Any, data: Any, stage: str, ckpt_path: Any) -> None:
+    """Looks at all that can be known, in the order of its cost.
+
+    Raises:
+        ValueError: If a setting can't be honoured.
+        OSError: If something named is missing, or the logs can't be written.
+    """
+    check_checkpoint(ckpt_path)
+    for folder in log_folders(trainer):
+        check_writable(folder)
+    # Classes of a user's own need not have these.
+    if hasattr(data, "check"):
+        data.check(trainer, stage)
+    if hasattr(model, "check"):
+        model.check()
+
+
+def check_checkpoint(path: Any) -> None:
+    """Checks that a checkpoint is there.
+
+    Raises:
+        FileNotFoundError: If it is not; the message lists those beside it.
+    """
+    if path is None or str(path) in NAMED_CHECKPOINTS or "://" in str(path) or str(path).startswith("registry"):
+        return
+    path = Path(path)
+    if path.exists():
+        return
+    beside = sorted(other.name for other in path.parent.glob("*.ckpt")) if path.parent.is_dir() else []
+    there = f" In its folder are: {', '.join(beside)}." if beside else " Its folder has none, or is not there."
+    raise FileNotFoundError(f"Expected a checkpoint at {path} (`ckpt_path`), but there is none.{there}")
+
+
+def log_folders(trainer: Trainer) -> list[Path]:
+    """Where the run will write."""
+    places = [logger.save_dir for logger in trainer.loggers] or [trainer.default_root_dir]
+    return [Path(place) for place in places if place is not None and "://" not in str(place)]
+
+
+def check_writable(folder: Path) -> None:
+    """Checks that a folder can be written to, or made.
+
+    Raises:
+        NotADirectoryError: If a file stands in its way.
+        PermissionError: If it may not be written.
+    """
+    present = folder.absolute()
+    while not present.exists() and present != present.parent:
+        present = present.parent
+    if not present.is_dir():
+        raise NotADirectoryError(
+            f"Expected a folder for the logs at {folder}, but {present} is a file. Set `save_dir` "
+            "of the logger, or `trainer.default_root_dir`."
+        )
+    if not os.access(present, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"Expected to write the logs to {folder}, but {present} may not be written to. Set "
+            "`save_dir` of the logger, or `trainer.default_root_dir`."
+        )
+
+
+def remove_empty_log_folders(trainer: Trainer, before: set[Path]) -> None:
+    """Takes away the folders that loggers made for a run that was then refused, if nothing is in them."""
+    for logger in trainer.loggers:
+        place = getattr(logger, "log_dir", None)
+        path = Path(place).absolute() if place else None
+        while path is not None and path not in before and path != path.parent:
+            # Only an empty folder can be removed.
+            try:
+                path.rmdir()
+            except OSError:
+                break
+            path = path.parent
+
+
+def present_parents(trainer: Trainer) -> set[Path]:
+    """Those of the loggers' folders, and of what they are in, that are there already."""
+    known: set[Path] = set()
+    for folder in log_folders(trainer):
+        with suppress(OSError):
+            known |= {path for path in [folder.absolute(), *folder.absolute().parents] if path.exists()}
+    return known

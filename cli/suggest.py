@@ -1,0 +1,79 @@
+"""A parser whose errors are short, and name what was probably meant."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+SHORT_NAMES = ("lspo.objectives", "lspo.rewards", "lspo.sampling", "lspo.rollout", "lspo.problems",
+               "lspo.lightning_modules", "lspo.demonstrations", "lspo.datamodules")  # fmt: skip
+"""Where the classes stand that recipes name."""
+
+
+class SuggestingParser(LightningArgumentParser):
+    """LightningCLI's parser, less the ninety lines of usage before an error, plus the nearest names."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if not self.exit_on_error:
+            # One of jsonargparse's own, whose errors become part of another's.
+            super().error(message, ex)
+        parser = getattr(ex, "subcommand_parser", None) or self
+        lines = [message, *suggestions(message, parser)]
+        name = parser.prog.replace(" [options]", "")
+        sys.stderr.write("error: " + "\n".join(lines) + f"\nAll settings: {name} --help\n")
+        self.exit(2)
+        raise AssertionError("not reached")
+
+
+def suggestions(message: str, parser: Any) -> Iterator[str]:
+    """What may have been meant, in words, if anything is near."""
+    for key in re.findall(r"(?:--|does not accept (?:option|nested key) ')([\w.]+)", message):
+        yield from _did_you_mean(key, setting_names(parser))
+    refused = re.search(r"class_path '([\w.]+)':\s+Option '(\w+)' is not accepted", message)
+    if refused:
+        yield from _did_you_mean(refused[2], _settings_of(refused[1]))
+    for name in re.findall(r"Expected a dot import path string: ([\w.]+)", message):
+        yield from _did_you_mean(name, _classes())
+    for module, name in re.findall(r"module '([\w.]+)' has no attribute '(\w+)'", message):
+        yield from _did_you_mean(name, _public(module))
+    if re.search(r"Parser key \"data\.(val|test)\"", message) and "NestedArg" in message:
+        yield (
+            "A flag reaches into a set that a configuration has named; a new one must be given whole, as "
+            "--data.val.NAME=FILE, or with its settings in a configuration file."
+        )
+
+
+def setting_names(parser: Any) -> list[str]:
+    """Every setting that a parser knows, dotted, without dashes."""
+    names = [option[2:] for action in parser._actions for option in action.option_strings if option.startswith("--")]
+    for action in parser._actions:
+        for child in getattr(action, "_name_parser_map", None) or {}:
+            names += setting_names(action._name_parser_map[child])
+    return names
+
+
+def _did_you_mean(given: str, known: Iterable[str]) -> Iterator[str]:
+    close = get_close_matches(given, set(known), n=1, cutoff=0.7)
+    if close and close[0] != given:
+        yield f"Did you mean {close[0]}?"
+
+
+def _settings_of(class_path: str) -> list[str]:
+    from inspect import signature
+
+    module, _, name = class_path.rpartition(".")
+    return list(signature(getattr(sys.modules[module], name)).parameters)
+
+
+def _classes() -> list[str]:
+    return [name for module in SHORT_NAMES for name in _public(module) if name[:1].isupper()]
+
+
+def _public(module: str) -> list[str]:
+    known = sys.modules.get(module)
+    return [] if known is None else [name for name in dir(known) if not name.startswith("_")]

@@ -1,0 +1,110 @@
+"""What a run is refused for before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_warn
+
+from lspo.advantages import Scale
+from lspo.batching import BatchLayout
+from lspo.problems import ProblemSet
+from lspo.types import Prompt
+
+UNFIT_CALLBACKS = {
+    "GradientAccumulationScheduler": "changes the number of micro-batches within a run, by which an iteration is cut; "
+    "set `accumulate_grad_batches`",
+    "BatchSizeFinder": "trains on batches that no iteration has; set `max_micro_batch_tokens`",
+    "LearningRateFinder": "trains on an iteration and leaves it half-used",
+    "StochasticWeightAveraging": "puts other weights in the place of those that were trained, and runs an epoch more",
+}
+"""Lightning's callbacks that break an iteration, and why."""
+
+
+def refuse_unfit_trainer(trainer: Any) -> None:
+    """Refuses settings of the Trainer that an iteration can't honour.
+
+    Raises:
+        ValueError: If there is one; the message names it.
+    """
+    for callback in trainer.callbacks:
+        for kind in type(callback).__mro__:
+            if kind.__name__ in UNFIT_CALLBACKS and kind.__module__.startswith(("lightning.", "pytorch_lightning.")):
+                raise ValueError(
+                    f"Expected callbacks that leave iterations whole, but got {kind.__name__}, which "
+                    f"{UNFIT_CALLBACKS[kind.__name__]}."
+                )
+    if trainer.fast_dev_run:
+        return
+    # The whole number 1 is one batch, and not, as 1.0, all of them.
+    whole = isinstance(trainer.limit_train_batches, float) and trainer.limit_train_batches == 1
+    if not whole or trainer.overfit_batches:
+        raise ValueError(
+            "Expected whole iterations: `limit_train_batches` and `overfit_batches` would cut them short and train "
+            "the next one on stale rollouts. For a short run lower `max_epochs`, which counts iterations, or "
+            "`train_groups`."
+        )
+    interval = trainer.val_check_interval
+    if interval != 1.0 or isinstance(interval, int) or trainer.check_val_every_n_epoch is None:
+        raise ValueError(
+            f"Expected evaluations between iterations, but got val_check_interval={interval!r}, which puts them within "
+            "one, where weights have no version. Set `check_val_every_n_epoch`, which counts iterations."
+        )
+
+
+def check_layout(layout: BatchLayout, group_size: int) -> None:
+    """Checks that a mini-batch has a rollout for each of its micro-batches.
+
+    Raises:
+        ValueError: If it has not; the message shows the arithmetic.
+    """
+    rollouts = layout.minibatch_groups * group_size
+    if rollouts < layout.bins:
+        raise ValueError(
+            f"Expected at least one rollout for each micro-batch of a mini-batch, but minibatch_groups * group_size = "
+            f"{layout.minibatch_groups} * {group_size} = {rollouts} is less than accumulate_grad_batches * ranks = "
+            f"{layout.accumulate} * {layout.data_parallel_size} = {layout.bins}. Lower `accumulate_grad_batches`, or "
+            "raise `minibatch_groups`."
+        )
+
+
+def warn_of_scale(scale: Scale, allowed: Sequence[Scale]) -> None:
+    """Says so if advantages are divided by what the objective's paper does not divide them by."""
+    if scale not in allowed:
+        rank_zero_warn(
+            f"The objective is defined with advantages that are not divided by the {scale}'s standard deviation, "
+            f"but advantage_scale='{scale}'. Set it to {' or '.join(repr(name) for name in reversed(allowed))}."
+        )
+
+
+def check_first_problem(problems: ProblemSet, name: str) -> None:
+    """Reads a set's first problem, which shows missing files and columns before a model is loaded.
+
+    Raises:
+        ValueError: If there is no problem, or a row is not as it should be.
+        OSError: If the file, or the data set on the hub, can't be had.
+    """
+    first = next(iter(problems.problems()), None)
+    if first is None:
+        raise ValueError(f"Expected at least one problem in the set {name!r}, but it is empty.")
+
+
+def check_context(prompts: Sequence[Prompt], name: str, max_response_tokens: int, context_tokens: int | None) -> None:
+    """Checks that the longest prompt and the longest response fit into the model's context together.
+
+    Raises:
+        ValueError: If they do not; the message shows the arithmetic.
+    """
+    if context_tokens is None or not prompts:
+        return
+    longest = max(len(prompt.token_ids) for prompt in prompts)
+    if longest + max_response_tokens > context_tokens:
+        fitting = context_tokens - max_response_tokens
+        remedy = f"set `max_prompt_tokens={fitting}`, or " if fitting > 0 else ""
+        raise ValueError(
+            f"Expected prompt and response to fit into the model's context of {context_tokens} tokens, but in {name!r} "
+            f"the longest prompt has {longest}, and max_response_tokens={max_response_tokens}: together "
+            f"{longest + max_response_tokens}. Lower `max_response_tokens` of its sampling, {remedy}take a model with "
+            "a longer context."
+        )

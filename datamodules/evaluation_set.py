@@ -1,0 +1,86 @@
+"""A held-out set with settings of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from lspo.datamodules.evaluation_loader import default_pass_at
+from lspo.problems import ProblemSet
+from lspo.rollout import Sampling
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Problems to evaluate on, and how; None stands for the datamodule's `val_*` setting of that name.
+
+    Args:
+        problems: A set, or a hub name or file.
+        group_size: Responses for a prompt, the k of avg@k and maj@k.
+        sampling: How responses are sampled, all of it: a setting left out is `Sampling`'s default, not training's.
+            Temperature 0 is greedy, for `group_size` 1.
+        pass_at: The k of each pass@k, at most `group_size`.
+
+    Raises:
+        ValueError: If a setting is out of range.
+    """
+
+    problems: ProblemSet | str
+    group_size: int | None = None
+    sampling: Sampling | None = None
+    pass_at: list[int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.group_size is not None and self.group_size < 1:
+            raise ValueError(f"Expected `group_size` of an evaluation set to be at least 1, but got {self.group_size}.")
+        if any(k < 1 for k in self.pass_at or ()):
+            raise ValueError(f"Expected each k in `pass_at` to be at least 1, but got {self.pass_at}.")
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """An `EvaluationSet` with nothing left open."""
+
+    problems: ProblemSet | str
+    group_size: int
+    sampling: Sampling
+    pass_at: list[int]
+
+
+def settle(
+    sets: Mapping[str, ProblemSet | EvaluationSet | str],
+    *,
+    group_size: int,
+    sampling: Sampling,
+    pass_at: list[int] | None,
+    seed: int,
+) -> dict[str, EvaluationSettings]:
+    """Each set by name, what it leaves open filled in.
+
+    Raises:
+        ValueError: If a k of pass@k is above the number of responses, or several responses are asked of greedy
+            decoding, which writes the same one each time.
+    """
+    settled = {}
+    for name, given in sets.items():
+        if "." in name:
+            raise ValueError(
+                f"Expected names of evaluation sets without dots, but got {name!r}. A flag reaches into a set that a "
+                "configuration has named; a new one is given whole, as --data.val.NAME=FILE."
+            )
+        own = given if isinstance(given, EvaluationSet) else EvaluationSet(given)
+        size = own.group_size or group_size
+        how = replace(own.sampling or sampling, seed=seed)
+        ks = own.pass_at if own.pass_at is not None else pass_at if pass_at is not None else default_pass_at(size)
+        if ks and max(ks) > size:
+            raise ValueError(
+                f"Expected each k of pass@k of the set {name!r} to be at most its {size} responses a prompt, but got "
+                f"{ks}. Raise `val_group_size` (or the set's `group_size`), or lower `val_pass_at` (`pass_at`)."
+            )
+        if how.temperature == 0 and size > 1:
+            raise ValueError(
+                f"Expected one response a prompt of the set {name!r}, as at temperature 0 all are alike, but got "
+                f"{size}. Set `val_group_size` (or the set's `group_size`) to 1, or a temperature above 0."
+            )
+        settled[name] = EvaluationSettings(own.problems, size, how, sorted(set(ks)))
+    return settled

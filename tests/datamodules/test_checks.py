@@ -1,0 +1,69 @@
+"""Settings of the Trainer that an iteration can and can't honour."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import StochasticWeightAveraging, Timer
+
+from lspo.batching import BatchLayout
+from lspo.datamodules.checks import check_context, check_layout, refuse_unfit_trainer
+from lspo.testing import ListPrompts
+
+QUIET: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "max_epochs": 1}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {}, {"limit_train_batches": 1.0}, {"max_steps": 3}, {"max_time": "00:00:01:00"}, {"callbacks": [Timer()]},
+        {"fast_dev_run": 2}, {"use_distributed_sampler": False}, {"check_val_every_n_epoch": 3},
+        {"accumulate_grad_batches": 4},
+    ],
+)  # fmt: skip
+def test_what_leaves_iterations_whole_passes(settings: dict[str, Any]) -> None:
+    refuse_unfit_trainer(Trainer(**{**QUIET, **settings}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"limit_train_batches": 1}, "Expected whole iterations"),
+        ({"limit_train_batches": 0.9}, "Expected whole iterations"),
+        ({"overfit_batches": 0.5}, "Expected whole iterations"),
+        ({"val_check_interval": 0.5}, "got val_check_interval=0.5"),
+        ({"val_check_interval": 1}, "got val_check_interval=1,"),
+        ({"val_check_interval": 4, "check_val_every_n_epoch": None}, "got val_check_interval=4"),
+        ({"callbacks": [StochasticWeightAveraging(1e-3)]}, "StochasticWeightAveraging, which puts other weights"),
+    ],
+)
+def test_what_does_not_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        refuse_unfit_trainer(Trainer(**{**QUIET, **settings}))
+
+
+def test_a_class_of_the_same_name_is_not_refused() -> None:
+    class StochasticWeightAveraging(Timer):
+        pass
+
+    refuse_unfit_trainer(Trainer(**QUIET, callbacks=[StochasticWeightAveraging()]))
+
+
+def test_a_micro_batch_needs_a_rollout() -> None:
+    layout = BatchLayout(train_groups=2, minibatch_groups=2, accumulate=4, data_parallel_size=2)
+    check_layout(layout, group_size=4)
+    with pytest.raises(ValueError, match=r"2 \* 3 = 6 is less than .* = 4 \* 2 = 8"):
+        check_layout(layout, group_size=3)
+
+
+def test_prompt_and_response_must_fit() -> None:
+    prompts = ListPrompts(4).prompts  # of 1 to 4 tokens
+    check_context(prompts, "set", 12, 16)
+    check_context(prompts, "set", 13, None)
+    check_context([], "set", 99, 16)
+    with pytest.raises(
+        ValueError, match=r"context of 16 .*longest prompt has 4, .*=13: together 17.*`max_prompt_tokens=3`"
+    ):
+        check_context(prompts, "set", 13, 16)

@@ -1,0 +1,137 @@
+"""Held-out sets with settings of their own: what they leave open, what is refused, and that training never notices."""
+
+from __future__ import annotations
+
+import csv
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.loggers import CSVLogger
+
+from lspo.datamodules import EvaluationLoader, EvaluationSet
+from lspo.datamodules.evaluation_set import settle
+from lspo.lightning_modules import EvaluationWriter
+from lspo.problems import RunningSumProblems
+from lspo.rollout import Sampling
+from lspo.testing import ListPrompts, ScriptedEngine, ScriptedReward
+
+SAMPLING = Sampling(max_response_tokens=6, top_p=0.7)
+
+
+def settled(source: Any, **settings: Any) -> Any:
+    defaults: dict[str, Any] = {"group_size": 4, "sampling": SAMPLING, "pass_at": None, "seed": 5}
+    return settle({"set": source}, **{**defaults, **settings})["set"]
+
+
+def test_what_a_set_leaves_open_is_the_modules() -> None:
+    for source in ("file.jsonl", EvaluationSet("file.jsonl")):
+        one = settled(source, pass_at=[1, 4])
+        assert (one.problems, one.group_size, one.pass_at) == ("file.jsonl", 4, [1, 4])
+        assert one.sampling == Sampling(max_response_tokens=6, top_p=0.7, seed=5)
+
+
+def test_what_a_set_says_is_its_own() -> None:
+    one = settled(EvaluationSet("file.jsonl", 8, Sampling(max_response_tokens=9), [8, 2, 2]), pass_at=[1])
+    assert (one.group_size, one.pass_at) == (8, [2, 8])
+    assert one.sampling == Sampling(max_response_tokens=9, seed=5)
+    greedy = settled(EvaluationSet("file.jsonl", 1, Sampling(temperature=0.0)))
+    assert (greedy.group_size, greedy.pass_at) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: settled("a", pass_at=[8]), r"pass@k of the set 'set' to be at most its 4 responses .* got \[8\]"),
+        (lambda: settled(EvaluationSet("a", pass_at=[5])), r"at most its 4 responses"),
+        (lambda: settled(EvaluationSet("a", sampling=Sampling(temperature=0.0))), r"at temperature 0 .* got 4"),
+        (
+            lambda: settle({"a.b": "c"}, group_size=1, sampling=SAMPLING, pass_at=None, seed=0),
+            r"without dots, .*'a\.b'",
+        ),
+        (lambda: EvaluationSet("a", group_size=0), r"`group_size` of an evaluation set to be at least 1, but got 0"),
+        (lambda: EvaluationSet("a", pass_at=[0]), r"each k in `pass_at` to be at least 1, but got \[0\]"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+class Noisy(ScriptedReward):
+    """Draws from every global source of random numbers."""
+
+    def score_batch(self, responses: Sequence[Any]) -> Any:
+        random.random()
+        np.random.rand()
+        torch.rand(1)
+        return super().score_batch(responses)
+
+
+class Watch(Callback):
+    """What training sees: its batches, and the random states behind them."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        numpy_state: Any = np.random.get_state()
+        # Not Python's own: the checks of shapes in these tests draw from it.
+        states = (numpy_state[1].tolist(), torch.get_rng_state().tolist())
+        self.seen.append((batch.token_ids.tolist(), batch.advantages.tolist(), states))
+
+
+SETS = {
+    "one": EvaluationSet(RunningSumProblems(1, seed=7)),
+    "greedy": EvaluationSet(RunningSumProblems(3, seed=8), 1, Sampling(max_response_tokens=4, temperature=0.0)),
+    "many": EvaluationSet(RunningSumProblems(5, seed=9), 4, Sampling(max_response_tokens=5, top_p=0.7), [1, 4]),
+}
+
+
+def test_training_does_not_notice_evaluation(make_run: Callable[..., Any]) -> None:
+    runs = []
+    for data in ({}, {"val": SETS, "val_before_training": True}):
+        torch.manual_seed(0)
+        np.random.seed(0)
+        watch = Watch()
+        run = make_run([watch], data={"reward": Noisy(), **data}).fit()
+        runs.append((run, watch.seen))
+    (without, seen), (with_evaluation, seen_too) = runs
+    assert len(seen) == 4
+    assert seen == seen_too
+    assert set(with_evaluation.policy.evaluation_results) >= {"val/one/avg@2", "val/greedy/avg@1", "val/many/pass@4"}
+    for name, tensor in without.weights().items():
+        assert torch.equal(with_evaluation.weights()[name], tensor)
+
+
+def test_a_reward_that_draws_random_numbers_goes_unnoticed() -> None:
+    loader = EvaluationLoader(
+        "set", ListPrompts(3).prompts, ScriptedEngine(), Noisy(), group_size=2, sampling=Sampling(max_response_tokens=4)
+    )
+    before, numpy_before, torch_before = random.getstate(), repr(np.random.get_state()), torch.get_rng_state()
+    assert len(loader.batch([0, 1, 2]).groups) == 3
+    assert random.getstate() == before
+    assert repr(np.random.get_state()) == numpy_before
+    assert torch.equal(torch.get_rng_state(), torch_before)
+
+
+def test_evaluation_before_training_is_logged_at_step_0(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    loggers = [CSVLogger(tmp_path, name=name, version=0) for name in ("first", "second")]
+    run = make_run(
+        [EvaluationWriter(tmp_path / "written")],
+        trainer={"logger": loggers},
+        data={"val": SETS, "val_before_training": True},
+    ).fit()
+    for logger in loggers:
+        rows = list(csv.DictReader((Path(logger.log_dir) / "metrics.csv").read_text().splitlines()))
+        steps = [int(row["step"]) for row in rows if row["val/many/avg@4"]]
+        assert len(steps) == 3
+        assert steps[0] == 0
+    assert run.trainer.num_sanity_val_steps == float("inf")
+    names = sorted(path.name for path in (tmp_path / "written").iterdir())
+    assert names == sorted(f"val_{name}_iteration_{i:06d}.jsonl" for name in SETS for i in range(3))

@@ -1,0 +1,343 @@
+"""Every row of docs/bad_input.md: the command, what it says, how it exits, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+import lspo.problems
+from lspo.cli.main import main
+
+DOCUMENT = Path(__file__).parents[1] / "docs/bad_input.md"
+
+OWN_CLASSES = '''
+from dataclasses import dataclass, replace
+
+from lspo.objectives import DAPO
+from lspo.problems import ProblemSet
+from lspo.rewards import Reward
+from lspo.testing import ScriptedReward, hashed
+
+
+class Raises(ScriptedReward):
+    """From the second iteration on."""
+
+    calls = 0
+
+    def score_batch(self, responses):
+        type(self).calls += 1
+        if type(self).calls > 1:
+            return [{}["nothing"] for response in responses]
+        return super().score_batch(responses)
+
+
+class NotANumber(Reward):
+    def score(self, response, answer):
+        return float("nan")
+
+
+class OneTooFew(ScriptedReward):
+    def score_batch(self, responses):
+        return super().score_batch(responses)[:-1]
+
+
+class Half(Reward):
+    def score(self, response, answer):
+        return 0.5
+
+
+class AllWrong(Reward):
+    def score(self, response, answer):
+        return 0.0
+
+
+@dataclass(frozen=True)
+class Broken(DAPO):
+    def __call__(self, **settings):
+        output = super().__call__(**settings)
+        return replace(output, loss=output.loss * float("nan"))
+
+
+class Buggy(ProblemSet):
+    def problems(self):
+        raise ValueError("a bug of my own")
+'''
+
+
+@pytest.fixture
+def place(tmp_path: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with one tiny configuration, and a module of a user's own classes."""
+    settings = {
+        "trainer": {
+            "accelerator": "cpu", "devices": 1, "max_epochs": 2, "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "logger": {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "runs"}},
+            "callbacks": [
+                {"class_path": "lspo.lightning_modules.HealthWarnings", "init_args": {"max_truncated_frac": 1.0}},
+                {"class_path": "lightning.pytorch.callbacks.ModelCheckpoint", "init_args": {"save_last": True}},
+            ],
+        },
+        "model": {"model": str(policy_folder)},
+        "data": {
+            "train": {"class_path": "lspo.problems.RunningSumProblems", "init_args": {"size": 24}},
+            "reward": "lspo.testing.ScriptedReward",
+            "selector": "lspo.sampling.AccuracyBand",
+            "group_size": 4, "train_groups": 4, "minibatch_groups": 4, "round_prompts": 12, "min_pool": 0,
+            "sampling": {"max_response_tokens": 6}, "val_group_size": 2,
+        },
+    }  # fmt: skip
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(settings))
+    (tmp_path / "own_classes.py").write_text(OWN_CLASSES)
+    (tmp_path / "good.jsonl").write_text(json.dumps({"question": "12=", "answer": "3"}) + "\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "own_classes", raising=False)
+    return tmp_path
+
+
+def run(*flags: str, command: str = "fit") -> int:
+    """Runs the command; its exit status."""
+    try:
+        main([command, "--config", "tiny.yaml", *flags])
+    except SystemExit as stop:
+        return int(str(stop.code))
+    return 0
+
+
+def made(place: Path) -> set[str]:
+    """Every file and folder below, caches of data sets and of Python apart."""
+    found = [path.relative_to(place) for path in place.rglob("*")]
+    return {str(path) for path in found if not {"lspo_home", "__pycache__"} & set(path.parts)}
+
+
+def copy_of(policy: Path, place: Path, *, without: str = "", changed: dict[str, Any] | None = None) -> str:
+    """A model's folder that lacks something, or with another config.json."""
+    folder = place / "model"
+    folder.mkdir()
+    for file in policy.iterdir():
+        if not without or not re.fullmatch(without, file.name):
+            (folder / file.name).write_bytes(file.read_bytes())
+    for name, settings in (changed or {}).items():
+        present = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**present, **settings}))
+    return f"--model.model={folder}"
+
+
+def rows(place: Path, *lines: dict[str, Any]) -> str:
+    (place / "set.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return "--data.train=set.jsonl"
+
+
+def no_end_token(place: Path, policy: Path) -> list[str]:
+    return [copy_of(policy, place, changed={"tokenizer_config.json": {"eos_token": None}})]
+
+
+def other_checkpoint(place: Path, policy: Path) -> list[str]:
+    torch.save(
+        {"state_dict": {"model.lm_head.weight": torch.zeros(3, 5)}, "pytorch-lightning_version": "2.6.0",
+         "epoch": 0, "global_step": 0, "loops": {}, "callbacks": {}, "optimizer_states": [], "lr_schedulers": []},
+        place / "other.ckpt",
+    )  # fmt: skip
+    return ["--ckpt_path=other.ckpt"]
+
+
+def callback(name: str, **settings: Any) -> str:
+    path = f"lightning.pytorch.callbacks.{name}"
+    return "--trainer.callbacks+=" + json.dumps({"class_path": path, "init_args": settings})
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: its name there, the flags, what the message must have in it."""
+
+    name: str
+    flags: list[str] | Callable[[Path, Path], list[str]]
+    message: str
+    command: str = "fit"
+    since_merge: bool = False
+
+    def given(self, place: Path, policy: Path) -> list[str]:
+        return self.flags(place, policy) if callable(self.flags) else self.flags
+
+
+REFUSED = [
+    Row("unknown recipe", ["--config=quickstrt"],
+        r"'quickstrt' is neither\. Did you mean 'quickstart'\? Recipes: .*lspo"),
+    Row("unknown setting", ["--data.gruop_size=4"], r"--data\.gruop_size=4\nDid you mean data\.group_size\?"),
+    Row("unknown class", ["--model.objective=DAPOO"], r"DAPOO[\s\S]*Did you mean DAPO\?"),
+    Row("unknown class in a package", ["--data.reward=lspo.rewards.GSM8KRewrd"], r"Did you mean GSM8KReward\?"),
+    Row("unknown setting of a class", ["--model.objective=DAPO", "--model.objective.clip_hihg=1"],
+        r"Did you mean clip_high\?"),
+    Row("setting of another type", ["--data.group_size=few"], r"Expected a <class 'int'>\. Got value: few"),
+    Row("settings of a set that is not there", ["--data.val.new.init_args.size=4"], r"A flag reaches into a set that"),
+    Row("group of one", ["--data.group_size=1"], r"Expected `group_size` to be at least 2, .* but got 1"),
+    Row("sizes that do not divide", ["--data.train_groups=5"], r"5 = 1 \* 4 \+ 1"),
+    Row("bounds out of order", ["--data.selector=LengthBand", "--data.selector.low=0.9"], r"Expected 0 <= low <="),
+    Row("bounds out of range", ["--data.selector=AccuracyBand", "--data.selector.low=1.5"], r"Expected .*low.*1\.5"),
+    Row("greedy training", ["--data.sampling.temperature=0"], r"Expected a sampling temperature above 0"),
+    Row("greedy evaluation of several", ["--data.val.a=good.jsonl", '--data.val_sampling={"temperature": 0}'],
+        r"at temperature 0 all are alike, but got 2"),
+    Row("pass@k of too few", ["--data.val.a=good.jsonl", "--data.val_pass_at=[1,4]"],
+        r"each k of pass@k of the set 'a' to be at most its 2 responses"),
+    Row("device that is not there", ["--trainer.accelerator=gpu", "--trainer.devices=99"], r"error: .*gpu"),
+    Row("no set to evaluate on", [], r"Expected at least one data set to validate on", "validate"),
+    Row("missing file", ["--data.train=nowhere.jsonl"], r"nowhere\.jsonl"),
+    Row("missing column", lambda place, policy: [rows(place, {"problem": "1=", "solution": "1"})],
+        r"column[\s\S]*problem, solution"),
+    Row("empty set", lambda place, policy: [rows(place)],
+        r"at least one problem in set\.jsonl, .* empty", since_merge=True),
+    Row("row without an answer", lambda place, policy: [rows(place, {"question": "1=", "answer": "1"},
+        {"question": "2=", "answer": None})],
+        r"Expected a problem.* and an answer.* in each row of set\.jsonl, but .*row"),
+    Row("data set that can't be had", ["--data.train=nobody/nothing"],
+        r"nobody/nothing[\s\S]*reached", since_merge=True),
+    Row("missing model folder", ["--model.model=./nowhere"],
+        r"Expected a model's folder at \./nowhere, but there is none"),
+    Row("model folder without a configuration", lambda place, policy: [copy_of(policy, place, without="config.json")],
+        r"Expected a config\.json in the model's folder .* but it has .*model\.safetensors"),
+    Row("model folder without weights", lambda place, policy: [copy_of(policy, place, without=r".*\.safetensors")],
+        r"Expected weights \(\*\.safetensors or \*\.bin\) .* but it has .*config\.json"),
+    Row("model that the hub lacks or that can't be reached", ["--model.model=nobody/nothing"],
+        r"a model named 'nobody/nothing' on the hub, but it could not be had"),
+    Row("tokenizer without an end token", no_end_token, r"to have an end token, but it has none"),
+    Row("prompts that are all too long", ["--data.max_prompt_tokens=1"], r"max_prompt_tokens=1 tokens in 'train'"),
+    Row("responses beyond the context", ["--data.sampling.max_response_tokens=510"],
+        r"context of 512 tokens, but in 'train' the longest prompt has \d+, and max_response_tokens=510: together 5"),
+    Row("more micro-batches than rollouts", ["--trainer.accumulate_grad_batches=17"],
+        r"minibatch_groups \* group_size = 4 \* 4 = 16 is less than .* = 17 \* 1 = 17"),
+    Row("iterations cut short", ["--trainer.limit_train_batches=0.5"],
+        r"Expected whole iterations: `limit_train_batches`"),
+    Row("one batch again and again", ["--trainer.overfit_batches=1"],
+        r"Expected whole iterations: .*`overfit_batches`"),
+    Row("evaluation within an iteration", ["--trainer.val_check_interval=1"], r"Set `check_val_every_n_epoch`"),
+    Row("accumulation that changes", [callback("GradientAccumulationScheduler", scheduling={"1": 2})],
+        r"GradientAccumulationScheduler, which changes the number of micro-batches"),
+    Row("search for a learning rate", [callback("LearningRateFinder")], r"LearningRateFinder, which trains on"),
+    Row("search for a batch size", [callback("BatchSizeFinder")], r"BatchSizeFinder, which trains on"),
+    Row("averaged weights", [callback("StochasticWeightAveraging", swa_lrs=1e-4, device=None)],
+        r"StochasticWeightAveraging, which"),
+    Row("missing checkpoint", ["--ckpt_path=nowhere.ckpt"], r"Expected a checkpoint at nowhere\.ckpt"),
+    Row("checkpoint of another model", other_checkpoint,
+        r"Expected a checkpoint of this model, but \d+ of its weights differ: .*\(3, 5\) there and \(\d+, 32\) here"),
+    Row("log folder that is a file", ["--trainer.logger.init_args.save_dir=tiny.yaml"],
+        r"Expected a folder for the logs at tiny\.yaml, but .*tiny\.yaml is a file"),
+]  # fmt: skip
+
+FAILED = [
+    Row("reward that raises", ["--data.reward=own_classes.Raises"], r"Reward Raises raised KeyError: 'nothing'"),
+    Row("reward that is no number", ["--data.reward=own_classes.NotANumber"],
+        r"accuracy 0 or 1 from reward NotANumber, but got nan"),
+    Row("reward of too few", ["--data.reward=own_classes.OneTooFew"], r"one verdict a response, so \d+, but got \d+"),
+    Row("accuracy between 0 and 1", ["--data.reward=own_classes.Half"],
+        r"accuracy 0 or 1 from reward Half, but got 0\.5"),
+    Row("selector that keeps nothing", ["--data.reward=own_classes.AllWrong", "--data.max_rounds=1"],
+        r"kept"),
+    Row("gradient that is not finite", ["--model.objective=own_classes.Broken", "--model.max_nonfinite_steps=1"],
+        r"not finite in 2 optimizer steps in a row"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", REFUSED, ids=lambda row: row.name)
+def test_what_is_refused_ends_in_one_message_and_status_2(
+    row: Row, place: Path, policy_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if row.since_merge and not hasattr(lspo.problems, "__path__"):
+        pytest.skip("problem sets are to become a package, whose messages these are")
+    flags = row.given(place, policy_folder)
+    before = made(place)
+    status = run(*flags, command=row.command)
+    error = capsys.readouterr().err
+    assert re.search(row.message, error), error
+    assert status == 2
+    assert "Traceback" not in error
+    assert made(place) == before
+
+
+@pytest.mark.parametrize("row", FAILED, ids=lambda row: row.name)
+@pytest.mark.filterwarnings("ignore:No group was kept after round", "ignore:Only 0.00% of the weights changed")
+def test_what_the_run_did_ends_in_one_message_and_status_1(
+    row: Row, place: Path, policy_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*row.given(place, policy_folder)) == 1
+    error = capsys.readouterr().err
+    assert re.search(row.message, error[error.index("error: ") :]), error
+    # Of a user's own reward the traceback is what one needs; of ours it is not.
+    assert ("Traceback" in error) == (row.name == "reward that raises")
+
+
+# A run of its own has a folder of its own.
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
+def test_a_reward_that_raises_leaves_the_last_checkpoint_whole(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--data.reward=own_classes.Raises") == 1
+    error = capsys.readouterr().err
+    named = re.search(r"go on from the last checkpoint: --ckpt_path (\S+)", error)
+    assert named, error
+    assert 'return [{}["nothing"] for response in responses]' in error
+    assert run("--ckpt_path", named[1]) == 0
+    assert "Finished 2 iterations" in capsys.readouterr().out
+
+
+def test_all_rewards_zero_is_a_warning(place: Path) -> None:
+    with pytest.warns(UserWarning, match="Every reward of the last 3 rounds was zero"):
+        status = run(
+            "--data.reward=own_classes.AllWrong", "--data.selector=lspo.sampling.KeepAll", "--trainer.max_epochs=3"
+        )
+    assert status == 0
+
+
+def test_a_folder_that_may_not_be_written_is_refused(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK and access(path, mode))
+    assert run() == 2
+    assert re.search(r"Expected to write the logs to runs, but .* may not be written to", capsys.readouterr().err)
+
+
+def test_a_bug_in_a_users_own_class_keeps_its_traceback(place: Path) -> None:
+    with pytest.raises(ValueError, match="a bug of my own"):
+        run("--data.train", '{"class_path": "own_classes.Buggy"}')
+
+
+def test_a_variable_keeps_every_traceback(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LSPO_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="Expected whole iterations"):
+        run("--trainer.limit_train_batches=0.5")
+
+
+def test_the_configuration_is_written_when_the_run_begins(place: Path) -> None:
+    assert run("--trainer.max_epochs=1") == 0
+    assert len(list(place.rglob("config.yaml"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "message"),
+    [
+        (["--data.max_prompt_tokens=1"], 2, "Expected prompts of at most max_prompt_tokens=1"),
+        (["--data.reward=own_classes.Half"], 1, "Expected accuracy 0 or 1"),
+    ],
+)
+def test_a_real_process(flags: list[str], status: int, message: str, place: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "lspo.cli.main", "fit", "--config", "tiny.yaml", *flags],
+        cwd=place, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert (ended.returncode, message in ended.stderr, "Traceback" in ended.stderr) == (status, True, False), (
+        ended.stderr
+    )
+
+
+def test_the_document_has_every_row() -> None:
+    told = re.findall(r"^\| ([^|]+?) +\|", DOCUMENT.read_text(), re.MULTILINE)
+    missing = {row.name for row in (*REFUSED, *FAILED)} - set(told)
+    assert not missing
