@@ -115,9 +115,12 @@ def evaluate_on_a_rank(rank: int, store: str, queue: Any) -> None:
     own = [group([1, 0], [2, 4])] if rank == 0 else []
     metrics.update(EvaluationBatch("small", own, 2), CPU)
     metrics.update(EvaluationBatch("even", [group([rank, 0], [2, 4])], 2), CPU)
+    majority = MajorityAtK()
+    majority.update(torch.tensor([[1.0, 0.0]]), [["7", "7"] if rank == 0 else [None, None]])
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        queue.put((rank, {name: float(value) for name, value in metrics.compute().items()}))
+        values = {name: float(value) for name, value in metrics.compute().items()}
+        queue.put((rank, values | {"majority": float(majority.compute())}))
     torch.distributed.destroy_process_group()
 
 
@@ -137,6 +140,7 @@ def test_a_set_smaller_than_the_ranks(tmp_path: Path) -> None:
     assert values[0]["small/avg@2"] == 0.5
     assert values[0]["small/response_tokens"] == 3
     assert values[0]["even/avg@2"] == 0.25
+    assert values[0]["majority"] == 0.25
 
 
 def group(accuracy: list[int], lengths: list[int], truncated: int = 0) -> RolloutGroup:
