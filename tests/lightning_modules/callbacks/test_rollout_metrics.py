@@ -7,14 +7,15 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
 from lspo.lightning_modules import RolloutCallback
-from lspo.lightning_modules.callbacks.rollout_metrics import RolloutMetrics
+from lspo.lightning_modules.callbacks.rollout_metrics import RolloutMetrics, _reward_parts
 from lspo.report import CollectReport
 from lspo.rewards import Response
 from lspo.rollout import Sampling
@@ -220,6 +221,15 @@ def test_parts_of_the_reward_are_logged_as_means(make_run: Callable[..., Any], t
     data = {"reward": ScriptedReward(verdict), "round_prompts": 4}
     make_run([reports], trainer={"logger": logger, "max_epochs": 1}, data=data).fit()
     row, [report] = rows_of(logger)[0], reports.all
-    assert len(report.rounds) > 1  # weighted by the rounds' sizes
+    assert len(report.rounds) > 1
     assert row["reward/style"] == pytest.approx(float(report.stats.lengths.mean()))
     assert row["reward/fixed"] == -0.5
+
+
+def test_parts_of_rounds_of_unlike_sizes_are_weighted_by_them() -> None:
+    rounds = [
+        SimpleNamespace(num_groups=3, reward_parts={"style": 1.0}),
+        SimpleNamespace(num_groups=1, reward_parts={}),
+    ]
+    rounds.append(SimpleNamespace(num_groups=1, reward_parts={"style": 5.0}))
+    assert _reward_parts(cast(CollectReport, SimpleNamespace(rounds=rounds))) == {"reward/style": 2.0}
