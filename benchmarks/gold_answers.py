@@ -11,26 +11,26 @@ A near miss is the ground truth with its last digit changed, or doubled if it ha
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lspo.problems import AIME24, GSM8K, DatasetProblems, MinervaMath, OlympiadBench
 from lspo.rewards import GSM8KReward, MathReward, Response, Reward
 from lspo.rewards.answer_text import gold_text
 from lspo.rewards.math_reward import Answer, same_without_algebra
 from lspo.types import Prompt
 
-# How a row of a file says its ground truth: the seam for presets of the same data sets.
-READERS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "gsm8k_train.jsonl": lambda row: row["answer"],
-    "gsm8k_test.jsonl": lambda row: row["answer"],
-    "aime24_test.jsonl": lambda row: row["answer"],
-    "minerva_math_test.jsonl": lambda row: row["solution"],
-    "olympiadbench_sample.jsonl": lambda row: ", ".join(row["final_answer"]),
+# Files as published, and the presets that read them.
+PRESETS: dict[str, type[DatasetProblems]] = {
+    "gsm8k_train.jsonl": GSM8K,
+    "gsm8k_test.jsonl": GSM8K,
+    "aime24_test.jsonl": AIME24,
+    "minerva_math_test.jsonl": MinervaMath,
+    "olympiadbench_sample.jsonl": OlympiadBench,
 }
 COLUMNS = (
     "data set", "rows", "reward", "boxed", "answer line", "algebra alone", "decided without algebra", "wrong accepted",
@@ -40,8 +40,7 @@ BATCH = 256
 
 
 def ground_truths(folder: Path, name: str) -> list[str]:
-    rows = [json.loads(line) for line in (folder / name).read_text(encoding="utf-8").splitlines()]
-    return [READERS[name](row) for row in rows]
+    return [problem.answer for problem in PRESETS[name](path=str(folder / name)).problems()]
 
 
 def boxed(answer: str) -> str:
@@ -165,7 +164,7 @@ def main() -> None:
         parser.error("Expected `--folder` or LSPO_TEST_DATA to name the folder of problem sets.")
     rows: list[list[str]] = []
     refused: list[str] = []
-    for name in READERS:
+    for name in PRESETS:
         golds = ground_truths(arguments.folder, name)[: arguments.rows]
         rows.append(math_row(name, golds, refused))
         if name.startswith("gsm8k"):

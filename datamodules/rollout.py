@@ -181,7 +181,7 @@ class RolloutDataModule(LightningDataModule):
         trainer = self._attached_trainer
         if stage == "fit":
             refuse_unfit_trainer(trainer)
-            check_layout(self.layout, self._plan.group_size)
+            check_layout(self.layout, self._trained_group_size)
             warn_of_scale(self._layout.scale, policy.advantage_scales)
             if not self.val_sets:
                 # Lightning would warn of an evaluation without loaders.
@@ -214,7 +214,7 @@ class RolloutDataModule(LightningDataModule):
             if not trainer.fast_dev_run:
                 # How many ranks share the rollouts is known in `setup`, which looks again.
                 alone = replace(self._layout, accumulate=trainer.accumulate_grad_batches)
-                check_layout(alone, self._plan.group_size)
+                check_layout(alone, self._trained_group_size)
             sets = {"train": self.train_set, **sets}
         for name, problems in sets.items():
             check_first_problem(as_set(problems), name)
@@ -400,6 +400,10 @@ class RolloutDataModule(LightningDataModule):
         self.engine.close()
         self.reward.close()
         self._engine_ready = False
+
+    @property
+    def _trained_group_size(self) -> int:
+        return self._plan.group_size if self.downsample is None else self.downsample.keep
 
     @property
     def _attached_trainer(self) -> Any:

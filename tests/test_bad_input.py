@@ -16,7 +16,6 @@ import pytest
 import torch
 import yaml
 
-import lspo.problems
 from lspo.cli.main import main
 
 DOCUMENT = Path(__file__).parents[1] / "docs/bad_input.md"
@@ -164,7 +163,6 @@ class Row:
     flags: list[str] | Callable[[Path, Path], list[str]]
     message: str
     command: str = "fit"
-    since_merge: bool = False
 
     def given(self, place: Path, policy: Path) -> list[str]:
         return self.flags(place, policy) if callable(self.flags) else self.flags
@@ -195,12 +193,12 @@ REFUSED = [
     Row("missing column", lambda place, policy: [rows(place, {"problem": "1=", "solution": "1"})],
         r"column[\s\S]*problem, solution"),
     Row("empty set", lambda place, policy: [rows(place)],
-        r"at least one problem in set\.jsonl, .* empty", since_merge=True),
+        r"at least one problem in set\.jsonl, .* empty"),
     Row("row without an answer", lambda place, policy: [rows(place, {"question": "1=", "answer": "1"},
         {"question": "2=", "answer": None})],
         r"Expected a problem.* and an answer.* in each row of set\.jsonl, but .*row"),
     Row("data set that can't be had", ["--data.train=nobody/nothing"],
-        r"nobody/nothing[\s\S]*reached", since_merge=True),
+        r"nobody/nothing[\s\S]*reached"),
     Row("missing model folder", ["--model.model=./nowhere"],
         r"Expected a model's folder at \./nowhere, but there is none"),
     Row("model folder without a configuration", lambda place, policy: [copy_of(policy, place, without="config.json")],
@@ -251,8 +249,6 @@ FAILED = [
 def test_what_is_refused_ends_in_one_message_and_status_2(
     row: Row, place: Path, policy_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if row.since_merge and not hasattr(lspo.problems, "__path__"):
-        pytest.skip("problem sets are to become a package, whose messages these are")
     flags = row.given(place, policy_folder)
     before = made(place)
     status = run(*flags, command=row.command)

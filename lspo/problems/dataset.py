@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
+from lspo.boxed import last_boxed
 from lspo.problems.base import Note, Problem, ProblemSet
-from lspo.problems.boxed import last_boxed
 from lspo.problems.chat import Message, as_messages, with_system_prompt
 from lspo.problems.columns import as_text, look_up, split_name
 from lspo.problems.reading import open_rows

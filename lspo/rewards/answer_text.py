@@ -4,58 +4,18 @@ from __future__ import annotations
 
 import re
 
+from lspo.boxed import BOX, last_boxed
+
 MAX_RESPONSE_CHARACTERS = 20_000
 MAX_ANSWER_CHARACTERS = 1_000
 
-# Starting right behind another box, or after no more than `and`, `or`, a comma: those are one answer in several boxes.
-_BOX = re.compile(r"\\f?box(?:ed)?\s*\{")
-_BETWEEN_BOXES = re.compile(r"[\s$]*(?:,|and|or|, and|, or)?[\s$]*")
 _ANSWER_LINE = re.compile(r"(?im)^[ \t*_#>-]*(?:the )?(?:final )?answer[ \t*_]*:(.*)$")
 _GSM8K_MARKER = "####"
 
 
-def last_boxed(text: str) -> str | None:
-    r"""The content of the last `\boxed{}`; None if there is none, or if it is empty, not closed or too long.
-
-    Boxes that only `and`, `or` or a comma separate are one answer, joined by commas.
-
-    Example:
-        >>> last_boxed(r"first \boxed{7}, no: \boxed{\frac{1}{2}}.")
-        '\\frac{1}{2}'
-        >>> last_boxed(r"\boxed{2} and \boxed{3}")
-        '2, 3'
-        >>> last_boxed(r"\boxed{7}, so \boxed{}") is None
-        True
-    """
-    text = text[-MAX_RESPONSE_CHARACTERS:]
-    found: list[str] = []
-    begins_at = len(text)
-    for box in reversed(list(_BOX.finditer(text))):
-        closes_at = _closing_brace(text, box.end())
-        if closes_at is None or closes_at > begins_at or not text[box.end() : closes_at].strip():
-            break
-        if found and not _BETWEEN_BOXES.fullmatch(text, closes_at + 1, begins_at):
-            break
-        found.append(text[box.end() : closes_at].strip())
-        begins_at = box.start()
-    return ", ".join(dict.fromkeys(reversed(found))) or None
-
-
-def _closing_brace(text: str, start: int) -> int | None:
-    """Where the brace opened before `start` closes; None if not within the longest answer."""
-    depth = 1
-    place = start
-    end = min(len(text), start + MAX_ANSWER_CHARACTERS)
-    while place < end:
-        character = text[place]
-        if character == "\\":
-            place += 2  # an escaped brace opens and closes nothing
-            continue
-        depth += (character == "{") - (character == "}")
-        if depth == 0:
-            return place
-        place += 1
-    return None
+def boxed_answer(response: str) -> str | None:
+    r"""What stands in the last box of a response, up to the length of an answer; None if nothing does."""
+    return last_boxed(response[-MAX_RESPONSE_CHARACTERS:], max_characters=MAX_ANSWER_CHARACTERS)
 
 
 def last_answer_line(text: str) -> str | None:
@@ -71,7 +31,7 @@ def last_answer_line(text: str) -> str | None:
     answer = lines[-1].strip(" \t\r*_") if lines else ""
     if len(answer) > MAX_ANSWER_CHARACTERS:
         return None
-    return last_boxed(answer) if _BOX.search(answer) else answer or None
+    return boxed_answer(answer) if BOX.search(answer) else answer or None
 
 
 def gold_text(answer: str) -> str:
@@ -86,8 +46,8 @@ def gold_text(answer: str) -> str:
     """
     _, marker, behind = answer.rpartition(_GSM8K_MARKER)
     found = behind if marker else answer
-    if _BOX.search(found):
-        found = last_boxed(found) or ""
+    if BOX.search(found):
+        found = boxed_answer(found) or ""
     found = found.strip()
     if not found or len(found) > MAX_ANSWER_CHARACTERS:
         raise ValueError(

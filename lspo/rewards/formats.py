@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 
-from lspo.rewards.answer_text import last_answer_line, last_boxed
+from lspo.rewards.answer_text import boxed_answer, last_answer_line
 from lspo.rewards.base import Reward
 from lspo.types import Score
 
@@ -27,7 +27,7 @@ class BoxedFormat(FormatReward):
     r"""1 if the response's last `\boxed{}` is closed and not empty."""
 
     def has_form(self, response: str) -> bool:
-        return last_boxed(response) is not None
+        return boxed_answer(response) is not None
 
 
 class AnswerLineFormat(FormatReward):

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from lspo.rewards.answer_text import gold_text, last_answer_line, last_boxed
+from lspo.rewards.answer_text import boxed_answer, gold_text, last_answer_line
 from lspo.rewards.base import Response, Reward
 from lspo.rewards.normal_form import Number, clean, equation_name, form, is_words, number_form, parse_number, too_big
 from lspo.rewards.worker_pool import Reply, WorkerPool
@@ -152,7 +152,7 @@ class MathReward(Reward):
         return answers
 
     def _explicit_answer(self, text: str) -> str | None:
-        boxed = last_boxed(text) if self.answer_format != "answer_line" else None
+        boxed = boxed_answer(text) if self.answer_format != "answer_line" else None
         return boxed or (last_answer_line(text) if self.answer_format != "boxed" else None)
 
     def _verdict(self, gold: Answer, answer: Answer | None, asked: dict[tuple[str, str], Reply]) -> Score:

@@ -286,3 +286,10 @@ def test_an_unknown_place_of_answers_is_refused() -> None:
     # The tests' own checks of types may come first.
     with pytest.raises((ValueError, TypeError), match=r"answer_from.*last_boxed"):
         DatasetProblems("set.jsonl", answer_from="first")  # type: ignore[arg-type]
+
+
+def test_a_solution_without_box_is_an_incomplete_row(write: object, tmp_path: Path) -> None:
+    path = write("set.jsonl", [{"q": "a", "s": r"\boxed{1}"}, {"q": "b", "s": "none"}])  # type: ignore[operator]
+    problems = DatasetProblems(path, prompt="q", answer="s", answer_from="last_boxed")
+    with pytest.raises(ValueError, match=r"an answer \('s', boxed\) in each row of .*, but 1 of 2 .* rows 1\."):
+        list(problems.problems())

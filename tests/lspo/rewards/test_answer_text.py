@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lspo.rewards.answer_text import gold_text, last_answer_line, last_boxed
+from lspo.rewards.answer_text import boxed_answer, gold_text, last_answer_line
 
 
 @pytest.mark.parametrize(
@@ -34,8 +34,8 @@ from lspo.rewards.answer_text import gold_text, last_answer_line, last_boxed
         (r"\boxed{5}" + "x" * 20_000, None),  # out of reach
     ],
 )
-def test_last_boxed(text: str, answer: str | None) -> None:
-    assert last_boxed(text) == answer
+def test_boxed_answer(text: str, answer: str | None) -> None:
+    assert boxed_answer(text) == answer
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_ground_truths() -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet=r"\boxed{}fanswer: 1,$" + "\n", max_size=80))
 def test_any_text_is_read(text: str) -> None:
-    for read in (last_boxed, last_answer_line):
+    for read in (boxed_answer, last_answer_line):
         answer = read(text)
         assert answer is None or answer.strip()
-    boxed = last_boxed(text + r" end \boxed{7}")
+    boxed = boxed_answer(text + r" end \boxed{7}")
     assert boxed is not None
     assert boxed.endswith("7")

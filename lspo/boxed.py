@@ -1,0 +1,70 @@
+r"""The answer in a box, as worked solutions of MATH and the responses of models give it: `\boxed{42}`."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+BOX = re.compile(r"\\(?:boxed|fbox)(?:\s*\{|\s+)")
+_BETWEEN_BOXES = re.compile(r"[\s$]*(?:,|and|or|, and|, or)?[\s$]*")
+_WORD = re.compile(r"[^\s$]*")
+
+
+class _Box(NamedTuple):
+    start: int
+    end: int
+    content: str
+
+
+def last_boxed(text: str, *, max_characters: int | None = None) -> str | None:
+    r"""What stands in the last box; None if there is none, or if it is empty, not closed or too long.
+
+    Braces may be nested; MATH has a few boxes without any. Boxes that only `and`, `or` or a comma separate are one
+    answer, joined by commas.
+
+    Args:
+        text: Where to look.
+        max_characters: A box that is longer counts as not closed; None: any length. Untrusted text needs a limit, as
+            thousands of open boxes are each read up to it.
+
+    Example:
+        >>> last_boxed(r"First \boxed{1}, in all \boxed{\frac{1}{2}}."), last_boxed(r"so $\boxed 7$.")
+        ('\\frac{1}{2}', '7')
+        >>> last_boxed(r"$\boxed{2}$ and $\boxed{3}$"), last_boxed(r"\boxed{7}, so \boxed{}")
+        ('2, 3', None)
+    """
+    answer: list[_Box] = []
+    for found in reversed(list(BOX.finditer(text))):
+        box = _box(text, found, max_characters)
+        if box is None or (answer and not _BETWEEN_BOXES.fullmatch(text, box.end, answer[0].start)):
+            break
+        answer.insert(0, box)
+    return ", ".join(dict.fromkeys(box.content for box in answer)) or None
+
+
+def _box(text: str, found: re.Match[str], max_characters: int | None) -> _Box | None:
+    """The box that begins here; None if it is empty, not closed or too long."""
+    start = found.end()
+    limit = len(text) if max_characters is None else min(len(text), start + max_characters)
+    braced = found.group().endswith("{")
+    end = _closing_brace(text, start, limit) if braced else _end_of_word(text, start, limit)
+    content = "" if end is None else text[start:end].strip()
+    return _Box(found.start(), end + braced, content) if end is not None and content else None
+
+
+def _closing_brace(text: str, start: int, limit: int) -> int | None:
+    depth, place = 1, start
+    while place < limit:
+        if text[place] == "\\":
+            place += 2  # An escaped brace opens and closes nothing.
+            continue
+        depth += (text[place] == "{") - (text[place] == "}")
+        if depth == 0:
+            return place
+        place += 1
+    return None
+
+
+def _end_of_word(text: str, start: int, limit: int) -> int:
+    word = _WORD.match(text, start, limit)
+    return start if word is None else word.end()
