@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +55,16 @@ def test_the_custom_project_trains(policy_folder: Path, tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:The supervised start ended after", "ignore:.*were cut at.*")
 def test_classes_of_ones_own_work_by_class_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.py").write_text(
-        "\n".join(block_with(name) for name in ("EndsWithAnswer", "NoTruncation", "WidenBand"))
+        "\n".join(block_with(name) for name in ("EndsWithAnswer", "NoTruncation", "WidenBand", "Reinforce"))
     )
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the command puts the current folder there
     main([
         "fit", "--config", "quickstart", "--trainer.max_epochs=1", "--data.val_before_training=false",
         "--trainer.enable_progress_bar=false", "--model.model.init_args.max_steps=25", "--data.min_pool=4",
         "--data.train_groups=4", "--data.minibatch_groups=2", "--data.val=null",
         "--data.sampling.max_response_tokens=20",
         "--data.reward=mine.EndsWithAnswer", "--data.selector=mine.NoTruncation", "--trainer.callbacks+=mine.WidenBand",
+        "--model.objective=mine.Reinforce", "--model.objective.kl_coef=0.01",
     ])  # fmt: skip
 
 

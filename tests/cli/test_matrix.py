@@ -63,7 +63,39 @@ def objective_cell(name: str) -> list[str]:
     return [f"--model.objective={name}", *NEEDED.get(name, []), *EXTRA.get(name, [])]
 
 
+ROUND = ["--data.pool=round", "--data.round_prompts=16", "--data.on_shortfall=fill"]
+PRESETS: dict[str, list[str]] = {
+    "LSPO": [
+        "--data.selector=Chain",
+        "--data.selector.selectors+=AccuracyBand",
+        "--data.selector.selectors+=LengthBand",
+    ],
+    "PaperLSPO": ["--data.selector=PaperLSPO", *ROUND],
+    "AuthorsCodeLSPO": ["--data.selector=AuthorsCodeLSPO", *ROUND],
+}
+SELECTORS: dict[str, list[str]] = {
+    "KeepAll": ["--data.selector=KeepAll"],
+    "difficulty": [
+        "--data.selector=AccuracyBand", "--data.selector.low=0.2", "--data.selector.high=0.8",
+        "--data.selector.inclusive=true",
+    ],
+    "relative accuracy": ["--data.selector=RelativeAccuracyBand", "--data.selector.keep=high"],
+    "value, median": [
+        "--data.selector=LengthBand", "--data.selector.thresholds=value", "--data.selector.statistic=median",
+    ],
+    "middle": ["--data.selector=LengthBand", "--data.selector.keep=middle", "--data.pool=window"],
+    "annealed": [
+        "--data.selector=Annealed", "--data.selector.start=LengthBand", "--data.selector.end=LengthBand",
+        "--data.selector.end.low=0.5", "--data.selector.end.high=0.5", "--data.selector.iterations=2",
+    ],
+    "PODS": ["--data.downsample=MaxVariance", "--data.downsample.keep=2"],
+    "surplus": ["--data.max_age=1", "--data.round_prompts=24"],
+}  # fmt: skip
+
 CELLS: dict[str, list[str]] = {name: objective_cell(name) for name in OBJECTIVES}
+CELLS |= {f"{name}, {preset}": [*objective_cell(name), *PRESETS[preset]] for name in OBJECTIVES for preset in PRESETS}
+# A group of equal rewards, which some of these keep, has no gradient: its objective has an entropy bonus.
+CELLS |= {f"DAPO, {name}": [*objective_cell("DAPO"), *flags] for name, flags in SELECTORS.items()}
 
 
 def fit(folder: Path, policy_folder: Path, *flags: str) -> list[dict[str, str]]:
