@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_warn
@@ -61,6 +61,8 @@ class RolloutDataModule(LightningDataModule):
         advantage_scale: What advantages are divided by: the "group"'s standard deviation, the "batch"'s, or "none".
         max_micro_batch_tokens: Tokens of a micro-batch at most, padding included; None: any.
         max_prompt_tokens: Longer prompts are dropped, and counted; None: none is.
+        old_logprobs: Whose log-probs the ratio is against: the "trainer"'s, computed anew before the first of several
+            optimizer steps, or the "engine"'s, which cost nothing and put its mismatch into the clipped ratio.
         val_group_size: Responses for a prompt in evaluation, the k of avg@k.
         val_sampling: How those are sampled; None: as in training.
         val_batch_prompts: Prompts evaluated at a time, on all ranks.
@@ -93,6 +95,7 @@ class RolloutDataModule(LightningDataModule):
         advantage_scale: Scale = "group",
         max_micro_batch_tokens: int | None = None,
         max_prompt_tokens: int | None = None,
+        old_logprobs: Literal["trainer", "engine"] = "trainer",
         val_group_size: int = 8,
         val_sampling: Sampling | None = None,
         val_batch_prompts: int = 64,
@@ -107,6 +110,9 @@ class RolloutDataModule(LightningDataModule):
         self.val_sampling = self.sampling if val_sampling is None else replace(val_sampling, seed=seed)
         self.val_group_size, self.val_batch_prompts = val_group_size, val_batch_prompts
         self.max_prompt_tokens = max_prompt_tokens
+        if old_logprobs not in ("trainer", "engine"):
+            raise ValueError(f"Expected `old_logprobs` to be 'trainer' or 'engine', but got {old_logprobs!r}.")
+        self.old_logprobs = old_logprobs
         self.seed = seed
         for name, size in (("val_group_size", val_group_size), ("val_batch_prompts", val_batch_prompts)):
             if size < 1:
@@ -148,6 +154,11 @@ class RolloutDataModule(LightningDataModule):
         trainer = self._attached_trainer
         if stage == "fit":
             self._refuse_cut_epochs()
+            if self.old_logprobs == "engine" and getattr(policy, "correction", None) is not None:
+                raise ValueError(
+                    "Expected old_logprobs='trainer' with a `correction`, but got 'engine': the ratio would then "
+                    "hold the mismatch, and the weights correct it once more. Leave one of the two out."
+                )
             if not self.val_sets:
                 # Lightning would warn of an evaluation without loaders.
                 trainer.limit_val_batches = 0
@@ -255,6 +266,7 @@ class RolloutDataModule(LightningDataModule):
                 listeners=[dispatch],
                 history=state.history.stats,
             )
+            self.engine.idle()
             batches, seconds = self._batches(report, layout)
             state.history.add(report)
             state.last_yield = LastYield(len(report.stats), int(report.decision.keep.sum()), report.decision.pool_size)
@@ -275,8 +287,13 @@ class RolloutDataModule(LightningDataModule):
             temperature=report.plan.sampling.temperature,
         )
         started = time.perf_counter()
+        if self.old_logprobs == "engine":
+            minibatches = [
+                [batch.replace(old_logprobs=batch.engine_logprobs, old_from_engine=True) for batch in bins]
+                for bins in minibatches
+            ]
         # With one optimizer step, the weights that sampled are those that are trained: no pass needed.
-        if layout.optimizer_steps > 1:
+        elif layout.optimizer_steps > 1:
             minibatches = [
                 [batch.replace(old_logprobs=policy.logprobs(batch).cpu()) for batch in bins] for bins in minibatches
             ]

@@ -21,6 +21,7 @@ from lspo.causal_lm import (
     load_tokenizer,
     model_logprobs,
 )
+from lspo.correction import MismatchCorrection, mismatch_log_ratio, mismatch_metrics
 from lspo.lightning_modules.callbacks import default_callbacks
 from lspo.lightning_modules.evaluation import EvaluationMetrics
 from lspo.lightning_modules.gradients import StepMetrics, gradient_norm
@@ -47,6 +48,7 @@ class PolicyModule(LightningModule, PolicyHandle):
         gradient_checkpointing: Keep no activations of the layers; compute them again in the backward pass.
         attn_implementation: transformers' name of the attention kernel; None leaves the choice to it.
         max_nonfinite_steps: Optimizer steps in a row that may be skipped for a gradient that is not finite.
+        correction: Importance weights for the mismatch between engine and trainer; None: it is measured alone.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class PolicyModule(LightningModule, PolicyHandle):
         gradient_checkpointing: bool = False,
         attn_implementation: str | None = None,
         max_nonfinite_steps: int = 5,
+        correction: MismatchCorrection | None = None,
     ) -> None:
         super().__init__()
         # No save_hyperparameters(): with it, --ckpt_path would override the command line's model flags.
@@ -73,6 +76,7 @@ class PolicyModule(LightningModule, PolicyHandle):
             )
         self.source = model
         self.objective = objective
+        self.correction = correction
         self.model: Any = None
         self._optimizer = optimizer
         self._lr_scheduler = lr_scheduler
@@ -187,6 +191,7 @@ class PolicyModule(LightningModule, PolicyHandle):
             response_mask=batch.response_mask,
             ref_logprobs=batch.ref_logprobs,
             entropies=entropies,
+            token_weights=self._mismatch(batch, logprobs.detach()),
             num_tokens=batch.num_tokens,
             num_sequences=batch.num_sequences,
         )
@@ -194,6 +199,32 @@ class PolicyModule(LightningModule, PolicyHandle):
         # The counts already make this a share of the mini-batch's loss. Lightning will divide by the number of
         # micro-batches, and the strategy take the mean over ranks: both are undone here.
         return output.loss * (self.trainer.accumulate_grad_batches * self.data_parallel_size)
+
+    def _mismatch(self, batch: RolloutBatch, logprobs: Tensor) -> Tensor | None:
+        """Gathers how far engine and trainer are apart on this batch; the weights that correct for it, if asked."""
+        if batch.engine_logprobs is None:
+            return None
+        trainer_logprobs = batch.old_logprobs
+        if trainer_logprobs is None or batch.old_from_engine:
+            if not self._at_iteration_start:
+                return None
+            # These weights have sampled: what they compute now is what they computed then.
+            trainer_logprobs = logprobs
+        log_ratio = mismatch_log_ratio(trainer_logprobs, batch.engine_logprobs, batch.response_mask)
+        mask, num_tokens = batch.response_mask, float(batch.num_tokens)
+        self._step_metrics.add(
+            mismatch_metrics(log_ratio, mask, num_tokens=num_tokens, num_sequences=float(batch.num_sequences))
+        )
+        if self.correction is None or batch.old_from_engine:
+            return None
+        self._step_metrics.add(self.correction.metrics(log_ratio, mask, num_tokens=num_tokens))
+        return self.correction.weights(log_ratio, mask)
+
+    @property
+    def _at_iteration_start(self) -> bool:
+        """True until the iteration's first optimizer step."""
+        steps = max(int(self.trainer.num_training_batches) // self.trainer.accumulate_grad_batches, 1)
+        return self.trainer.global_step % steps == 0
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         values = self._step_metrics.take(self.trainer.strategy.reduce)

@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, Literal
 from unittest import mock
 
@@ -252,7 +253,7 @@ class VLLMEngine(RolloutEngine):
     def _verify(self, sent: dict[str, Fingerprint]) -> None:
         policy, llm = self._ready()
         # One element for each worker in this process: there is one.
-        held, packed = llm.apply_model(_held_weights)[0]
+        held, packed = llm.apply_model(partial(_held_weights, dtype=self.torch_dtype))[0]
         comparison: Comparison = compare(sent, held, packed=packed)
         prompts = probe_prompts(len(policy.tokenizer))
         # No end tokens: every probe has its full length.
@@ -325,9 +326,9 @@ def require_vllm() -> None:
         )
 
 
-def _held_weights(model: Any) -> tuple[dict[str, Fingerprint], dict[str, list[str]]]:
-    """Fingerprints of the weights as a vLLM model holds them, and which of its modules stand for several."""
-    held = {name: fingerprint(tensor) for name, tensor in model.named_parameters()}
+def _held_weights(model: Any, *, dtype: torch.dtype) -> tuple[dict[str, Fingerprint], dict[str, list[str]]]:
+    """Fingerprints of the weights that a vLLM model holds in `dtype`, and which of its modules stand for several."""
+    held = {name: fingerprint(tensor) for name, tensor in model.named_parameters() if tensor.dtype == dtype}
     return held, dict(getattr(model, "packed_modules_mapping", None) or {})
 
 
