@@ -43,7 +43,7 @@ def fingerprint(tensor: Tensor) -> Fingerprint:
 
 @dataclass
 class WeightStream:
-    """Iterates over a policy's weights as an engine takes them, and keeps their fingerprints.
+    """Iterates over a policy's weights as an engine takes them, and keeps their fingerprints if asked.
 
     Weights are cast to the engine's type first. Where input embedding and output head are one tensor, the head is named
     too, at the end: an engine that keeps a packed copy of its head would leave that copy as it was, and nothing would
@@ -52,27 +52,32 @@ class WeightStream:
     Args:
         weights: (transformers name, whole tensor), as `PolicyHandle.full_weights` gives them.
         dtype: The engine's; None leaves weights as they are.
-        fingerprints: Of each weight that has passed, by name.
+        with_fingerprints: Take the fingerprint of each weight that passes.
+        fingerprints: Those, by name.
     """
 
     weights: Iterable[tuple[str, Tensor]]
     dtype: torch.dtype | None = None
+    with_fingerprints: bool = False
     fingerprints: dict[str, Fingerprint] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         embedding: Tensor | None = None
+        has_head = False
         for name, tensor in self.weights:
             cast = tensor.detach()
             if self.dtype is not None and cast.is_floating_point():
                 cast = cast.to(self.dtype)
             if name.endswith(EMBEDDING):
                 embedding = cast
+            has_head = has_head or name.endswith(HEAD)
             yield self._passed(name, cast)
-        if embedding is not None and not any(name.endswith(HEAD) for name in self.fingerprints):
+        if embedding is not None and not has_head:
             yield self._passed(HEAD, embedding)
 
     def _passed(self, name: str, tensor: Tensor) -> tuple[str, Tensor]:
-        self.fingerprints[name] = fingerprint(tensor)
+        if self.with_fingerprints:
+            self.fingerprints[name] = fingerprint(tensor)
         return name, tensor
 
 
