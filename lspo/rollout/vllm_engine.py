@@ -219,6 +219,10 @@ class VLLMEngine(RolloutEngine):
             "disable_log_stats": True,
             "seed": 0,  # of what requests' own seeds do not decide; alike on the ranks of one engine
         }
+        if not cuda:
+            # A seeded request whose prompt is read in pieces fails on a CPU (vLLM 0.32: "CPU Generator does not use
+            # offset").
+            chosen["enable_chunked_prefill"] = False
         if cache is not None:
             chosen["kv_cache_memory_bytes"] = cache
         if world_size > 1:

@@ -32,7 +32,7 @@ def make_policy_folder(folder: Path, kind: str = "qwen2", *, tied: bool = True, 
 
     config = AutoConfig.for_model(
         kind, **HEADS, num_hidden_layers=2, vocab_size=len(TOKENIZER), max_position_embeddings=256,
-        tie_word_embeddings=tied, initializer_range=0.3, bos_token_id=None, eos_token_id=TOKENIZER.eos_token_id,
+        tie_word_embeddings=tied, initializer_range=0.12, bos_token_id=None, eos_token_id=TOKENIZER.eos_token_id,
         pad_token_id=TOKENIZER.pad_token_id, **({"head_dim": 32} if kind in ("llama", "qwen3") else {}),
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
@@ -97,7 +97,7 @@ class Server:
             sys.executable, str(HERE / "serve.py"), str(folder), "--host", "127.0.0.1", "--port", str(self.port),
             "--dtype", "float32", "--enforce-eager", "--max-model-len", "128", "--generation-config", "vllm",
             "--logprobs-mode", "processed_logprobs", "--weight-transfer-config", '{"backend": "lspo"}',
-            "--disable-uvicorn-access-log", *flags,
+            "--disable-uvicorn-access-log", "--no-enable-chunked-prefill", *flags,
         ]  # fmt: skip
         self._environment = {
             **environment, "VLLM_SERVER_DEV_MODE": "1", "TORCHDYNAMO_DISABLE": "1", "VLLM_CPU_KVCACHE_SPACE": "1",
