@@ -80,9 +80,7 @@ class MismatchCorrection:
         return importance_weights(log_ratio, mask, kind=self.kind, level=self.level, cap=self.cap)
 
     @torch.no_grad()
-    def metrics(
-        self, log_ratio: PerToken, mask: TokenMask, *, num_tokens: float | None = None
-    ) -> dict[str, Scalar]:
+    def metrics(self, log_ratio: PerToken, mask: TokenMask, *, num_tokens: float | None = None) -> dict[str, Scalar]:
         """Mean weight, and the share of tokens whose weight met the cap."""
         weights = self.weights(log_ratio, mask)
         free = importance_weights(log_ratio, mask, level=self.level, cap=float("inf"))

@@ -341,19 +341,19 @@ def _nothing_changed() -> Iterator[None]:
     """Undoes what building a vLLM engine changes of the process: random state, and the setter of the thread count."""
     import numpy as np
 
-    python, legacy, set_threads = random.getstate(), np.random.get_state(), torch.set_num_threads  # noqa: NPY002
+    python, legacy, set_threads = random.getstate(), np.random.get_state(), torch.set_num_threads
     try:
         with torch.random.fork_rng():
             yield
     finally:
         random.setstate(python)
-        np.random.set_state(legacy)  # noqa: NPY002
+        np.random.set_state(legacy)
         torch.set_num_threads = set_threads
 
 
 @contextmanager
 def _group_kept() -> Iterator[None]:
-    """vLLM takes the default process group down with it; this one is the trainer's."""
+    """VLLM takes the default process group down with it; this one is the trainer's."""
 
     def spare(group: Any = None) -> None:
         if group is not None and group is not dist.group.WORLD:

@@ -30,7 +30,7 @@ class Sender(ABC):
         client: Of the server.
     """
 
-    flags = f"--weight-transfer-config '{{\"backend\": \"{BACKEND}\"}}'"
+    flags = f'--weight-transfer-config \'{{"backend": "{BACKEND}"}}\''
     can_resend = True
 
     def __init__(self, client: VLLMClient) -> None:
@@ -117,7 +117,7 @@ class BytesSender(Sender):
 class NCCLSender(Sender):
     """From GPU to GPUs, by vLLM's own "nccl" backend, one broadcast a weight. Not yet run: it needs GPUs."""
 
-    flags = "--weight-transfer-config '{\"backend\": \"nccl\"}'"
+    flags = '--weight-transfer-config \'{"backend": "nccl"}\''
     can_resend = False
 
     def __init__(self, client: VLLMClient) -> None:

@@ -188,7 +188,8 @@ class VLLMServerEngine(RolloutEngine):
                 else f"It must be of the policy's architecture, started with {self._sender.flags}; its log says more."
             )
             raise RuntimeError(
-                f"Expected the vLLM server to take weights (transfer='{self.transfer}'), but it refused: {error}. {hint}"
+                f"Expected the vLLM server to take weights (transfer='{self.transfer}'), but it refused: {error}. "
+                f"{hint}"
             ) from error
 
     def _held_marker(self) -> str | None:
@@ -273,9 +274,7 @@ class VLLMServerEngine(RolloutEngine):
         prompts = probe_prompts(len(policy.tokenizer))
         with ThreadPoolExecutor(max_workers=len(prompts)) as pool:
             rollouts = list(
-                pool.map(
-                    lambda item: self._request(item[1], PROBE_SAMPLING, item[0], ()), enumerate(prompts)
-                )
+                pool.map(lambda item: self._request(item[1], PROBE_SAMPLING, item[0], ()), enumerate(prompts))
             )
         gap = probe_gap(policy, prompts, rollouts)
         self._metrics |= {"probe_gap": gap, "verify_seconds": time.perf_counter() - started}

@@ -41,7 +41,9 @@ def tokens(groups):
 def gap(policy, groups, temperature):
     """Largest |log-ratio| of any token."""
     rollouts = [
-        TrainingRollout(group.prompt.token_ids, rollout, 0.0, 0) for group in groups.values() for rollout in group.rollouts
+        TrainingRollout(group.prompt.token_ids, rollout, 0.0, 0)
+        for group in groups.values()
+        for rollout in group.rollouts
     ]
     batch = collate(rollouts, pad_token_id=0, num_tokens=1, num_sequences=1, temperature=temperature)
     return float((policy.logprobs(batch) - batch.engine_logprobs)[batch.response_mask].abs().max())
@@ -107,8 +109,9 @@ def main(folder: str, tensor_parallel_size: int) -> None:
     if world_size > 1:
         dist.destroy_process_group()
     result = {
-        "parity": parity, "probe_gap": max(probes), "sync_seconds": sorted(seconds)[len(seconds) // 2], "gap": max(gaps),
-        "weights_moved_greedy": changed, "stale_noticed": noticed, "repeats": first == again, "repeats_anew": first == anew,
+        "parity": parity, "probe_gap": max(probes), "gap": max(gaps), "weights_moved_greedy": changed,
+        "sync_seconds": sorted(seconds)[len(seconds) // 2], "stale_noticed": noticed,
+        "repeats": first == again, "repeats_anew": first == anew,
         "distinct": len({ids for group in tokens(first).values() for ids in group}) > len(own), "group_alive": alive,
         "process_unchanged": kept, "versions": [group.version for group in first.values()],
         "compared": engine.metrics()["weights_compared"],

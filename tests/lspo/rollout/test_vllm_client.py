@@ -21,7 +21,7 @@ def serve() -> Iterator[Callable[..., str]]:
         left = list(answers)
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802
+            def do_GET(self) -> None:
                 (left.pop(0) if len(left) > 1 else left[0])(self)
 
             def log_message(self, *arguments: Any) -> None:

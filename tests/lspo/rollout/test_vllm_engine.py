@@ -24,7 +24,7 @@ PROMPTS = [Prompt(f"p{row}", "", tuple(range(2, 4 + row)), "") for row in range(
 
 
 class ScriptedLLM:
-    """Takes weights by the documented calls, and writes what the policy would: the sum of the prompt, again and again."""
+    """Takes weights by the documented calls, and writes one token again and again."""
 
     def __init__(self, policy: StubPolicy) -> None:
         self.calls: list[str] = []
@@ -138,14 +138,21 @@ def test_groups_are_whole_and_every_response_has_its_seed(engine, policy):
 
 
 def test_seeds_depend_on_run_key_and_place():
-    seeds = {(run, key, place): request_seeds(run, key, [place])[0] for run in range(3) for key in range(3) for place in range(3)}
+    seeds = {
+        (run, key, place): request_seeds(run, key, [place])[0]
+        for run in range(3)
+        for key in range(3)
+        for place in range(3)
+    }
     assert len(set(seeds.values())) == 27
     assert request_seeds(1, 2, range(3)) == [seeds[1, 2, place] for place in range(3)]
 
 
 def test_a_response_too_long_for_the_engine_is_refused_beforehand(engine):
     engine.update()
-    with pytest.raises(ValueError, match="max_model_len=32 tokens, but a prompt of 4 and max_response_tokens=29 need 33"):
+    with pytest.raises(
+        ValueError, match="max_model_len=32 tokens, but a prompt of 4 and max_response_tokens=29 need 33"
+    ):
         list(engine.generate(PROMPTS, group_size=1, sampling=Sampling(max_response_tokens=29), keys=[0, 1, 2]))
 
 

@@ -309,7 +309,9 @@ def test_a_server_that_keeps_failing_stops_the_run(make_engine, fake):
 def test_responses_that_do_not_fit(make_engine):
     engine = make_engine()
     engine.update()
-    with pytest.raises(ValueError, match="max_model_len=64 tokens, but a prompt of 4 and max_response_tokens=61 need 65"):
+    with pytest.raises(
+        ValueError, match="max_model_len=64 tokens, but a prompt of 4 and max_response_tokens=61 need 65"
+    ):
         write(engine, Sampling(max_response_tokens=61))
 
 
