@@ -45,15 +45,15 @@ class Sender(ABC):
 
     @abstractmethod
     def send(self, marker: str) -> None:
-        """Hands them over, and has the server say `marker` for the version of its weights."""
+        """Hands them over in one attempt, and has the server say `marker` for the version of its weights."""
 
     def close(self) -> None:  # noqa: B027 (most hold nothing)
         """Gives back what `connect` and `prepare` took."""
 
     def _update(self, update_info: dict[str, Any], marker: str) -> None:
-        self.client.ask_patiently("POST", "/start_weight_update")
-        self.client.ask_patiently("POST", "/update_weights", {"update_info": update_info})
-        self.client.ask_patiently("POST", "/finish_weight_update", {"weight_version": marker})
+        self.client.ask("POST", "/start_weight_update")
+        self.client.ask("POST", "/update_weights", {"update_info": update_info})
+        self.client.ask("POST", "/finish_weight_update", {"weight_version": marker})
 
 
 class PathSender(Sender):
@@ -91,10 +91,8 @@ class ReloadSender(PathSender):
 
     def send(self, marker: str) -> None:
         folder = str(self.path.parent.resolve())
-        self.client.ask_patiently(
-            "POST", "/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": folder}}
-        )
-        self.client.ask_patiently("POST", "/update_weight_version", {"new_version": marker})
+        self.client.ask("POST", "/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": folder}})
+        self.client.ask("POST", "/update_weight_version", {"new_version": marker})
 
 
 class BytesSender(Sender):
@@ -161,14 +159,14 @@ class NCCLSender(Sender):
             "dtype_names": [str(tensor.dtype).removeprefix("torch.") for _, tensor in weights],
             "shapes": [list(tensor.shape) for _, tensor in weights],
         }
-        self.client.ask_patiently("POST", "/start_weight_update")
+        self.client.ask("POST", "/start_weight_update")
         with ThreadPoolExecutor(max_workers=1) as pool:
             answer = pool.submit(self.client.ask, "POST", "/update_weights", {"update_info": info})
             for _, tensor in weights:
                 self._group.broadcast(tensor.contiguous(), src=0, stream=torch.cuda.current_stream())
             torch.cuda.current_stream().synchronize()
             answer.result()
-        self.client.ask_patiently("POST", "/finish_weight_update", {"weight_version": marker})
+        self.client.ask("POST", "/finish_weight_update", {"weight_version": marker})
 
     def close(self) -> None:
         if self._group is not None:

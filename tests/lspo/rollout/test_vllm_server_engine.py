@@ -270,6 +270,26 @@ def test_a_restart_amid_a_round_changes_no_response(make_engine, model, fake):
     assert fake.calls.count("/update_weights") == 1
 
 
+@pytest.mark.parametrize("route", ["/start_weight_update", "/update_weights", "/finish_weight_update"])
+def test_a_restart_amid_an_update_is_ridden_out(make_engine, model, fake, route):
+    engine = make_engine()
+    engine.update()
+    move(model)
+    state = {"left": 1}
+
+    def fail(fake: FakeVLLM, path: str) -> int | None:
+        if path == route and state["left"]:
+            state["left"] -= 1
+            fake.restart()
+            return -1
+        return None
+
+    fake.before = fail
+    engine.update()
+    assert engine.metrics()["probe_gap"] < 1e-5
+    assert state["left"] == 0
+
+
 def test_a_restart_between_two_rounds_is_noticed(make_engine, model, fake):
     engine = make_engine()
     move(model)
