@@ -258,7 +258,7 @@ class VLLMEngine(RolloutEngine):
         policy, llm = self._ready()
         # One element for each worker in this process: there is one.
         held, packed = llm.apply_model(partial(_held_weights, dtype=self.torch_dtype))[0]
-        comparison: Comparison = compare(sent, held, packed=packed)
+        comparison: Comparison = compare(sent, held, packed=packed, sharded=self.tensor_parallel_size > 1)
         prompts = probe_prompts(len(policy.tokenizer))
         # No end tokens: every probe has its full length.
         gap = probe_gap(policy, prompts, self._write(prompts, PROBE_SAMPLING, range(len(prompts)), ()))

@@ -69,5 +69,10 @@ def test_comparing_by_name_and_by_parts():
 
     stale = {**held, "l.qkv_proj.weight": fingerprint(torch.cat([q, k, v + 1e-3]))}
     assert compare(sent, stale, packed=PACKED).differing == ("l.qkv_proj.weight",)
+    # Two ranks share a vocabulary of 4, padded to 64: the second has nothing but padding.
+    vocabulary = {"embed_tokens.weight": fingerprint(q)}
+    padding = {"embed_tokens.weight": fingerprint(torch.zeros(32, 2))}
+    assert compare(vocabulary, padding, packed=PACKED).differing == ("embed_tokens.weight",)
+    assert compare(vocabulary, padding, packed=PACKED, sharded=True).skipped == 1
     shard = {**held, "l.qkv_proj.weight": fingerprint(q)}
     assert compare(sent, shard, packed=PACKED).differing == ()
