@@ -32,7 +32,7 @@ def policy(served_folder: Path) -> StubPolicy:
 
 def prompts(count: int) -> list[Prompt]:
     return [
-        Prompt(f"p{row}", "", tuple(2 + (7 * row + 3 * place) % 60 for place in range(3 + row % 8)), "")
+        Prompt(f"p{row}", "", tuple(2 + (7 * row + 3 * place) % 36 for place in range(3 + row % 8)), "")
         for row in range(count)
     ]
 
