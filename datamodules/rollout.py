@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch import LightningDataModule
 
@@ -25,7 +25,12 @@ from lspo.datamodules.dispatch import CallbackDispatch, all_gather_objects
 from lspo.datamodules.evaluation_loader import EvaluationLoader
 from lspo.datamodules.evaluation_set import EvaluationSet, EvaluationSettings, settle
 from lspo.datamodules.loading import as_set, load_prompts
-from lspo.datamodules.log_probs import store_logprobs, with_old_logprobs, with_ref_logprobs
+from lspo.datamodules.log_probs import (
+    store_logprobs,
+    with_engine_logprobs,
+    with_old_logprobs,
+    with_ref_logprobs,
+)
 from lspo.datamodules.prompts import PromptSource
 from lspo.datamodules.rollout_loader import RolloutLoader
 from lspo.datamodules.state import LoopState
@@ -75,6 +80,8 @@ class RolloutDataModule(LightningDataModule):
             rewards are still part of their group's advantages. A mini-batch of nothing else moves no weight.
         max_micro_batch_tokens: Tokens of a micro-batch at most, padding included; None: any.
         max_prompt_tokens: Longer prompts are dropped, and counted; None: none is.
+        old_logprobs: Whose log-probs the ratio is against: the "trainer"'s, computed anew before the first of several
+            optimizer steps, or the "engine"'s, which cost nothing and put its mismatch into the clipped ratio.
         val_group_size: Responses for a prompt in evaluation, the k of avg@k and maj@k.
         val_sampling: How those are sampled; None: as in training. Published evaluations often use temperature 0 with
             one response, or top_p 0.7 (DAPO).
@@ -113,6 +120,7 @@ class RolloutDataModule(LightningDataModule):
         mask_truncated: bool = False,
         max_micro_batch_tokens: int | None = None,
         max_prompt_tokens: int | None = None,
+        old_logprobs: Literal["trainer", "engine"] = "trainer",
         val_group_size: int = 8,
         val_sampling: Sampling | None = None,
         val_pass_at: list[int] | None = None,
@@ -128,6 +136,9 @@ class RolloutDataModule(LightningDataModule):
         self.sampling = replace(sampling, seed=seed)
         self.val_before_training, self.val_batch_prompts = val_before_training, val_batch_prompts
         self.max_prompt_tokens = max_prompt_tokens
+        if old_logprobs not in ("trainer", "engine"):
+            raise ValueError(f"Expected `old_logprobs` to be 'trainer' or 'engine', but got {old_logprobs!r}.")
+        self.old_logprobs = old_logprobs
         self.seed = seed
         self.max_age = max_age
         for name, size in (("val_group_size", val_group_size), ("val_batch_prompts", val_batch_prompts)):
@@ -183,6 +194,11 @@ class RolloutDataModule(LightningDataModule):
             refuse_unfit_trainer(trainer)
             check_layout(self.layout, self._trained_group_size)
             warn_of_scale(self._layout.scale, policy.advantage_scales)
+            if self.old_logprobs == "engine" and getattr(policy, "correction", None) is not None:
+                raise ValueError(
+                    "Expected old_logprobs='trainer' with a `correction`, but got 'engine': the ratio would then "
+                    "hold the mismatch, and the weights correct it once more. Leave one of the two out."
+                )
             if not self.val_sets:
                 # Lightning would warn of an evaluation without loaders.
                 trainer.limit_val_batches = 0
@@ -322,6 +338,7 @@ class RolloutDataModule(LightningDataModule):
                 history=state.history.stats,
                 carried=state.surplus,
             )
+            self.engine.idle()
             if self.downsample is not None:
                 report = report.downsampled(self.downsample)
             batches, phases = self._batches(report, layout)
@@ -345,8 +362,10 @@ class RolloutDataModule(LightningDataModule):
             temperature=report.plan.sampling.temperature,
         )
         started = time.perf_counter()
+        if self.old_logprobs == "engine":
+            minibatches = with_engine_logprobs(minibatches)
         # With one optimizer step, and nothing carried over, the weights that sampled are those that are trained.
-        if layout.optimizer_steps > 1 or report.num_carried:
+        elif layout.optimizer_steps > 1 or report.num_carried:
             minibatches = with_old_logprobs(minibatches, policy)
         phases = {"old_logprobs": time.perf_counter() - started}
         started = time.perf_counter()
@@ -357,6 +376,8 @@ class RolloutDataModule(LightningDataModule):
 
     def _with_stored_logprobs(self, report: CollectReport, layout: BatchLayout) -> list[RolloutGroup]:
         """The surplus, as a later iteration needs it."""
+        if self.old_logprobs == "engine":
+            return report.surplus
         return store_logprobs(
             report.surplus,
             self._policy,

@@ -23,6 +23,7 @@ from lspo.causal_lm import (
     load_tokenizer,
     model_logprobs,
 )
+from lspo.correction import MismatchCorrection, mismatch_log_ratio, mismatch_metrics
 from lspo.lightning_modules.callbacks import default_callbacks
 from lspo.lightning_modules.evaluation import EvaluationMetrics
 from lspo.lightning_modules.gradients import StepMetrics, gradient_norm
@@ -55,6 +56,7 @@ class PolicyModule(LightningModule, PolicyHandle):
             initial weights, in a resumed run too. Loaded only if the objective has a KL term.
         reference_offload: Keep the reference in main memory while it is not asked. Without it, each device holds one
             whole copy, also where the policy is sharded.
+        correction: Importance weights for the mismatch between engine and trainer; None: it is measured alone.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class PolicyModule(LightningModule, PolicyHandle):
         max_nonfinite_steps: int = 5,
         reference: str | None = None,
         reference_offload: bool = False,
+        correction: MismatchCorrection | None = None,
     ) -> None:
         super().__init__()
         # No save_hyperparameters(): with it, --ckpt_path would override the command line's model flags.
@@ -82,6 +85,7 @@ class PolicyModule(LightningModule, PolicyHandle):
             )
         self.source = model
         self.objective = objective
+        self.correction = correction
         self.model: Any = None
         self._optimizer = optimizer
         self._lr_scheduler = lr_scheduler
@@ -262,6 +266,7 @@ class PolicyModule(LightningModule, PolicyHandle):
             response_mask=batch.response_mask,
             ref_logprobs=batch.ref_logprobs,
             entropies=entropies,
+            token_weights=self._mismatch(batch, logprobs.detach()),
             num_tokens=batch.num_tokens,
             num_sequences=batch.num_sequences,
         )
@@ -270,6 +275,32 @@ class PolicyModule(LightningModule, PolicyHandle):
         # The counts already make this a share of the mini-batch's loss. Lightning will divide by the number of
         # micro-batches, and the strategy take the mean over ranks: both are undone here.
         return output.loss * (self.trainer.accumulate_grad_batches * self.data_parallel_size)
+
+    def _mismatch(self, batch: RolloutBatch, logprobs: Tensor) -> Tensor | None:
+        """Gathers how far engine and trainer are apart on this batch; the weights that correct for it, if asked."""
+        if batch.engine_logprobs is None:
+            return None
+        trainer_logprobs = batch.old_logprobs
+        if trainer_logprobs is None or batch.old_from_engine:
+            if not self._at_iteration_start:
+                return None
+            # These weights have sampled: what they compute now is what they computed then.
+            trainer_logprobs = logprobs
+        log_ratio = mismatch_log_ratio(trainer_logprobs, batch.engine_logprobs, batch.response_mask)
+        mask, num_tokens = batch.response_mask, float(batch.num_tokens)
+        self._step_metrics.add(
+            mismatch_metrics(log_ratio, mask, num_tokens=num_tokens, num_sequences=float(batch.num_sequences))
+        )
+        if self.correction is None or batch.old_from_engine:
+            return None
+        self._step_metrics.add(self.correction.metrics(log_ratio, mask, num_tokens=num_tokens))
+        return self.correction.weights(log_ratio, mask)
+
+    @property
+    def _at_iteration_start(self) -> bool:
+        """True until the iteration's first optimizer step."""
+        steps = max(int(self.trainer.num_training_batches) // self.trainer.accumulate_grad_batches, 1)
+        return self.trainer.global_step % steps == 0
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         values = self._step_metrics.take(self.trainer.strategy.reduce)
@@ -282,7 +313,7 @@ class PolicyModule(LightningModule, PolicyHandle):
             # The gradient is zero, but momentum and weight decay would still move the weights.
             self.print("Skipped an optimizer step: no response of its mini-batch counts, as all are masked.")
             self.zero_grad(set_to_none=True)
-            values = {name: value for name, value in values.items() if not name.endswith(("ratio_min", "ratio_max"))}
+            values = {name: value for name, value in values.items() if not name.endswith(("_min", "_max"))}
         self._skip_nonfinite(norm)
         values["train/nonfinite_steps_in_a_row"] = torch.tensor(float(self._nonfinite_in_a_row))
         self.log_dict(values, on_step=True, on_epoch=False, batch_size=1)

@@ -136,13 +136,14 @@ class RolloutBatch:
         old_logprobs: Trainer log-probs under the weights that sampled; None while they equal the present ones.
         engine_logprobs: What the inference engine reported.
         ref_logprobs: Log-probs under the frozen reference policy.
+        old_from_engine: True if `old_logprobs` are the engine's: then what they differ by is in the ratio.
     """
 
     _TENSORS = (
         "token_ids", "prompt_lengths", "response_mask", "advantages",
         "old_logprobs", "engine_logprobs", "ref_logprobs",
     )  # fmt: skip
-    _NUMBERS = ("num_tokens", "num_sequences", "temperature", "version")
+    _NUMBERS = ("num_tokens", "num_sequences", "temperature", "version", "old_from_engine")
 
     def __init__(
         self,
@@ -158,6 +159,7 @@ class RolloutBatch:
         old_logprobs: PerToken | None = None,
         engine_logprobs: PerToken | None = None,
         ref_logprobs: PerToken | None = None,
+        old_from_engine: bool = False,
     ) -> None:
         self.token_ids = token_ids
         self.prompt_lengths = prompt_lengths
@@ -170,6 +172,7 @@ class RolloutBatch:
         self.old_logprobs = old_logprobs
         self.engine_logprobs = engine_logprobs
         self.ref_logprobs = ref_logprobs
+        self.old_from_engine = old_from_engine
 
     def __len__(self) -> int:
         return int(self.token_ids.shape[0])

@@ -45,6 +45,7 @@ class RolloutMetrics(ReportingCallback):
         self._totals["rollouts"] += report.stats.lengths.numel()
         values = {"train/groups": float(len(report.groups))}
         values |= _selection(report) | _lengths(report) | _costs(report) | _sets(report)
+        values |= {f"engine/{name}": value for name, value in _engine_metrics(trainer).items()}
         values |= {f"time/{phase}_seconds": seconds for phase, seconds in report.phases.items()}
         if self._train_seconds is not None:
             values["time/train_seconds"] = self._train_seconds
@@ -72,6 +73,11 @@ class RolloutMetrics(ReportingCallback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._totals = dict(state_dict)
+
+
+def _engine_metrics(trainer: Any) -> dict[str, float]:
+    engine = getattr(getattr(trainer, "datamodule", None), "engine", None)
+    return {} if engine is None else engine.metrics()
 
 
 def _mean(values: Tensor) -> float:

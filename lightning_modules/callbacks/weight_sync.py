@@ -25,3 +25,8 @@ class WeightSync(RolloutCallback):
                 f"Expected {type(engine).__name__} to have the weights of iteration {plan.iteration} after its update, "
                 f"but it says version {engine.version}. Rollouts from it would be stale."
             )
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        engine: Any = trainer.datamodule.engine  # type: ignore[attr-defined]
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            engine.idle()

@@ -123,5 +123,12 @@ class RolloutEngine(ABC):
                 it names the random numbers, so that a response does not depend on what else is generated beside it.
         """
 
+    def idle(self) -> None:  # noqa: B027 (most engines hold nothing)
+        """Gives back what only generation needs, as training begins; the next `update` takes it again."""
+
+    def metrics(self) -> dict[str, float]:
+        """Numbers of the last update and generation, for the logs."""
+        return {}
+
     def close(self) -> None:  # noqa: B027 (most engines take nothing)
         """Frees what `setup` took. May be called twice."""

@@ -19,7 +19,7 @@ TENSORS = {
     "engine_logprobs",
     "ref_logprobs",
 }
-NUMBERS = {"num_tokens": 5, "num_sequences": 2, "temperature": 0.7, "version": 3}
+NUMBERS = {"num_tokens": 5, "num_sequences": 2, "temperature": 0.7, "version": 3, "old_from_engine": True}
 
 
 @pytest.fixture

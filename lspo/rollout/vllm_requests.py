@@ -1,0 +1,84 @@
+"""What both vLLM engines ask for, one request a response, and what they make of the answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from lspo.rollout.base import PolicyHandle, Sampling
+from lspo.rollout.keyed_sampling import row_keys
+from lspo.types import Prompt, Rollout
+
+
+def request_seeds(seed: int, key: int, samples: Sequence[int]) -> list[int]:
+    """A seed for each response of a group, from the run's seed, the prompt's key and the response's place.
+
+    Every response is a request with a seed of its own: what it draws does not depend on what is generated beside it.
+    """
+    keys = row_keys(seed, torch.tensor(key), torch.tensor(list(samples)))
+    return [value % 2**63 for value in keys.tolist()]
+
+
+def request_settings(sampling: Sampling, *, seed: int, eos_token_ids: Sequence[int]) -> dict[str, Any]:
+    """Every setting of a request that bears on what is sampled; names are those of `SamplingParams` and of HTTP alike.
+
+    None is left to a default: a checkpoint's generation settings and a server's flags would change it.
+    """
+    return {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "min_p": 0.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "repetition_penalty": 1.0,
+        "seed": seed,
+        "max_tokens": sampling.max_response_tokens,
+        "min_tokens": 0,
+        "stop_token_ids": list(eos_token_ids),
+        "ignore_eos": True,  # the end tokens are those named, the policy's, and no other
+        "logprobs": 0,  # the sampled token's alone
+    }
+
+
+def check_lengths(prompts: Sequence[Prompt], sampling: Sampling, max_model_len: int | None) -> None:
+    """Makes sure that no response is cut by the engine's own limit.
+
+    Raises:
+        ValueError: If a prompt and a full response would not fit.
+    """
+    longest = max((len(prompt.token_ids) for prompt in prompts), default=0)
+    if max_model_len is not None and longest + sampling.max_response_tokens > max_model_len:
+        raise ValueError(
+            f"Expected prompt and response to fit into the engine's max_model_len={max_model_len} tokens, but a prompt "
+            f"of {longest} and max_response_tokens={sampling.max_response_tokens} need "
+            f"{longest + sampling.max_response_tokens}. Raise `max_model_len`, or lower `max_prompt_tokens` or "
+            "`max_response_tokens`."
+        )
+
+
+def written_rollout(
+    policy: PolicyHandle, token_ids: Sequence[int], logprobs: Sequence[float | None], finish_reason: str | None
+) -> Rollout:
+    """A rollout from what the engine says of one response.
+
+    Raises:
+        RuntimeError: If it did not end by itself or at the limit, or a token has no finite log-prob.
+    """
+    if finish_reason not in ("stop", "length"):
+        raise RuntimeError(
+            f"Expected a response to end at an end token or at the limit, but vLLM gives the reason {finish_reason!r}."
+        )
+    if len(logprobs) != len(token_ids) or not all(value is not None and math.isfinite(value) for value in logprobs):
+        raise RuntimeError(
+            f"Expected a finite log-prob for each of {len(token_ids)} tokens from vLLM, but got {list(logprobs)[:8]}."
+        )
+    return Rollout(
+        tuple(token_ids),
+        tuple(float(value) for value in logprobs if value is not None),
+        truncated=finish_reason == "length",
+        text=policy.tokenizer.decode(list(token_ids), skip_special_tokens=True),
+    )

@@ -1,0 +1,120 @@
+"""What runs inside vLLM: a weight transfer backend that takes weights from this process, a file or a message.
+
+vLLM's own backends need GPUs on both sides. This one is registered under the name "lspo", by `register`, which is also
+an entry point of vLLM's plugins: a server in an environment with lspo has it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+BACKEND = "lspo"
+
+_offered: dict[str, Iterable[tuple[str, Tensor]]] = {}
+
+
+@contextmanager
+def offered(weights: Iterable[tuple[str, Tensor]]) -> Iterator[dict[str, Any]]:
+    """Has weights ready for an engine in this process; what it yields is the `update_info` that names them."""
+    name = f"weights-{len(_offered)}"
+    _offered[name] = weights
+    try:
+        yield {"offered": name}
+    finally:
+        del _offered[name]
+
+
+def register() -> None:
+    """Makes the backend known to vLLM; once is enough, more does no harm."""
+    from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
+
+    try:
+        WeightTransferEngineFactory.register_engine(BACKEND, _receiver())
+    except ValueError as error:
+        if "already registered" not in str(error):
+            raise
+
+
+@dataclass
+class Nothing:
+    """This backend needs no setting up."""
+
+
+@dataclass
+class UpdateInfo:
+    """Where the weights of one update are; one of these.
+
+    Args:
+        offered: The name that `offered` gave.
+        path: A safetensors file that the workers can read.
+        safetensors: Such a file's bytes in base64.
+    """
+
+    offered: str | None = None
+    path: str | None = None
+    safetensors: str | None = None
+
+    def weights(self) -> Iterable[tuple[str, Tensor]]:
+        if self.offered is not None:
+            return _offered[self.offered]
+        if self.path is not None:
+            return _file_weights(self.path)
+        if self.safetensors is None:
+            raise ValueError("Expected one of `offered`, `path` and `safetensors` in the update, but got none.")
+        from safetensors.torch import load
+
+        return load(base64.b64decode(self.safetensors)).items()
+
+
+def _file_weights(path: str) -> Iterator[tuple[str, Tensor]]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118 - not a mapping
+            yield name, file.get_tensor(name)
+
+
+def _receiver() -> Any:
+    """The class of the backend; made on demand, as it is vLLM's that it extends."""
+    from vllm.distributed.weight_transfer.base import WeightTransferEngine
+
+    class Receiver(WeightTransferEngine):
+        """Loads weights layer by layer, in the names of the checkpoint, through vLLM's own reloading."""
+
+        init_info_cls = Nothing
+        update_info_cls = UpdateInfo
+
+        def init_transfer_engine(self, init_info: Nothing) -> None:
+            pass
+
+        def start_weight_update(self) -> None:
+            from vllm.model_executor.model_loader.reload import initialize_layerwise_reload
+
+            initialize_layerwise_reload(self.model)
+
+        def update_weights(self, update_info: dict[str, Any]) -> None:
+            # Not the base class's: that waits for an accelerator, even where there is none.
+            self.receive_weights(self.parse_update_info(update_info))
+            if self.device.type == "cuda":
+                import torch
+
+                torch.cuda.synchronize(self.device)
+
+        def receive_weights(self, update_info: UpdateInfo) -> None:
+            self.model.load_weights((name, tensor.to(self.device)) for name, tensor in update_info.weights())
+
+        def finish_weight_update(self) -> None:
+            from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
+
+            finalize_layerwise_reload(self.model, self.model_config)
+
+        def shutdown(self) -> None:
+            pass
+
+    return Receiver

@@ -1,0 +1,124 @@
+"""The gap between engine and trainer in a real run: measured at every step, corrected for if asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from torch.testing import assert_close
+
+from lspo.correction import MismatchCorrection
+from lspo.rollout import TransformersEngine
+from lspo.testing import ScriptedEngine
+
+NAMES = [
+    "mismatch/log_ratio_mean", "mismatch/log_ratio_abs_mean", "mismatch/log_ratio_abs_max",
+    "mismatch/sequence_log_ratio_abs_mean", "mismatch/sequence_log_ratio_abs_max",
+]  # fmt: skip
+
+
+class Watch(Callback):
+    """Keeps each step's batches, weights given to the objective, and logged numbers."""
+
+    def __init__(self) -> None:
+        self.weights: list[torch.Tensor | None] = []
+        self.batches: list[Any] = []
+        self.rows: list[dict[str, float]] = []
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        call = type(pl_module.objective).__call__
+        watch = self
+
+        def watched(objective: Any, **inputs: Any) -> Any:
+            watch.weights.append(inputs["token_weights"])
+            return call(objective, **inputs)
+
+        pl_module.objective = type("Watched", (type(pl_module.objective),), {"__call__": watched})()
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.batches.append(batch)
+        self.rows.append({name: float(v) for name, v in trainer.callback_metrics.items() if "mismatch" in name})
+
+
+class ShiftedEngine(TransformersEngine):
+    """Says of every token that it was more probable by e^0.5 than it was."""
+
+    def generate(self, *arguments: Any, **settings: Any) -> Any:
+        from dataclasses import replace
+
+        for group in super().generate(*arguments, **settings):
+            rollouts = [replace(one, logprobs=tuple(value + 0.5 for value in one.logprobs)) for one in group.rollouts]
+            yield replace(group, rollouts=tuple(rollouts))
+
+
+@pytest.fixture
+def fit(make_run: Callable[..., Any]) -> Callable[..., Watch]:
+    def run(*, trainer: dict[str, Any] | None = None, policy: Any = None, data: Any = None) -> Watch:
+        watch = Watch()
+        make_run([watch], trainer=trainer or {"max_epochs": 1}, policy=policy, data=data).fit()
+        return watch
+
+    return run
+
+
+@pytest.mark.parametrize("minibatch_groups", [4, 8])
+def test_the_gap_is_logged_at_every_step(fit, minibatch_groups):
+    watch = fit(data={"minibatch_groups": minibatch_groups, "engine": ShiftedEngine()})
+    assert len(watch.rows) == 8 // minibatch_groups
+    for row, batch in zip(watch.rows, watch.batches, strict=True):
+        assert [name for name in NAMES if name not in row] == []
+        # Of log-probs under the weights that sampled: the step in between moves nothing.
+        assert row["mismatch/log_ratio_mean"] == pytest.approx(-0.5, abs=1e-4)
+        assert row["mismatch/log_ratio_abs_max"] == pytest.approx(0.5, abs=1e-4)
+        longest = int(batch.response_mask.sum(dim=1).max())
+        assert row["mismatch/sequence_log_ratio_abs_max"] == pytest.approx(0.5 * longest, abs=1e-3)
+    assert watch.weights == [None] * len(watch.rows)
+
+
+def test_our_own_engine_has_no_gap(fit):
+    assert fit().rows[0]["mismatch/log_ratio_abs_max"] < 1e-4
+
+
+@pytest.mark.parametrize("minibatch_groups", [4, 8])
+def test_a_correction_weighs_every_token(fit, minibatch_groups):
+    watch = fit(
+        data={"minibatch_groups": minibatch_groups, "engine": ShiftedEngine()},
+        policy={"correction": MismatchCorrection()},
+    )
+    for weights, batch in zip(watch.weights, watch.batches, strict=True):
+        expected = torch.full(batch.response_mask.shape, 2.718281828**-0.5).masked_fill(~batch.response_mask, 1.0)
+        assert_close(weights, expected, rtol=1e-3, atol=1e-3)
+    assert watch.rows[-1]["mismatch/weight_mean"] == pytest.approx(2.718281828**-0.5, abs=1e-3)
+    assert watch.rows[-1]["mismatch/capped_frac"] == 0.0
+
+
+def test_micro_batches_measure_what_the_whole_does(fit):
+    whole = fit(data={"engine": ShiftedEngine()})
+    cut = fit(data={"engine": ShiftedEngine()}, trainer={"max_epochs": 1, "accumulate_grad_batches": 2})
+    for name in NAMES:
+        assert cut.rows[-1][name] == pytest.approx(whole.rows[-1][name], abs=1e-5)
+
+
+def test_the_engines_logprobs_may_be_the_old_ones(fit):
+    watch = fit(data={"old_logprobs": "engine", "engine": ScriptedEngine()})
+    assert len(watch.batches) == 2
+    for batch in watch.batches:
+        assert torch.equal(batch.old_logprobs, batch.engine_logprobs)
+    # The gap can be told from the first step's alone: later the weights have moved.
+    first, second = watch.rows
+    assert first["mismatch/log_ratio_abs_mean"] > 0.1
+    assert second == first
+
+
+def test_both_would_correct_twice(make_run):
+    run = make_run(policy={"correction": MismatchCorrection()}, data={"old_logprobs": "engine"})
+    with pytest.raises(ValueError, match="old_logprobs='trainer' with a `correction`, but got 'engine'"):
+        run.fit()
+
+
+def test_old_logprobs_of_nobody(make_run):
+    with pytest.raises(ValueError, match="'trainer' or 'engine', but got 'nobody'"):
+        make_run(data={"old_logprobs": "nobody"})

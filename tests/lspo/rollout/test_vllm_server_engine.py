@@ -1,0 +1,349 @@
+"""VLLMServerEngine against a server that speaks vLLM's HTTP but is a transformers model; a real one: tests/vllm."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import string
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load, load_file
+
+from lspo.rollout import Sampling, TransformersEngine, VLLMServerEngine
+from lspo.rollout.keyed_sampling import choose, row_keys
+from lspo.testing import StubPolicy, tiny_model
+from lspo.tokenizers import character_tokenizer
+from lspo.types import Prompt, RolloutGroup
+
+TOKENIZER = character_tokenizer(string.ascii_letters)
+SAMPLING = Sampling(max_response_tokens=5)
+PROMPTS = [Prompt(f"p{row}", "", tuple(range(2, 4 + row)), "") for row in range(3)]
+KEYS = [4, 7, 9]
+
+
+class FakeVLLM:
+    """One model behind vLLM's routes. A restart takes it back to the weights it began with, and forgets its version."""
+
+    def __init__(self, model: Any) -> None:
+        self.initial = copy.deepcopy(model.state_dict())
+        self.model = copy.deepcopy(model)
+        self.served = {"id": "policy", "root": "/somewhere/policy", "max_model_len": 64}
+        self.version = "default"
+        self.calls: list[str] = []
+        self.bodies: list[dict[str, Any]] = []
+        self.before: Callable[[FakeVLLM, str], int | None] = lambda fake, path: None
+        self.takes_weights = True
+        self.report_temperature = True
+        self._pending: dict[str, torch.Tensor] = {}
+        self._lock = threading.Lock()
+
+    def restart(self) -> None:
+        self.model.load_state_dict(self.initial)
+        self.version = "default"
+
+    def answer(self, path: str, body: dict[str, Any]) -> Any:
+        if path == "/v1/models":
+            return {"data": [self.served]}
+        if path == "/v1/completions":
+            self.bodies.append(body)
+            return {"choices": [self._complete(body)]}
+        if path == "/weight_info":
+            return {"weight_version": self.version}
+        if path == "/update_weights":
+            info = body["update_info"]
+            self._pending = load_file(info["path"]) if "path" in info else load(base64.b64decode(info["safetensors"]))
+        if path == "/collective_rpc":
+            self._pending = load_file(body["kwargs"]["weights_path"] + "/model.safetensors")
+        if path in ("/finish_weight_update", "/collective_rpc") and self.takes_weights:
+            self.model.load_state_dict(self._pending, strict=False)
+        if path == "/finish_weight_update":
+            self.version = body["weight_version"]
+        if path == "/update_weight_version":
+            self.version = body["new_version"]
+        return {}
+
+    @torch.no_grad()
+    def _complete(self, body: dict[str, Any]) -> dict[str, Any]:
+        ids, logprobs, reason = list(body["prompt"]), [], "length"
+        key = row_keys(body["seed"], torch.tensor([0]), torch.tensor([0]))
+        for position in range(body["max_tokens"]):
+            logits = self.model(input_ids=torch.tensor([ids])).logits[:, -1]
+            token, logprob = choose(logits, key, position, temperature=body["temperature"])
+            if not self.report_temperature:
+                logprob = logits.log_softmax(dim=-1)[0, token]
+            ids.append(int(token))
+            logprobs.append(float(logprob))
+            if ids[-1] in body["stop_token_ids"]:
+                reason = "stop"
+                break
+        return {
+            "token_ids": ids[len(body["prompt"]) :],
+            "logprobs": {"token_logprobs": logprobs},
+            "finish_reason": reason,
+        }
+
+
+@pytest.fixture
+def model() -> Any:
+    return tiny_model(TOKENIZER, initializer_range=0.3)
+
+
+@pytest.fixture
+def fake(model: Any) -> FakeVLLM:
+    return FakeVLLM(model)
+
+
+@pytest.fixture
+def url(fake: FakeVLLM) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def handle_any(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(length)) if length else {}
+            with fake._lock:
+                fake.calls.append(self.path)
+                status = fake.before(fake, self.path)
+                if status == -1:
+                    self.connection.close()
+                    return
+                text = json.dumps({"error": "no"} if status else fake.answer(self.path, body)).encode()
+            self.send_response(status or 200)
+            self.end_headers()
+            self.wfile.write(text)
+
+        do_GET = do_POST = handle_any  # noqa: N815
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def policy(model: Any) -> StubPolicy:
+    return StubPolicy(model, TOKENIZER, name_or_path="policy")
+
+
+@pytest.fixture
+def make_engine(url: str, policy: StubPolicy) -> Iterator[Callable[..., VLLMServerEngine]]:
+    made: list[VLLMServerEngine] = []
+
+    def make(**settings: Any) -> VLLMServerEngine:
+        defaults: dict[str, Any] = {"dtype": "float32", "max_requests": 3, "absence_seconds": 5.0}
+        engine = VLLMServerEngine(url, **{**defaults, **settings})
+        made.append(engine)
+        engine.setup(policy)
+        return engine
+
+    yield make
+    for engine in made:
+        engine.close()
+
+
+def move(model: Any, seed: int = 0) -> None:
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape))
+
+
+def write(engine: Any, sampling: Sampling = SAMPLING, group_size: int = 2) -> dict[int, RolloutGroup]:
+    groups = engine.generate(PROMPTS, group_size=group_size, sampling=sampling, keys=KEYS)
+    return {group.draw_index: group for group in groups}
+
+
+@pytest.mark.parametrize("transfer", ["path", "bytes", "reload"])
+def test_weights_arrive_and_responses_are_those_of_the_policy(make_engine, policy, model, transfer):
+    engine, reference = make_engine(transfer=transfer), TransformersEngine()
+    reference.setup(policy)
+    greedy = Sampling(max_response_tokens=5, temperature=0.0)
+    for version in range(3):
+        policy.version = version
+        engine.update()
+        reference.update()
+        assert engine.version == version
+        ours, theirs = write(engine, greedy), write(reference, greedy)
+        assert [g.rollouts[0].token_ids for g in ours.values()] == [theirs[key].rollouts[0].token_ids for key in ours]
+        assert engine.metrics()["probe_gap"] < 1e-5
+        move(model, version)
+
+
+def test_a_request_leaves_nothing_to_a_default(make_engine, policy, fake):
+    engine = make_engine()
+    engine.update()
+    fake.bodies.clear()
+    groups = write(engine, group_size=4)
+    settings = {
+        "temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "presence_penalty": 0.0, "frequency_penalty": 0.0,
+        "repetition_penalty": 1.0, "max_tokens": 5, "min_tokens": 0, "logprobs": 0, "ignore_eos": True,
+        "stop_token_ids": list(policy.eos_token_ids), "model": "policy",
+    }  # fmt: skip
+    assert len(fake.bodies) == 12
+    for body in fake.bodies:
+        assert settings.items() <= body.items()
+    assert len({body["seed"] for body in fake.bodies}) == 12
+    assert all(len(group.rollouts) == 4 for group in groups.values())
+    assert groups.keys() == set(KEYS)
+
+
+def test_the_same_seed_writes_the_same_and_another_does_not(make_engine):
+    engine = make_engine()
+    engine.update()
+    first = write(engine)
+    assert write(engine) == first
+    other = write(engine, Sampling(max_response_tokens=5, seed=1))
+    assert any(other[key] != first[key] for key in KEYS)
+
+
+def test_an_engine_that_did_not_take_the_weights_stops_the_run(make_engine, model, fake):
+    engine = make_engine()
+    engine.update()
+    move(model)
+    fake.takes_weights = False
+    with pytest.raises(RuntimeError, match=r"to have the weights of iteration 0 .* more than verify_tolerance=0.001"):
+        engine.update()
+
+
+def test_a_server_that_reports_logprobs_before_temperature_stops_the_run(make_engine, fake):
+    fake.report_temperature = False
+    with pytest.raises(RuntimeError, match="must be 'processed_logprobs'"):
+        make_engine().update()
+
+
+def test_another_model(make_engine, fake):
+    fake.served = {"id": "other", "root": "/other", "max_model_len": 64}
+    with pytest.raises(RuntimeError, match=r"to serve policy, but it serves other \(from /other\)"):
+        make_engine()
+    make_engine(model="other")
+
+
+def test_a_server_without_routes_for_training(make_engine, fake):
+    fake.before = lambda fake, path: 404 if path == "/start_weight_update" else None
+    with pytest.raises(RuntimeError, match=r"to take weights .* HTTP 404.*without VLLM_SERVER_DEV_MODE=1"):
+        make_engine().update()
+
+
+def test_a_server_that_refuses_weights(make_engine, fake):
+    fake.before = lambda fake, path: 500 if path == "/update_weights" else None
+    with pytest.raises(RuntimeError, match=r"to take weights .* HTTP 500.*weight-transfer-config"):
+        make_engine().update()
+
+
+def test_no_server(policy):
+    engine = VLLMServerEngine("http://127.0.0.1:9", absence_seconds=0.05)
+    with pytest.raises(RuntimeError, match=r"Expected a vLLM server at http://127.0.0.1:9, but it has not answered"):
+        engine.setup(policy)
+
+
+def test_a_restart_amid_a_round_changes_no_response(make_engine, model, fake):
+    """Its requests fail, it comes back with the weights it began with: those are sent again, and requests too."""
+    engine = make_engine()
+    move(model)
+    engine.update()
+    expected = write(engine)
+    state = {"left": 3, "done": False}
+
+    def fail(fake: FakeVLLM, path: str) -> int | None:
+        if path == "/v1/completions" and not state["done"]:
+            state["left"] -= 1
+            if state["left"] < 0:
+                state["done"] = True
+                fake.restart()
+                return -1
+        return None
+
+    fake.before = fail
+    fake.calls.clear()
+    assert write(engine) == expected
+    assert state["done"]
+    assert engine.metrics()["interruptions"] == 1.0
+    assert fake.calls.count("/update_weights") == 1
+
+
+@pytest.mark.parametrize("route", ["/start_weight_update", "/update_weights", "/finish_weight_update"])
+def test_a_restart_amid_an_update_is_ridden_out(make_engine, model, fake, route):
+    engine = make_engine()
+    engine.update()
+    move(model)
+    state = {"left": 1}
+
+    def fail(fake: FakeVLLM, path: str) -> int | None:
+        if path == route and state["left"]:
+            state["left"] -= 1
+            fake.restart()
+            return -1
+        return None
+
+    fake.before = fail
+    engine.update()
+    assert engine.metrics()["probe_gap"] < 1e-5
+    assert state["left"] == 0
+
+
+def test_a_restart_between_two_rounds_is_noticed(make_engine, model, fake):
+    engine = make_engine()
+    move(model)
+    engine.update()
+    expected = write(engine)
+    fake.restart()
+    assert write(engine) == expected
+
+
+def test_a_restart_that_no_request_noticed(make_engine, model, fake):
+    """The version of the weights is read after the last response of a group, before it is used."""
+    engine = make_engine(max_requests=1)
+    move(model)
+    engine.update()
+    expected = write(engine)
+    state = {"left": 2}
+
+    def swap(fake: FakeVLLM, path: str) -> int | None:
+        if path == "/v1/completions":
+            state["left"] -= 1
+            if state["left"] == 0:
+                fake.restart()
+        return None
+
+    fake.before = swap
+    assert write(engine) == expected
+
+
+def test_a_server_that_keeps_failing_stops_the_run(make_engine, fake):
+    engine = make_engine()
+    engine.update()
+    fake.before = lambda fake, path: -1 if path == "/v1/completions" else None
+    with pytest.raises(RuntimeError, match="at most 5 interruptions, but there was another"):
+        write(engine)
+
+
+def test_responses_that_do_not_fit(make_engine):
+    engine = make_engine()
+    engine.update()
+    with pytest.raises(
+        ValueError, match="max_model_len=64 tokens, but a prompt of 4 and max_response_tokens=61 need 65"
+    ):
+        write(engine, Sampling(max_response_tokens=61))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"dtype": "float12"}, "name of one of torch's types, but got 'float12'"),
+        ({"max_requests": 0}, "`max_requests` to be at least 1"),
+        ({"url": "ftp://x"}, "like 'http://localhost:8000'"),
+        ({"verify_tolerance": 0.0}, "`verify_tolerance` to be above 0"),
+    ],
+)
+def test_settings_out_of_range(settings, told):
+    with pytest.raises(ValueError, match=told):
+        VLLMServerEngine(**settings)

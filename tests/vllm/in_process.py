@@ -1,0 +1,123 @@
+"""One process of a test: VLLMEngine against transformers, through syncs; prints what came of it as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+
+import torch
+import torch.distributed as dist
+
+from lspo.causal_lm import load_model, load_tokenizer
+from lspo.rollout import Sampling, TransformersEngine, VLLMEngine
+from lspo.rollout.collate import TrainingRollout, collate
+from lspo.testing import StubPolicy
+from lspo.types import Prompt
+
+SYNCS = 20
+
+
+def prompts(policy: StubPolicy, count: int = 8) -> list[Prompt]:
+    size = len(policy.tokenizer)
+    return [
+        Prompt(f"p{row}", "", tuple(2 + (7 * row + 3 * place) % (size - 2) for place in range(3 + row)), "")
+        for row in range(count)
+    ]
+
+
+def write(engine, policy, *, temperature, keys=range(8), group_size=2):
+    chosen = [prompts(policy)[key] for key in keys]
+    sampling = Sampling(max_response_tokens=16, temperature=temperature, seed=5)
+    groups = engine.generate(chosen, group_size=group_size, sampling=sampling, keys=list(keys))
+    return {group.draw_index: group for group in groups}
+
+
+def tokens(groups):
+    return {key: [rollout.token_ids for rollout in group.rollouts] for key, group in groups.items()}
+
+
+def gap(policy, groups, temperature):
+    """Largest |log-ratio| of any token."""
+    rollouts = [
+        TrainingRollout(group.prompt.token_ids, rollout, 0.0, 0)
+        for group in groups.values()
+        for rollout in group.rollouts
+    ]
+    batch = collate(rollouts, pad_token_id=0, num_tokens=1, num_sequences=1, temperature=temperature)
+    return float((policy.logprobs(batch) - batch.engine_logprobs)[batch.response_mask].abs().max())
+
+
+def main(folder: str, tensor_parallel_size: int) -> None:
+    rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size > 1:
+        dist.init_process_group("gloo")
+    model = load_model(folder, dtype=torch.float32)
+    policy = StubPolicy(model, load_tokenizer(folder), name_or_path=folder)
+    reference, engine = TransformersEngine(), VLLMEngine(tensor_parallel_size)
+    reference.setup(policy)
+    torch.manual_seed(1)
+    random.seed(1)
+    before = torch.get_rng_state(), random.getstate(), torch.get_num_threads()
+    engine.setup(policy, rank=rank, world_size=world_size)
+    kept = torch.equal(before[0], torch.get_rng_state()) and before[1:] == (random.getstate(), torch.get_num_threads())
+    # Each rank asks for its own prompts, as in a run; parts of unequal size.
+    own = list(range(8))[rank * 5 : rank * 5 + 5] if world_size > 1 else list(range(8))
+
+    parity, probes, seconds, gaps = [], [], [], []
+    for version in range(SYNCS + 1):
+        policy.version = version
+        engine.update()
+        reference.update()
+        probes.append(engine.metrics()["probe_gap"])
+        seconds.append(engine.metrics()["sync_seconds"])
+        ours = tokens(write(engine, policy, temperature=0.0, keys=own))
+        parity.append(ours == tokens(write(reference, policy, temperature=0.0, keys=own)))
+        for temperature in (1.0, 0.7):
+            gaps.append(gap(policy, write(engine, policy, temperature=temperature, keys=own), temperature))
+        last = ours
+        with torch.no_grad():
+            generator = torch.Generator().manual_seed(version)
+            for parameter in model.parameters():
+                parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
+    assert engine.version == SYNCS
+    changed = tokens(write(reference, policy, temperature=0.0, keys=own)) != last
+
+    try:
+        engine.verify = False
+        engine._verify({})  # the policy has moved on, and the engine has not been updated
+        noticed = ""
+    except RuntimeError as error:
+        noticed = str(error)
+    engine.verify = True
+    engine.update()
+    first = write(engine, policy, temperature=1.0, keys=own, group_size=4)
+    again = write(engine, policy, temperature=1.0, keys=own, group_size=4)
+    engine.close()
+    engine.close()
+    alive = dist.is_initialized()
+    if world_size > 1:
+        total = torch.ones(1)
+        dist.all_reduce(total)
+        alive = alive and int(total) == world_size
+    # A second engine in the same process, with the same weights.
+    engine.setup(policy, rank=rank, world_size=world_size)
+    engine.update()
+    anew = write(engine, policy, temperature=1.0, keys=own, group_size=4)
+    engine.close()
+    if world_size > 1:
+        dist.destroy_process_group()
+    result = {
+        "parity": parity, "probe_gap": max(probes), "gap": max(gaps), "weights_moved_greedy": changed,
+        "sync_seconds": sorted(seconds)[len(seconds) // 2], "stale_noticed": noticed,
+        "repeats": first == again, "repeats_anew": first == anew,
+        "distinct": len({ids for group in tokens(first).values() for ids in group}) > len(own), "group_alive": alive,
+        "process_unchanged": kept, "versions": [group.version for group in first.values()],
+        "compared": engine.metrics()["weights_compared"],
+    }  # fmt: skip
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

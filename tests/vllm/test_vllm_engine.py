@@ -1,0 +1,37 @@
+"""VLLMEngine with a real vLLM, each case in processes of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.vllm
+
+
+@pytest.mark.parametrize(
+    ("kind", "tied", "processes", "tensor_parallel"),
+    [
+        ("qwen2", True, 1, 1),
+        ("qwen2", False, 1, 1),
+        ("llama", True, 1, 1),
+        ("llama", False, 1, 1),
+        ("qwen2", True, 2, 1),
+        ("qwen2", True, 2, 2),
+    ],
+)
+def test_parity_through_syncs(make_policy, run_script, kind, tied, processes, tensor_parallel):
+    folder = make_policy(kind, tied=tied)
+    for result in run_script("in_process.py", str(folder), str(tensor_parallel), processes=processes):
+        print(result)
+        # Greedily, token by token, before a sync and after each of 20.
+        assert result["parity"] == [True] * 21
+        assert result["weights_moved_greedy"], "the test would pass with stale weights"
+        assert result["gap"] < 1e-4
+        assert result["probe_gap"] < 1e-4
+        assert result["compared"] > 0
+        assert "differ from the trainer's by" in result["stale_noticed"]
+        assert result["repeats"]
+        assert result["repeats_anew"]
+        assert result["distinct"]
+        assert result["process_unchanged"]
+        assert result["group_alive"] == (processes > 1)
+        assert set(result["versions"]) == {20}

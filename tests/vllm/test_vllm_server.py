@@ -1,0 +1,122 @@
+"""VLLMServerEngine with a real `vllm serve`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lspo.causal_lm import load_model, load_tokenizer
+from lspo.rollout import Sampling, TransformersEngine, VLLMServerEngine
+from lspo.testing import StubPolicy
+from lspo.types import Prompt
+
+pytestmark = pytest.mark.vllm
+
+GREEDY = Sampling(max_response_tokens=16, temperature=0.0)
+SAMPLED = Sampling(max_response_tokens=16, temperature=0.7, seed=3)
+
+
+@pytest.fixture
+def policy(served_folder: Path) -> StubPolicy:
+    return StubPolicy(
+        load_model(str(served_folder), dtype=torch.float32),
+        load_tokenizer(str(served_folder)),
+        name_or_path=str(served_folder),
+    )
+
+
+def prompts(count: int) -> list[Prompt]:
+    return [
+        Prompt(f"p{row}", "", tuple(2 + (7 * row + 3 * place) % 36 for place in range(3 + row % 8)), "")
+        for row in range(count)
+    ]
+
+
+def write(engine: Any, sampling: Sampling, count: int = 8, group_size: int = 2) -> dict[int, Any]:
+    groups = engine.generate(prompts(count), group_size=group_size, sampling=sampling, keys=range(count))
+    return {group.draw_index: group for group in groups}
+
+
+def tokens(groups: dict[int, Any]) -> dict[int, Any]:
+    return {key: [rollout.token_ids for rollout in groups[key].rollouts] for key in sorted(groups)}
+
+
+def move(policy: StubPolicy, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in policy.model.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
+
+
+@pytest.mark.parametrize("transfer", ["path", "bytes", "reload"])
+def test_parity_through_syncs(server, policy, tmp_path, transfer):
+    engine = VLLMServerEngine(server.url, transfer=transfer, folder=str(tmp_path / "weights"), dtype="float32")
+    reference = TransformersEngine()
+    engine.setup(policy)
+    reference.setup(policy)
+    for version in range(3):
+        policy.version = version
+        engine.update()
+        reference.update()
+        print(transfer, engine.metrics())
+        assert engine.metrics()["probe_gap"] < 1e-4
+        assert tokens(write(engine, GREEDY)) == tokens(write(reference, GREEDY))
+        first = write(engine, SAMPLED)
+        assert tokens(write(engine, SAMPLED)) == tokens(first)
+        move(policy, version)
+    engine.close()
+
+
+def test_a_restart_in_the_middle_changes_no_response(server, policy, tmp_path):
+    engine = VLLMServerEngine(
+        server.url, folder=str(tmp_path / "weights"), dtype="float32", max_requests=4, absence_seconds=180.0
+    )
+    engine.setup(policy)
+    move(policy, 9)
+    engine.update()
+    expected = tokens(write(engine, SAMPLED, count=48))
+
+    found: dict[int, Any] = {}
+
+    def restart() -> None:
+        while not found:
+            time.sleep(0.005)
+        server.stop()
+        server.start()
+
+    thread = threading.Thread(target=restart)
+    thread.start()
+    for group in engine.generate(prompts(48), group_size=2, sampling=SAMPLED, keys=range(48)):
+        found[group.draw_index] = group
+        time.sleep(0.02)
+    thread.join()
+    print(engine.metrics())
+    assert engine.metrics()["interruptions"] >= 1
+    assert tokens(found) == expected
+    engine.close()
+
+
+def test_another_model(server, policy):
+    policy.name_or_path = "/another/model"
+    with pytest.raises(RuntimeError, match="to serve /another/model, but it serves"):
+        VLLMServerEngine(server.url).setup(policy)
+
+
+def test_weights_of_another_shape_are_refused(server, policy, tmp_path):
+    from lspo.testing import tiny_model
+
+    engine = VLLMServerEngine(server.url, folder=str(tmp_path / "weights"), dtype="float32")
+    engine.setup(policy)
+    policy.model = tiny_model(policy.tokenizer, hidden_size=64)
+    with pytest.raises(RuntimeError, match="to take weights"):
+        engine.update()
+
+
+def test_no_server(policy):
+    with pytest.raises(RuntimeError, match=r"has not answered for absence_seconds=0.5"):
+        VLLMServerEngine("http://127.0.0.1:9", absence_seconds=0.5).setup(policy)
