@@ -142,4 +142,4 @@ def test_the_queue_is_plain_data() -> None:
     source = Source()
     next(iter(source.loader()))
     for state in [batch.state_dict() for batch in source.queue]:
-        assert {type(value) for value in state.values()} <= {torch.Tensor, int, float, type(None)}
+        assert {type(value) for value in state.values()} <= {torch.Tensor, int, float, bool, type(None)}
