@@ -13,6 +13,8 @@ from lspo.plan import CollectPlan
 class WeightSync(RolloutCallback):
     """Has the engine pull the policy's weights before each collection, and makes sure that it did.
 
+    After a validation amid training it tells the engine that training goes on.
+
     Raises:
         RuntimeError: If the engine still says that it has older weights.
     """
@@ -27,6 +29,6 @@ class WeightSync(RolloutCallback):
             )
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        engine: Any = trainer.datamodule.engine  # type: ignore[attr-defined]
-        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+        engine: Any = getattr(getattr(trainer, "datamodule", None), "engine", None)
+        if engine is not None and trainer.state.fn == "fit" and not trainer.sanity_checking:
             engine.idle()

@@ -29,6 +29,7 @@ def test_parity_through_syncs(make_policy, run_script, kind, tied, processes, te
         assert result["probe_gap"] < 1e-4
         assert result["compared"] > 0
         assert "differ from the trainer's by" in result["stale_noticed"]
+        assert ("differ from the trainer's by" in result["headless_noticed"]) == tied
         assert result["repeats"]
         assert result["repeats_anew"]
         assert result["distinct"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lspo.problems import RunningSumProblems
 from lspo.testing import ScriptedEngine
 
 
@@ -33,3 +34,36 @@ def test_each_collection_is_written_by_the_weights_it_trains(make_run: Callable[
     engine = ScriptedEngine()
     make_run(data={"engine": engine}, trainer={"max_epochs": 3}).fit()
     assert [call.version for call in engine.calls] == [0, 1, 2]
+
+
+class Told(ScriptedEngine):
+    """Keeps the order in which it is asked for things."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.order: list[str] = []
+
+    def update(self) -> None:
+        super().update()
+        self.order.append("update")
+
+    def generate(self, *arguments: Any, **settings: Any) -> Any:
+        self.order.append("generate")
+        return super().generate(*arguments, **settings)
+
+    def idle(self) -> None:
+        self.order.append("idle")
+
+
+def test_the_engine_is_idle_while_weights_are_trained(make_run: Callable[..., Any]) -> None:
+    engine = Told()
+    data = {
+        "engine": engine,
+        "val": {"held_out": RunningSumProblems(4, seed=3)},
+        "on_shortfall": "fill",
+        "max_rounds": 1,
+    }
+    make_run(data=data, trainer={"max_epochs": 2, "num_sanity_val_steps": -1}).fit()
+    whole = ["update", "generate", "idle"]
+    # The evaluation before training is followed by a collection at once.
+    assert engine.order == ["update", "generate", *whole, *whole, *whole, *whole]
