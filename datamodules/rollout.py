@@ -270,7 +270,7 @@ class RolloutDataModule(LightningDataModule):
         minibatches = deal(
             report.groups,
             layout,
-            rank=self._attached_trainer.global_rank,
+            rank=getattr(policy, "data_parallel_rank", self._attached_trainer.global_rank),
             pad_token_id=policy.tokenizer.pad_token_id,
             temperature=report.plan.sampling.temperature,
         )

@@ -15,9 +15,12 @@ from lspo.lightning_modules.callbacks import (
 from lspo.lightning_modules.cold_start import ColdStart
 from lspo.lightning_modules.policy import PolicyModule
 from lspo.lightning_modules.sources import ModelSource, RandomWeights
+from lspo.lightning_modules.strategies import FSDP2Strategy, FSDPShardedStrategy, register_strategies
 
 __all__ = [
-    "ColdStart", "CollectProgress", "GracefulStop", "HealthWarnings", "ModelSource", "OnPolicyGuard", "PolicyModule",
+    "ColdStart", "CollectProgress", "FSDP2Strategy", "FSDPShardedStrategy", "GracefulStop", "HealthWarnings", "ModelSource", "OnPolicyGuard", "PolicyModule",
     "RandomWeights", "ReportingCallback", "ResultSummary", "RolloutCallback", "RolloutMetrics", "RolloutWriter",
     "WeightSync",
 ]  # fmt: skip
+
+register_strategies()

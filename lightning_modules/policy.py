@@ -23,7 +23,8 @@ from lspo.causal_lm import (
 )
 from lspo.lightning_modules.callbacks import default_callbacks
 from lspo.lightning_modules.evaluation import EvaluationMetrics
-from lspo.lightning_modules.gradients import StepMetrics, gradient_norm
+from lspo.lightning_modules.gradients import StepMetrics
+from lspo.lightning_modules.sharding import Sharding, sharding_for
 from lspo.lightning_modules.sources import ModelSource
 from lspo.objectives import DAPO, Objective
 from lspo.rollout import PolicyHandle
@@ -88,6 +89,9 @@ class PolicyModule(LightningModule, PolicyHandle):
         self._tokenizer: Any = None
         self._step_metrics = StepMetrics()
         self._evaluation = EvaluationMetrics()
+        self._sharding = Sharding()
+        self._whole: Any = None
+        self._gradient_norm: Tensor | None = None
 
     # --- PolicyHandle
 
@@ -114,13 +118,25 @@ class PolicyModule(LightningModule, PolicyHandle):
         return self.trainer.global_step // max(int(batches) // self.trainer.accumulate_grad_batches, 1)
 
     @contextmanager
+    def gathered(self) -> Iterator[None]:
+        if self._whole is not None:
+            yield
+            return
+        with self._sharding.whole(self.model) as self._whole:
+            try:
+                yield
+            finally:
+                self._whole = None
+
+    @contextmanager
     def unsharded(self) -> Iterator[Any]:
-        with evaluation_mode(self.model), self.trainer.precision_plugin.forward_context():
-            yield self.model
+        with self.gathered():
+            model = self._whole
+            with evaluation_mode(model), self.trainer.precision_plugin.forward_context():
+                yield model
 
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
-        for name, tensor in self.model.state_dict().items():
-            yield name, tensor.detach()
+        yield from self._sharding.full_weights(self.model)
 
     @torch.no_grad()
     def logprobs(self, batch: RolloutBatch) -> PerToken:
@@ -138,6 +154,8 @@ class PolicyModule(LightningModule, PolicyHandle):
             return
         precision = str(self.trainer.precision) if self._trainer is not None else "32-true"
         self.model = load_model(self.name_or_path, dtype=weight_dtype(precision), **self._model_settings)
+        self._sharding = sharding_for(self.trainer.strategy if self._trainer is not None else None)
+        self._sharding.prepare(self, self.model)
 
     def configure_callbacks(self) -> list[Callback]:
         present: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
@@ -154,8 +172,13 @@ class PolicyModule(LightningModule, PolicyHandle):
 
     @property
     def data_parallel_size(self) -> int:
-        """Ranks that see different batches."""
-        return self.trainer.world_size
+        """Ranks that see different batches: all, but for those that hold parts of the same layer."""
+        return self._sharding.data_parallel_size
+
+    @property
+    def data_parallel_rank(self) -> int:
+        """Which of those batches this rank sees."""
+        return self._sharding.data_parallel_rank
 
     # --- training
 
@@ -196,8 +219,8 @@ class PolicyModule(LightningModule, PolicyHandle):
         return output.loss * (self.trainer.accumulate_grad_batches * self.data_parallel_size)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        values = self._step_metrics.take(self.trainer.strategy.reduce)
-        norm = gradient_norm(self.parameters())
+        values = self._step_metrics.take(self._sharding.reduce)
+        self._gradient_norm = norm = self._sharding.gradient_norm(list(self.parameters()))
         values["train/grad_norm"] = norm
         values["train/lr"] = torch.tensor(optimizer.param_groups[0]["lr"])
         self._skip_nonfinite(norm)
@@ -218,6 +241,21 @@ class PolicyModule(LightningModule, PolicyHandle):
             )
         self.print(f"Skipped an optimizer step: the gradient norm is {norm.item()}.")
         self.zero_grad(set_to_none=True)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        # Not Lightning's: on FSDP1 it refuses norms, and on cut weights each rank would clip by the norm of its part.
+        if not gradient_clip_val:
+            return
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        if gradient_clip_algorithm == "value":
+            torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
+        elif self._gradient_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, self._gradient_norm)
 
     # --- evaluation
 
