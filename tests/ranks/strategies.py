@@ -32,3 +32,6 @@ class FullPrecision(FSDPPrecision):
     @property
     def mixed_precision_config(self) -> Any:
         return None
+
+    def convert_module(self, module: Any) -> Any:
+        return module
