@@ -15,8 +15,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 from lspo.advantages import Baseline, Scale
 from lspo.batching import BatchLayout, deal, in_passes
 from lspo.collect import collect
-from lspo.datamodules.dispatch import CallbackDispatch, all_gather_objects
+from lspo.datamodules.dispatch import CallbackDispatch
 from lspo.datamodules.evaluation_loader import EvaluationLoader
+from lspo.datamodules.exchange import all_gather_objects, tell_failure
 from lspo.datamodules.prompts import PromptSource
 from lspo.datamodules.rollout_loader import RolloutLoader
 from lspo.datamodules.state import LoopState
@@ -259,9 +260,11 @@ class RolloutDataModule(LightningDataModule):
             state.history.add(report)
             state.last_yield = LastYield(len(report.stats), int(report.decision.keep.sum()), report.decision.pool_size)
             dispatch.finish(replace(report, phases={**report.phases, "old_logprobs": seconds}))
-        except BaseException:
+        except BaseException as error:
             # Back to the border of the iteration, so that a checkpoint written now loses nothing.
             state.return_to(border)
+            if isinstance(error, Exception):
+                tell_failure(error)
             raise
         return batches
 

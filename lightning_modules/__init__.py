@@ -5,6 +5,7 @@ from lspo.lightning_modules.callbacks import (
     GracefulStop,
     HealthWarnings,
     OnPolicyGuard,
+    RankWatch,
     ReportingCallback,
     ResultSummary,
     RolloutCallback,
@@ -19,7 +20,7 @@ from lspo.lightning_modules.strategies import FSDP2Strategy, FSDPShardedStrategy
 
 __all__ = [
     "ColdStart", "CollectProgress", "FSDP2Strategy", "FSDPShardedStrategy", "GracefulStop", "HealthWarnings", "ModelSource", "OnPolicyGuard", "PolicyModule",
-    "RandomWeights", "ReportingCallback", "ResultSummary", "RolloutCallback", "RolloutMetrics", "RolloutWriter",
+    "RandomWeights", "RankWatch", "ReportingCallback", "ResultSummary", "RolloutCallback", "RolloutMetrics", "RolloutWriter",
     "WeightSync",
 ]  # fmt: skip
 

@@ -72,11 +72,11 @@ class Batches(LightningDataModule):
 class Policy(PolicyModule):
     """Weights that sampled are made up: so far from the present ones that some ratios are clipped."""
 
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         position = torch.arange(batch.response_mask.shape[1])[None, :]
         shift = 0.3 * torch.sin(position + 3 * batch.advantages[:, None])
-        old = self.predict_step(batch, 0).detach() if batch.old_logprobs is None else batch.old_logprobs
-        return super().training_step(batch.replace(old_logprobs=old + shift.to(old)), batch_idx)
+        old = self.logprobs(batch)
+        batch.old_logprobs = old + shift.to(old)
 
 
 def run(folder: str, way: dict[str, Any]) -> dict[str, Any]:
