@@ -20,7 +20,7 @@ from lspo.datamodules.evaluation_loader import EvaluationLoader
 from lspo.datamodules.exchange import all_gather_objects, tell_failure
 from lspo.datamodules.prompts import PromptSource
 from lspo.datamodules.rollout_loader import RolloutLoader
-from lspo.datamodules.state import LoopState
+from lspo.datamodules.state import LoopState, in_words
 from lspo.plan import CollectPlan, LastYield, PoolScope, Shortfall
 from lspo.problems import DatasetProblems, ProblemSet
 from lspo.report import CollectReport
@@ -201,8 +201,8 @@ class RolloutDataModule(LightningDataModule):
             )
 
     @property
-    def _settings(self) -> dict[str, int]:
-        """What micro-batches and the count of iterations depend on."""
+    def _settings(self) -> dict[str, Any]:
+        """What micro-batches and the count of iterations depend on, and what is told where it has changed."""
         layout = self.layout
         return {
             "train_groups": layout.train_groups,
@@ -210,6 +210,9 @@ class RolloutDataModule(LightningDataModule):
             "passes": layout.passes,
             "accumulate_grad_batches": layout.accumulate,
             "group_size": self._plan.group_size,
+            "selector": in_words(self.selector),
+            "reward": in_words(self.reward),
+            "sampling": in_words(self.sampling),
         }
 
     # --- an iteration

@@ -22,6 +22,7 @@ from lspo.causal_lm import (
     model_logprobs,
 )
 from lspo.lightning_modules.callbacks import default_callbacks
+from lspo.lightning_modules.checkpoints import write_whole_checkpoints
 from lspo.lightning_modules.evaluation import EvaluationMetrics
 from lspo.lightning_modules.gradients import StepMetrics
 from lspo.lightning_modules.sharding import Sharding, sharding_for
@@ -148,6 +149,9 @@ class PolicyModule(LightningModule, PolicyHandle):
     def prepare_data(self) -> None:
         if isinstance(self.source, ModelSource):
             self.source.prepare()
+
+    def setup(self, stage: str) -> None:
+        write_whole_checkpoints(self.trainer.strategy)
 
     def configure_model(self) -> None:
         if self.model is not None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import shutil
 from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy, StrategyRegistry
 
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
+from lspo.lightning_modules.checkpoints import put_in_place, remove
 
 
 class _WholeFolders:
@@ -22,7 +18,7 @@ class _WholeFolders:
         path = Path(strategy.broadcast(filepath))
         scratch = path.with_name(f".{path.name}.part")
         if strategy.is_global_zero:
-            _remove(scratch)
+            remove(scratch)
         strategy.barrier()
         super().save_checkpoint(checkpoint, scratch, storage_options)  # type: ignore[misc]
         strategy.barrier()
@@ -106,54 +102,3 @@ def register_strategies() -> None:
         ("fsdp_sharded", FSDPShardedStrategy, {}),
     ):
         StrategyRegistry.register(name, kind, description=(kind.__doc__ or "").split("\n")[0], override=True, **settings)
-
-
-def put_in_place(scratch: Path, path: Path) -> None:
-    """Gives what is written, a file or a folder, its name, at which there is a whole one at every moment.
-
-    A folder trades places with the one before it in one step where the file system knows how; else there is a moment
-    in which the one before it stands under the name `.<name>.old`.
-    """
-    sync_folder(scratch)
-    if not path.is_dir() or path.is_symlink():
-        if not scratch.is_dir() or not path.exists():
-            os.replace(scratch, path)
-            sync_folder(path.parent)
-            return
-        path.unlink()
-        os.replace(scratch, path)
-        return
-    if not _exchange(scratch, path):
-        old = path.with_name(f".{path.name}.old")
-        _remove(old)
-        path.rename(old)
-        scratch.rename(path)
-        scratch = old
-    sync_folder(path.parent)
-    _remove(scratch)
-
-
-def sync_folder(path: Path) -> None:
-    """Waits until names and contents in a folder, or a file, are on the disk."""
-    for part in (*path.rglob("*"), path) if path.is_dir() else (path,):
-        descriptor = os.open(part, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Two names trade places, in one step; False where that can't be done."""
-    try:
-        rename = ctypes.CDLL(None, use_errno=True).renameat2
-    except (AttributeError, OSError):
-        return False
-    return rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
