@@ -29,9 +29,12 @@ class WholeCheckpointIO(TorchCheckpointIO):
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = target.with_name(f".{target.name}.part")
-        with scratch.open("wb") as file:
-            torch.save(checkpoint, file)
+        self.write(checkpoint, scratch)
         put_in_place(scratch, target)
+
+    def write(self, checkpoint: dict[str, Any], path: Path) -> None:
+        with path.open("wb") as file:
+            torch.save(checkpoint, file)
 
 
 def write_whole_checkpoints(strategy: Any) -> None:
