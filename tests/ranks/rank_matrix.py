@@ -1,4 +1,4 @@
-"""Trains a tiny policy in many ways; run once by each of a number of processes, and compared in `test_matrix.py`.
+"""Trains a tiny policy in many ways; run once by each of a number of processes, and compared in `test_strategies.py`.
 
 Each way starts from the same weights and sees the same mini-batches, cut differently.
 """
@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
+import traceback
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-os.environ["HF_HUB_OFFLINE"] = "1"
-warnings.filterwarnings("ignore")
-
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
-from strategies import FSDP1OnCPU, FullPrecision
+from rank_strategies import FSDP1OnCPU, FullPrecision
 
 import lspo.lightning_modules.policy as policy_file
 from lspo import objectives
@@ -66,7 +63,8 @@ class Batches(LightningDataModule):
             data_parallel_size=policy.data_parallel_size,
         )  # fmt: skip
         dealt = deal(self.groups, layout, rank=policy.data_parallel_rank, pad_token_id=0, temperature=0.9)
-        return torch.utils.data.DataLoader([batch for bins in dealt for batch in bins], batch_size=None)  # type: ignore[arg-type]
+        batches: Any = [batch for bins in dealt for batch in bins]
+        return torch.utils.data.DataLoader(batches, batch_size=None)
 
 
 class Policy(PolicyModule):
@@ -168,11 +166,10 @@ def main(folder: str, out: str) -> None:
     for name, way in ways(world).items():
         try:
             results[name] = run(folder, way)
-        except Exception as error:
-            results[name] = {"error": f"{type(error).__name__}: {error}"}
-            import traceback; traceback.print_exc()
-            if world > 1:
-                break
+        except Exception:
+            # Ranks may be out of step now: the ways that are left are not tried.
+            results[name] = {"error": traceback.format_exc()}
+            break
     if int(os.environ.get("LOCAL_RANK", 0)) == 0:
         torch.save(results, Path(out) / f"world{world}.pt")
     if torch.distributed.is_initialized():
