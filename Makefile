@@ -8,13 +8,17 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test lint table clean
+.PHONY: quickstart test test-ranks lint table clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/lspo fit --config quickstart
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --durations 15
+
+# Runs of several processes, and killed ones: one after another, as each starts some of its own.
+test-ranks: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "ranks and not slow" --durations 10 tests
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -44,7 +44,10 @@ class RankWatch(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self._watch is not None and isinstance(exception, Exception):
-            self._watch.tell(f"Rank {trainer.global_rank} failed with {type(exception).__name__}: {exception}")
+            first = self._watch.tell(f"Rank {trainer.global_rank} failed with {type(exception).__name__}: {exception}")
+            if first is not None:
+                # This rank's own error may be no more than that of a closed connection.
+                _say(trainer.global_rank, first)
         self._end()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -91,13 +94,17 @@ class _Watch(threading.Thread):
                 self.tell(lost)
                 self._bring_down(lost)
 
-    def tell(self, what: str) -> None:
+    def tell(self, what: str) -> str | None:
+        """Tells the others of a failure; of one that was told before, returns it instead."""
         self._failure = what
         try:
-            self._store.set(self._key("failed"), what)
+            first = self._read("failed")
+            if first is None:
+                self._store.set(self._key("failed"), what)
+            return first
         except Exception:
             # Rank 0 is gone, and with it the store: the others see that.
-            return
+            return None
 
     def end(self) -> None:
         self._ended.set()
@@ -105,7 +112,9 @@ class _Watch(threading.Thread):
             if self._failure is None:
                 self._store.set(self._key(f"ended-{self._rank}"), "1")
         except Exception:
-            return
+            self._failure = "The store is gone."
+        # A thread that is in the store when the interpreter ends would bring the process down.
+        self.join(timeout=self._settings.beat_seconds + 5)
 
     def _key(self, name: str) -> str:
         return f"{self.name}/{name}"
@@ -118,7 +127,12 @@ class _Watch(threading.Thread):
         """Ends this process, unless it comes to an end by itself."""
         if self._ended.wait(self._settings.grace_seconds):
             return
-        os.write(2, f"\n[rank {self._rank}] {why} Ending this rank too.\n".encode())
+        _say(self._rank, f"{why} Ending this rank too.")
         sys.stdout.flush()
         os._exit(1)
+
+
+def _say(rank: int, what: str) -> None:
+    # Not `print`, which may be under way already.
+    os.write(2, f"\n[rank {rank}] {what}\n".encode())
 

@@ -38,16 +38,22 @@ def start_ranks(script: str, *arguments: object, world: int, folder: Path) -> li
     return processes
 
 
-def wait_for(processes: list[subprocess.Popen[bytes]], folder: Path, *, seconds: float = 300) -> list[int]:
-    """Exit codes; whatever runs on beyond the limit is killed, and the test fails with all output."""
-    until = time.monotonic() + seconds
-    while any(process.poll() is None for process in processes) and time.monotonic() < until:
+def wait_for(
+    processes: list[subprocess.Popen[bytes]], folder: Path, *, seconds: float = 300, first: bool = False
+) -> list[int]:
+    """Exit codes; whatever runs on beyond the limit is killed, and the test fails with all output.
+
+    With `first`, the others are killed when one has ended.
+    """
+    until, enough = time.monotonic() + seconds, 1 if first else len(processes)
+    while sum(process.poll() is not None for process in processes) < enough and time.monotonic() < until:
         time.sleep(0.05)
     late = [process for process in processes if process.poll() is None]
+    in_time = len(processes) - len(late) >= enough
     for process in late:
         process.kill()
         process.wait()
-    assert not late, f"{len(late)} ranks ran on for {seconds} s.\n{output_of(folder)}"
+    assert in_time, f"{len(late)} ranks ran on for {seconds} s.\n{output_of(folder)}"
     return [process.returncode for process in processes]
 
 
