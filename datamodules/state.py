@@ -98,9 +98,7 @@ class LoopState:
 
 def in_words(part: Any) -> str:
     """A piece's class and plain settings: alike in every process, as an address in memory is not."""
-    if type(part).__repr__ is not object.__repr__:
+    if getattr(type(part), "__repr__", None) != object.__repr__:
         return repr(part)
-    plain = {
-        name: value for name, value in sorted(vars(part).items()) if isinstance(value, str | int | float | None)
-    }
+    plain = {name: value for name, value in sorted(vars(part).items()) if isinstance(value, str | int | float | None)}
     return f"{type(part).__name__}({', '.join(f'{name}={value!r}' for name, value in plain.items())})"

@@ -19,9 +19,9 @@ from lspo.lightning_modules.sources import ModelSource, RandomWeights
 from lspo.lightning_modules.strategies import FSDP2Strategy, FSDPShardedStrategy, register_strategies
 
 __all__ = [
-    "ColdStart", "CollectProgress", "FSDP2Strategy", "FSDPShardedStrategy", "GracefulStop", "HealthWarnings", "ModelSource", "OnPolicyGuard", "PolicyModule",
-    "RandomWeights", "RankWatch", "ReportingCallback", "ResultSummary", "RolloutCallback", "RolloutMetrics", "RolloutWriter",
-    "WeightSync",
+    "ColdStart", "CollectProgress", "FSDP2Strategy", "FSDPShardedStrategy", "GracefulStop", "HealthWarnings",
+    "ModelSource", "OnPolicyGuard", "PolicyModule", "RandomWeights", "RankWatch", "ReportingCallback", "ResultSummary",
+    "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync",
 ]  # fmt: skip
 
 register_strategies()

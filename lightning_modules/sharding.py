@@ -157,19 +157,22 @@ class FullyShardedTwo(_Cut):
         from torch.distributed.tensor import DTensor
 
         for name, tensor in _own_tensors(model, ()):
-            whole = tensor.detach()
+            whole: Any = tensor.detach()
             if isinstance(whole, DTensor):
-                # To the device first: parameters that wait on the CPU can't be gathered by NCCL.
-                whole = whole.to(self.strategy.root_device).full_tensor()
+                whole = self._gathered(whole)
             yield name, whole
 
     def gradient_norm(self, parameters: list[nn.Parameter]) -> Tensor:
         from torch.distributed.tensor import DTensor
 
-        norm = gradient_norm(parameters)
+        norm: Any = gradient_norm(parameters)
         if isinstance(norm, DTensor):
-            norm = norm.to(self.strategy.root_device).full_tensor()
+            norm = self._gathered(norm)
         return norm.to(self.strategy.root_device)
+
+    def _gathered(self, part: Any) -> Tensor:
+        # To the device first: what waits on the CPU can't be gathered by NCCL.
+        return part.to(self.strategy.root_device).full_tensor()
 
     def reduce(self, value: Tensor, *, reduce_op: str) -> Tensor:
         return self.strategy.reduce(value, group=self._mesh.get_group(), reduce_op=reduce_op)

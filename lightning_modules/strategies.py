@@ -101,4 +101,6 @@ def register_strategies() -> None:
         ("fsdp2_cpu_offload", FSDP2Strategy, {"cpu_offload": True}),
         ("fsdp_sharded", FSDPShardedStrategy, {}),
     ):
-        StrategyRegistry.register(name, kind, description=(kind.__doc__ or "").split("\n")[0], override=True, **settings)
+        StrategyRegistry.register(
+            name, kind, description=(kind.__doc__ or "").split("\n")[0], override=True, **settings
+        )

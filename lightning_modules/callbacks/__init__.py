@@ -27,6 +27,6 @@ def default_callbacks(present: Sequence[Callback]) -> list[Callback]:
 
 
 __all__ = [
-    "CollectProgress", "GracefulStop", "HealthWarnings", "OnPolicyGuard", "RankWatch", "ReportingCallback", "ResultSummary",
-    "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync", "default_callbacks",
+    "CollectProgress", "GracefulStop", "HealthWarnings", "OnPolicyGuard", "RankWatch", "ReportingCallback",
+    "ResultSummary", "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync", "default_callbacks",
 ]  # fmt: skip

@@ -24,8 +24,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class GracefulStop(RolloutCallback):
     """On the first signal the run ends at the next place from which it resumes exactly, with a checkpoint there.
 
-    So it does when the Trainer's `max_time` is over, at which Lightning would stop within an iteration. The place is the end of a round of rollouts, which are then generated again, or the end of an iteration, whichever comes
-    first. A second signal ends it at once.
+    So it does when the Trainer's `max_time` is over, at which Lightning would stop within an iteration. The place is
+    the end of a round of rollouts, which are then generated again, or the end of an iteration, whichever comes first. A
+    second signal ends it at once.
     """
 
     def __init__(self) -> None:

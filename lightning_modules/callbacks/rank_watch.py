@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+from typing import Any
 
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -64,7 +65,8 @@ class _Watch(threading.Thread):
         super().__init__(daemon=True, name=name)
         self._settings, self._rank, self._next = settings, rank, (rank + 1) % world_size
         # A connection of its own: the one of the main thread may be in use for long.
-        self._store = dist.distributed_c10d._get_default_store().clone()
+        store: Any = dist.distributed_c10d._get_default_store()
+        self._store = store.clone()
         self._ended = threading.Event()
         self._failure: str | None = None
 
@@ -135,4 +137,3 @@ class _Watch(threading.Thread):
 def _say(rank: int, what: str) -> None:
     # Not `print`, which may be under way already.
     os.write(2, f"\n[rank {rank}] {what}\n".encode())
-

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch.distributed as dist
 
 from lspo.collect import CollectListener
 from lspo.datamodules.dispatch import CallbackDispatch

@@ -36,9 +36,7 @@ def test_a_file_is_written_beside_and_takes_the_place(tmp_path: Path, monkeypatc
 
 @pytest.mark.parametrize("exchange", [True, False])
 @pytest.mark.parametrize("before", ["nothing", "folder", "file"])
-def test_a_folder_takes_the_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool, before: str
-) -> None:
+def test_a_folder_takes_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool, before: str) -> None:
     if not exchange:
         monkeypatch.setattr(checkpoints, "_exchange", lambda one, other: False)
     path, scratch = tmp_path / "last.ckpt", folder_of(tmp_path / ".last.ckpt.part", "new")

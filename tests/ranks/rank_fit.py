@@ -25,7 +25,7 @@ RANK = int(os.environ.get("LOCAL_RANK", 0))
 
 
 class Trouble(RolloutCallback, ScriptedReward):
-    """Does something at a place on one rank: `raise`, `kill`, `sleep`, or a signal's name, as a reward or a callback."""
+    """Does something at a place on one rank, as a reward or a callback: `raise`, `kill`, `sleep`, a signal's name."""
 
     def __init__(self, rank: int = -1, where: str = "", how: str = "", iteration: int = 1) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Trouble(RolloutCallback, ScriptedReward):
         self.policy: Any = None
 
     def reach(self, where: str) -> None:
-        if RANK != self.rank or where != self.where or self.policy.version != self.iteration:
+        if self.rank != RANK or where != self.where or self.policy.version != self.iteration:
             return
         if self.how == "raise":
             raise ValueError(f"No luck in {where}.")

@@ -54,7 +54,9 @@ def worlds(fit: Fit, place: Path) -> dict[int, list[dict[str, Any]]]:
 @pytest.mark.parametrize(("strategy", "rank", "where"), [("ddp", 1, "reward"), ("fsdp2", 0, "reward")])
 def test_a_rank_that_raises_is_heard_by_the_other(fit: Fit, strategy: str, rank: int, where: str) -> None:
     """By the gather that the other is waiting in."""
-    codes, texts, seconds = fit(f"raise-{rank}", strategy=strategy, trouble={"rank": rank, "where": where, "how": "raise"})
+    codes, texts, seconds = fit(
+        f"raise-{rank}", strategy=strategy, trouble={"rank": rank, "where": where, "how": "raise"}
+    )
     assert codes == [1, 1], texts
     assert f"ValueError: No luck in {where}." in texts[rank]
     told = f"RankError: Rank {rank} failed with RuntimeError: Reward Trouble raised ValueError: No luck in {where}."
