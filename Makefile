@@ -10,13 +10,17 @@ BIN := $(VENV)/bin
 
 VENV_VLLM := .venv-vllm
 
-.PHONY: quickstart test test-vllm lint table clean
+.PHONY: quickstart test test-ranks test-vllm lint table clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/lspo fit --config quickstart
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --durations 15
+
+# Runs of several processes, and killed ones: one after another, as each starts some of its own.
+test-ranks: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "ranks and not slow" --durations 10 tests
 
 # Tests with a real vLLM, on the CPU, in an environment of their own: 4 GB, installed once.
 test-vllm: $(VENV_VLLM)/.installed

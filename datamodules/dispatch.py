@@ -1,10 +1,8 @@
-"""The ways from a collection out to the Trainer: its callbacks, and its other ranks."""
+"""The way from a collection out to the Trainer's callbacks."""
 
 from __future__ import annotations
 
 from typing import Any
-
-import torch.distributed as dist
 
 from lspo.plan import CollectPlan
 from lspo.report import CollectReport, RoundReport
@@ -36,12 +34,3 @@ class CallbackDispatch:
             method = getattr(callback, hook, None)
             if method is not None:
                 method(self._trainer, self._trainer.lightning_module, *arguments)
-
-
-def all_gather_objects(item: Any) -> list[Any]:
-    """Every rank's object, in rank order; of a single process, its own."""
-    if not dist.is_available() or not dist.is_initialized():
-        return [item]
-    gathered: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(gathered, item)
-    return gathered

@@ -21,9 +21,10 @@ from lspo.datamodules.checks import (
     refuse_unfit_trainer,
     warn_of_scale,
 )
-from lspo.datamodules.dispatch import CallbackDispatch, all_gather_objects
+from lspo.datamodules.dispatch import CallbackDispatch
 from lspo.datamodules.evaluation_loader import EvaluationLoader
 from lspo.datamodules.evaluation_set import EvaluationSet, EvaluationSettings, settle
+from lspo.datamodules.exchange import all_gather_objects, tell_failure
 from lspo.datamodules.loading import as_set, load_prompts
 from lspo.datamodules.log_probs import (
     store_logprobs,
@@ -33,7 +34,7 @@ from lspo.datamodules.log_probs import (
 )
 from lspo.datamodules.prompts import PromptSource
 from lspo.datamodules.rollout_loader import RolloutLoader
-from lspo.datamodules.state import LoopState
+from lspo.datamodules.state import LoopState, in_words
 from lspo.plan import CollectPlan, LastYield, PoolScope, Shortfall
 from lspo.problems import MixedProblems, ProblemSet
 from lspo.report import CollectReport
@@ -281,8 +282,8 @@ class RolloutDataModule(LightningDataModule):
             )
 
     @property
-    def _settings(self) -> dict[str, int]:
-        """What micro-batches and the count of iterations depend on."""
+    def _settings(self) -> dict[str, Any]:
+        """What micro-batches and the count of iterations depend on, and what is told where it has changed."""
         layout = self.layout
         return {
             "train_groups": layout.train_groups,
@@ -290,6 +291,9 @@ class RolloutDataModule(LightningDataModule):
             "passes": layout.passes,
             "accumulate_grad_batches": layout.accumulate,
             "group_size": self._plan.group_size,
+            "selector": in_words(self.selector),
+            "reward": in_words(self.reward),
+            "sampling": in_words(self.sampling),
         }
 
     # --- an iteration
@@ -346,9 +350,11 @@ class RolloutDataModule(LightningDataModule):
             state.history.add(report)
             state.last_yield = LastYield(len(report.stats), int(report.decision.keep.sum()), report.decision.pool_size)
             dispatch.finish(replace(report, phases={**report.phases, **phases}))
-        except BaseException:
+        except BaseException as error:
             # Back to the border of the iteration, so that a checkpoint written now loses nothing.
             state.return_to(border)
+            if isinstance(error, Exception):
+                tell_failure(error)
             raise
         return batches
 
@@ -357,7 +363,7 @@ class RolloutDataModule(LightningDataModule):
         minibatches = deal(
             report.groups,
             layout,
-            rank=self._attached_trainer.global_rank,
+            rank=getattr(policy, "data_parallel_rank", self._attached_trainer.global_rank),
             pad_token_id=policy.tokenizer.pad_token_id,
             temperature=report.plan.sampling.temperature,
         )
@@ -384,7 +390,7 @@ class RolloutDataModule(LightningDataModule):
             layout,
             pad_token_id=self._policy.tokenizer.pad_token_id,
             temperature=report.plan.sampling.temperature,
-            rank=self._attached_trainer.global_rank,
+            rank=getattr(self._policy, "data_parallel_rank", self._attached_trainer.global_rank),
             gather=all_gather_objects,
         )
 

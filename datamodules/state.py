@@ -17,6 +17,8 @@ from lspo.types import RolloutBatch, RolloutGroup
 STATE_VERSION = 1
 SETTINGS_OF_STEPS = ("train_groups", "minibatch_groups", "passes")
 """Iterations are counted in optimizer steps: with other numbers of these the count would mean something else."""
+SETTINGS_TOLD = ("selector", "reward", "sampling")
+"""Those that a run may go on with when they have changed, from the next iteration on: it is said, and no more."""
 
 
 class LoopState:
@@ -55,13 +57,13 @@ class LoopState:
             raise RuntimeError("Expected prompts to be loaded in `setup` before the run's state is asked for.")
         return self.prompts
 
-    def state_dict(self, settings: Mapping[str, int], gather: Callable[[Any], list[Any]]) -> dict[str, Any]:
+    def state_dict(self, settings: Mapping[str, Any], gather: Callable[[Any], list[Any]]) -> dict[str, Any]:
         """Plain data for a checkpoint; collective, as each rank has a queue of its own."""
         queues = gather([batch.state_dict() for batch in self.queue])
         return {"state_version": STATE_VERSION, "settings": dict(settings), "queue": queues, **self.border()}
 
     def load_state_dict(
-        self, state: Mapping[str, Any], settings: Mapping[str, int], *, rank: int, world_size: int
+        self, state: Mapping[str, Any], settings: Mapping[str, Any], *, rank: int, world_size: int
     ) -> None:
         """Goes on from a checkpoint.
 
@@ -83,15 +85,23 @@ class LoopState:
             self.queue.extend(RolloutBatch.from_state_dict(batch) for batch in queues[rank])
 
     @staticmethod
-    def _compare(saved: Mapping[str, int], present: Mapping[str, int], *, within: bool) -> None:
-        changed = {name: (saved.get(name), value) for name, value in present.items() if saved.get(name) != value}
+    def _compare(saved: Mapping[str, Any], present: Mapping[str, Any], *, within: bool) -> None:
+        changed = {name: (saved[name], value) for name, value in present.items() if saved.get(name, value) != value}
         if not changed:
             return
         told = ", ".join(f"{name} from {old} to {new}" for name, (old, new) in changed.items())
-        if within or any(name in changed for name in SETTINGS_OF_STEPS):
+        if (within and not changed.keys() <= set(SETTINGS_TOLD)) or any(name in changed for name in SETTINGS_OF_STEPS):
             where = "within an iteration" if within else "with another number of optimizer steps an iteration"
             raise ValueError(
                 f"Expected the settings that the checkpoint was written with, {where}, but these changed: {told}. To "
                 "start a new run from its weights, export them and pass their folder as `model`."
             )
         rank_zero_warn(f"The run goes on with changed settings: {told}.")
+
+
+def in_words(part: Any) -> str:
+    """A piece's class and plain settings: alike in every process, as an address in memory is not."""
+    if getattr(type(part), "__repr__", None) != object.__repr__:
+        return repr(part)
+    plain = {name: value for name, value in sorted(vars(part).items()) if isinstance(value, str | int | float | None)}
+    return f"{type(part).__name__}({', '.join(f'{name}={value!r}' for name, value in plain.items())})"

@@ -7,6 +7,7 @@ from lspo.lightning_modules.callbacks import (
     GracefulStop,
     HealthWarnings,
     OnPolicyGuard,
+    RankWatch,
     ReportingCallback,
     ResultSummary,
     RolloutCallback,
@@ -18,9 +19,13 @@ from lspo.lightning_modules.cold_start import ColdStart
 from lspo.lightning_modules.evaluation import AverageAtK, MajorityAtK, PassAtK
 from lspo.lightning_modules.policy import PolicyModule
 from lspo.lightning_modules.sources import ModelSource, RandomWeights
+from lspo.lightning_modules.strategies import FSDP2Strategy, FSDPShardedStrategy, register_strategies
 
 __all__ = [
-    "AverageAtK", "ColdStart", "CollectProgress", "EvaluationTable", "EvaluationWriter", "GracefulStop",
-    "HealthWarnings", "MajorityAtK", "ModelSource", "OnPolicyGuard", "PassAtK", "PolicyModule", "RandomWeights",
-    "ReportingCallback", "ResultSummary", "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync",
+    "AverageAtK", "ColdStart", "CollectProgress", "EvaluationTable", "EvaluationWriter", "FSDP2Strategy",
+    "FSDPShardedStrategy", "GracefulStop", "HealthWarnings", "MajorityAtK", "ModelSource", "OnPolicyGuard", "PassAtK",
+    "PolicyModule", "RandomWeights", "RankWatch", "ReportingCallback", "ResultSummary", "RolloutCallback",
+    "RolloutMetrics", "RolloutWriter", "WeightSync",
 ]  # fmt: skip
+
+register_strategies()

@@ -31,7 +31,8 @@ class StepMetrics:
     def take(self, reduce: Reduce) -> dict[str, Tensor]:
         """The values over all ranks, by the strategy's `reduce`; and starts anew."""
         values, self._values = self._values, {}
-        return {name: reduce(value, reduce_op=_operation(name)) for name, value in values.items()}
+        # Copies, as a reduction works in place and one tensor may stand under two names.
+        return {name: reduce(value.clone(), reduce_op=_operation(name)) for name, value in values.items()}
 
 
 def _operation(name: str) -> str:

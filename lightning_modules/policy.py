@@ -25,9 +25,11 @@ from lspo.causal_lm import (
 )
 from lspo.correction import MismatchCorrection, mismatch_log_ratio, mismatch_metrics
 from lspo.lightning_modules.callbacks import default_callbacks
+from lspo.lightning_modules.checkpoints import write_whole_checkpoints
 from lspo.lightning_modules.evaluation import EvaluationMetrics
-from lspo.lightning_modules.gradients import StepMetrics, gradient_norm
+from lspo.lightning_modules.gradients import StepMetrics
 from lspo.lightning_modules.reference import ReferencePolicy
+from lspo.lightning_modules.sharding import Sharding, sharding_for
 from lspo.lightning_modules.sources import ModelSource
 from lspo.objectives import DAPO, Objective
 from lspo.pretrained import check_model, context_tokens
@@ -103,6 +105,9 @@ class PolicyModule(LightningModule, PolicyHandle):
         self._tokenizer: Any = None
         self._step_metrics = StepMetrics()
         self._evaluation = EvaluationMetrics()
+        self._sharding = Sharding()
+        self._whole: Any = None
+        self._gradient_norm: Tensor | None = None
 
     # --- PolicyHandle
 
@@ -129,13 +134,25 @@ class PolicyModule(LightningModule, PolicyHandle):
         return self.trainer.global_step // max(int(batches) // self.trainer.accumulate_grad_batches, 1)
 
     @contextmanager
+    def gathered(self) -> Iterator[None]:
+        if self._whole is not None:
+            yield
+            return
+        with self._sharding.whole(self.model) as self._whole:
+            try:
+                yield
+            finally:
+                self._whole = None
+
+    @contextmanager
     def unsharded(self) -> Iterator[Any]:
-        with evaluation_mode(self.model), self.trainer.precision_plugin.forward_context():
-            yield self.model
+        with self.gathered():
+            model = self._whole
+            with evaluation_mode(model), self.trainer.precision_plugin.forward_context():
+                yield model
 
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
-        for name, tensor in self.model.state_dict().items():
-            yield name, tensor.detach()
+        yield from self._sharding.full_weights(self.model)
 
     @torch.no_grad()
     def logprobs(self, batch: RolloutBatch) -> PerToken:
@@ -178,11 +195,16 @@ class PolicyModule(LightningModule, PolicyHandle):
         if isinstance(self.source, ModelSource):
             self.source.prepare()
 
+    def setup(self, stage: str) -> None:
+        write_whole_checkpoints(self.trainer.strategy)
+
     def configure_model(self) -> None:
         if self.model is not None:
             return
         precision = str(self.trainer.precision) if self._trainer is not None else "32-true"
         self.model = load_model(self.name_or_path, dtype=weight_dtype(precision), **self._model_settings)
+        self._sharding = sharding_for(self.trainer.strategy if self._trainer is not None else None)
+        self._sharding.prepare(self, self.model)
 
     def _loaded_reference(self) -> ReferencePolicy:
         if self._reference is None:
@@ -214,8 +236,13 @@ class PolicyModule(LightningModule, PolicyHandle):
 
     @property
     def data_parallel_size(self) -> int:
-        """Ranks that see different batches."""
-        return self.trainer.world_size
+        """Ranks that see different batches: all, but for those that hold parts of the same layer."""
+        return self._sharding.data_parallel_size
+
+    @property
+    def data_parallel_rank(self) -> int:
+        """Which of those batches this rank sees."""
+        return self._sharding.data_parallel_rank
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["nonfinite_in_a_row"] = self._nonfinite_in_a_row
@@ -303,10 +330,10 @@ class PolicyModule(LightningModule, PolicyHandle):
         return self.trainer.global_step % steps == 0
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        values = self._step_metrics.take(self.trainer.strategy.reduce)
+        values = self._step_metrics.take(self._sharding.reduce)
         masked, responses = values.pop("masked"), values.pop("responses")
         values["train/masked_frac"] = masked / responses
-        norm = gradient_norm(self.parameters())
+        self._gradient_norm = norm = self._sharding.gradient_norm(list(self.parameters()))
         values["train/grad_norm"] = norm
         values["train/lr"] = torch.tensor(optimizer.param_groups[0]["lr"])
         if bool(masked == responses):
@@ -332,6 +359,21 @@ class PolicyModule(LightningModule, PolicyHandle):
             )
         self.print(f"Skipped an optimizer step: the gradient norm is {norm.item()}.")
         self.zero_grad(set_to_none=True)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        # Not Lightning's: on FSDP1 it refuses norms, and on cut weights each rank would clip by the norm of its part.
+        if not gradient_clip_val:
+            return
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        if gradient_clip_algorithm == "value":
+            torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
+        elif self._gradient_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, self._gradient_norm)
 
     # --- evaluation
 

@@ -11,6 +11,7 @@ from lspo.lightning_modules.callbacks.graceful_stop import GracefulStop
 from lspo.lightning_modules.callbacks.health import HealthWarnings
 from lspo.lightning_modules.callbacks.on_policy_guard import OnPolicyGuard
 from lspo.lightning_modules.callbacks.progress import CollectProgress
+from lspo.lightning_modules.callbacks.rank_watch import RankWatch
 from lspo.lightning_modules.callbacks.rollout_metrics import RolloutMetrics
 from lspo.lightning_modules.callbacks.rollout_writer import RolloutWriter
 from lspo.lightning_modules.callbacks.summary import ResultSummary
@@ -18,7 +19,7 @@ from lspo.lightning_modules.callbacks.weight_sync import WeightSync
 
 DEFAULTS: tuple[type[Callback], ...] = (
     WeightSync, OnPolicyGuard, RolloutMetrics, HealthWarnings, CollectProgress, GracefulStop, ResultSummary,
-    EvaluationTable,
+    EvaluationTable, RankWatch,
 )  # fmt: skip
 
 
@@ -29,6 +30,6 @@ def default_callbacks(present: Sequence[Callback]) -> list[Callback]:
 
 __all__ = [
     "CollectProgress", "EvaluationTable", "EvaluationWriter", "GracefulStop", "HealthWarnings", "OnPolicyGuard",
-    "ReportingCallback", "ResultSummary", "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync",
-    "default_callbacks",
+    "RankWatch", "ReportingCallback", "ResultSummary", "RolloutCallback", "RolloutMetrics", "RolloutWriter",
+    "WeightSync", "default_callbacks",
 ]  # fmt: skip

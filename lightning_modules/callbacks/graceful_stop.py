@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run where it can go on later."""
+"""Ctrl-C, SIGTERM and `max_time` end a run where it can go on later."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities import rank_zero_info
 
 from lspo.collect import StopCollecting
@@ -23,8 +24,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class GracefulStop(RolloutCallback):
     """On the first signal the run ends at the next place from which it resumes exactly, with a checkpoint there.
 
-    That is the end of a round of rollouts, which are then generated again, or the end of an iteration, whichever comes
-    first. A second signal ends it at once.
+    So it does when the Trainer's `max_time` is over, at which Lightning would stop within an iteration. The place is
+    the end of a round of rollouts, which are then generated again, or the end of an iteration, whichever comes first. A
+    second signal ends it at once.
     """
 
     def __init__(self) -> None:
@@ -46,6 +48,10 @@ class GracefulStop(RolloutCallback):
             # Not `print`, which may be under way already.
             os.write(2, f"\n{self._received.name}: stopping after this round or iteration; again: at once.\n".encode())
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        for timer in _timers(trainer):
+            timer._interval = None  # type: ignore[assignment]
+
     def _restore(self) -> None:
         if threading.current_thread() is threading.main_thread():
             for number, handler in self._previous.items():
@@ -53,8 +59,9 @@ class GracefulStop(RolloutCallback):
         self._previous = {}
 
     def _asked(self, trainer: Trainer) -> bool:
-        """True on all ranks if one has had a signal."""
-        return trainer.strategy.reduce_boolean_decision(self._received is not None, all=False)
+        """True on all ranks if one has had a signal, or its time is over."""
+        over = any((timer.time_remaining() or 0) <= 0 for timer in _timers(trainer))
+        return trainer.strategy.reduce_boolean_decision(over or self._received is not None, all=False)
 
     def on_collect_start(self, trainer: Trainer, pl_module: LightningModule, plan: CollectPlan) -> None:
         if self._asked(trainer):
@@ -83,4 +90,11 @@ class GracefulStop(RolloutCallback):
         folder = getattr(trainer.checkpoint_callback, "dirpath", None) or trainer.log_dir or trainer.default_root_dir
         path = Path(folder) / "stopped.ckpt"
         trainer.save_checkpoint(path)
-        rank_zero_info(f"{what} Go on with the same command and --ckpt_path {path}")
+        more = " and more --trainer.max_time" if any((t.time_remaining() or 0) <= 0 for t in _timers(trainer)) else ""
+        rank_zero_info(f"{what} Go on with the same command{more} and --ckpt_path {path}")
+
+
+def _timers(trainer: Trainer) -> list[Timer]:
+    """The Trainer's limits of time, if it has some."""
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    return [callback for callback in callbacks if isinstance(callback, Timer) and callback._duration is not None]

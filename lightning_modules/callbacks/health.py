@@ -109,8 +109,12 @@ class HealthWarnings(ReportingCallback):
     ) -> None:
         if self._before is None or not trainer.is_last_batch:
             return
-        moved = sum(int((old != new).sum()) for old, new in zip(self._before, _watched(pl_module), strict=True))
-        frac = moved / max(sum(old.numel() for old in self._before), 1)
+        # FSDP1 holds what is in no layer now as a part, now whole: such weights are left out.
+        pairs = [
+            (old, new) for old, new in zip(self._before, _watched(pl_module), strict=True) if old.shape == new.shape
+        ]
+        moved = sum(int((old != new).sum()) for old, new in pairs)
+        frac = moved / max(sum(old.numel() for old, _ in pairs), 1)
         self._before = None
         pl_module.log("health/moved_frac", frac, on_step=True, on_epoch=False, batch_size=1)
         if frac < self.min_moved_frac:
@@ -129,12 +133,13 @@ class HealthWarnings(ReportingCallback):
 
 @torch.no_grad()
 def _watched(module: LightningModule) -> list[Tensor]:
-    """Copies of evenly spaced elements of every trained weight."""
-    return [
-        parameter.detach().flatten()[:: max(1, parameter.numel() // WATCHED_ELEMENTS)].clone()
-        for parameter in module.parameters()
-        if parameter.requires_grad
-    ]
+    """Copies of evenly spaced elements of every trained weight, where weights are cut of this rank's part."""
+    parts = [_own_part(parameter.detach()) for parameter in module.parameters() if parameter.requires_grad]
+    return [part.flatten()[:: max(1, part.numel() // WATCHED_ELEMENTS)].clone() for part in parts]
+
+
+def _own_part(parameter: Any) -> Tensor:
+    return parameter.to_local() if hasattr(parameter, "to_local") else parameter
 
 
 def _shares(report: RoundReport) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,10 @@ class PolicyHandle(ABC):
     @abstractmethod
     def version(self) -> int:
         """Iterations completed by the present weights."""
+
+    def gathered(self) -> AbstractContextManager[None]:
+        """Context, collective, in which `unsharded` is not: ranks may enter it as often as each needs."""
+        return nullcontext()
 
     @abstractmethod
     def unsharded(self) -> AbstractContextManager[Any]:

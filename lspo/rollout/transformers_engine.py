@@ -52,20 +52,22 @@ class TransformersEngine(RolloutEngine):
         # Prompts of like length side by side need less padding; keyed sampling makes the order free.
         order = sorted(range(len(prompts)), key=lambda place: len(prompts[place].token_ids))
         parts = spread(group_size, math.ceil(group_size / self.max_batch_responses))
-        for start in range(0, len(order), at_once):
-            places = order[start : start + at_once]
-            # A batch at a time, so that what is done with its groups is not done in the policy's autocast.
-            with policy.unsharded() as model:
-                batches = [
-                    _Decoding(policy, model, [prompts[p] for p in places], [keys[p] for p in places], samples)
-                    for samples in parts
-                ]
-                pieces = [group for batch in batches for group in batch.run(sampling, version=self.version)]
-            if len(batches) == 1:
-                yield from pieces
-            else:
-                # One prompt at a time here: its group alone is too large to be written side by side.
-                yield replace(pieces[0], rollouts=tuple(one for piece in pieces for one in piece.rollouts))
+        # Weights are gathered once, as ranks may have different numbers of batches, or none.
+        with policy.gathered():
+            for start in range(0, len(order), at_once):
+                places = order[start : start + at_once]
+                # A batch at a time, so that what is done with its groups is not done in the policy's autocast.
+                with policy.unsharded() as model:
+                    batches = [
+                        _Decoding(policy, model, [prompts[p] for p in places], [keys[p] for p in places], samples)
+                        for samples in parts
+                    ]
+                    pieces = [group for batch in batches for group in batch.run(sampling, version=self.version)]
+                if len(batches) == 1:
+                    yield from pieces
+                else:
+                    # One prompt at a time here: its group alone is too large to be written side by side.
+                    yield replace(pieces[0], rollouts=tuple(one for piece in pieces for one in piece.rollouts))
 
     def close(self) -> None:
         self._policy = None

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch.distributed as dist
 
 from lspo.collect import CollectListener
-from lspo.datamodules.dispatch import CallbackDispatch, all_gather_objects
+from lspo.datamodules.dispatch import CallbackDispatch
 
 
 class Trainer:
@@ -75,26 +72,3 @@ def test_an_error_of_a_callback_is_not_swallowed() -> None:
     report: Any = "report"
     with pytest.raises(OSError, match="disk full"):
         CallbackDispatch(Trainer([Broken()])).on_round_end(report)
-
-
-def test_a_single_process_has_its_own_object() -> None:
-    assert all_gather_objects({"a": 1}) == [{"a": 1}]
-
-
-def _gather(rank: int, store: str) -> None:
-    dist.init_process_group("gloo", store=dist.FileStore(store, 2), rank=rank, world_size=2)
-    try:
-        assert all_gather_objects([rank] * (rank + 1)) == [[0], [1, 1]]
-    finally:
-        dist.destroy_process_group()
-
-
-@pytest.mark.slow
-def test_ranks_see_each_others_objects_in_order(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_gather, args=(rank, str(tmp_path / "store"))) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0]

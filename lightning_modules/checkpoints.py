@@ -1,0 +1,95 @@
+"""Checkpoints that are whole under their name at every moment, whenever the process is killed."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Writes a file beside the one of its name, and lets it take its place when it is on the disk.
+
+    Lightning's own writes to the folder for temporary files, from which another disk's file is copied over the last
+    checkpoint, and holds the whole file in memory, twice.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        if storage_options is not None or "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = target.with_name(f".{target.name}.part")
+        self.write(checkpoint, scratch)
+        put_in_place(scratch, target)
+
+    def write(self, checkpoint: dict[str, Any], path: Path) -> None:
+        with path.open("wb") as file:
+            torch.save(checkpoint, file)
+
+
+def write_whole_checkpoints(strategy: Any) -> None:
+    """Has a strategy write its files by `WholeCheckpointIO`, unless a user has chosen otherwise."""
+    if type(strategy.checkpoint_io) is TorchCheckpointIO:
+        strategy.checkpoint_io = WholeCheckpointIO()
+
+
+def put_in_place(scratch: Path, path: Path) -> None:
+    """Gives what is written, a file or a folder, its name, at which there is a whole one at every moment.
+
+    A folder trades places with the one before it in one step where the file system knows how; else there is a moment
+    in which the one before it stands under the name `.<name>.old`.
+    """
+    sync_folder(scratch)
+    if not path.is_dir() or path.is_symlink():
+        if not scratch.is_dir() or not path.exists():
+            os.replace(scratch, path)
+            sync_folder(path.parent)
+            return
+        path.unlink()
+        os.replace(scratch, path)
+        return
+    if not _exchange(scratch, path):
+        old = path.with_name(f".{path.name}.old")
+        remove(old)
+        path.rename(old)
+        scratch.rename(path)
+        scratch = old
+    sync_folder(path.parent)
+    remove(scratch)
+
+
+def sync_folder(path: Path) -> None:
+    """Waits until names and contents in a folder, or a file, are on the disk."""
+    for part in (*path.rglob("*"), path) if path.is_dir() else (path,):
+        descriptor = os.open(part, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Two names trade places, in one step; False where that can't be done."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    return rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
+
+
+def remove(path: Path) -> None:
+    """Removes a file, a link or a folder, or nothing."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
