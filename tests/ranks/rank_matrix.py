@@ -105,7 +105,8 @@ def run(folder: str, way: dict[str, Any]) -> dict[str, Any]:
         plugins=[FullPrecision("32-true")] if dtype == torch.float64 and way["strategy"] == "fsdp" else None,
         precision=None if dtype == torch.float64 else way.get("precision", "32-true"),
         use_distributed_sampler=False, max_epochs=1, accumulate_grad_batches=way["k"], logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, gradient_clip_val=way.get("clip"), callbacks=[],
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        gradient_clip_val=way.get("clip"), callbacks=[],
     )  # fmt: skip
     data = Batches(steps)
     starts: dict[str, Any] = {}
