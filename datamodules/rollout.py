@@ -34,7 +34,7 @@ from lspo.datamodules.log_probs import (
 )
 from lspo.datamodules.prompts import PromptSource
 from lspo.datamodules.rollout_loader import RolloutLoader
-from lspo.datamodules.state import LoopState, in_words
+from lspo.datamodules.state import LoopState, in_words, roll_back
 from lspo.plan import CollectPlan, LastYield, PoolScope, Shortfall
 from lspo.problems import MixedProblems, ProblemSet
 from lspo.report import CollectReport
@@ -255,6 +255,7 @@ class RolloutDataModule(LightningDataModule):
             self._state.queue,
             self._collect,
             batches_done=lambda: trainer.fit_loop.batch_idx + 1,
+            hand_over=lambda batch: self._state.hand_over(batch, trainer.accumulate_grad_batches),
         )
 
     def val_dataloader(self) -> list[EvaluationLoader]:
@@ -280,6 +281,12 @@ class RolloutDataModule(LightningDataModule):
             self._state.load_state_dict(
                 state_dict, self._settings, rank=trainer.global_rank, world_size=trainer.world_size
             )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self._state.prompts is not None and "loops" in checkpoint:
+            batches = len(self._state.open_step(self._attached_trainer.accumulate_grad_batches))
+            if batches:
+                roll_back(checkpoint["loops"]["fit_loop"], batches)
 
     @property
     def _settings(self) -> dict[str, Any]:

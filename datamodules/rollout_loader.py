@@ -22,6 +22,7 @@ class RolloutLoader:
         collect: Collects an iteration and returns its micro-batches in order.
         batches_done: Says how many micro-batches of this iteration the Trainer has already fetched: more than 0 if this
             pass goes on with an interrupted iteration.
+        hand_over: Is told of each micro-batch as it leaves the queue.
     """
 
     def __init__(
@@ -31,7 +32,9 @@ class RolloutLoader:
         collect: Callable[[], list[RolloutBatch]],
         *,
         batches_done: Callable[[], int],
+        hand_over: Callable[[RolloutBatch], None] = lambda batch: None,
     ) -> None:
+        self._hand_over = hand_over
         self._length, self._queue, self._collect, self._batches_done = length, queue, collect, batches_done
 
     def __len__(self) -> int:
@@ -64,7 +67,9 @@ class RolloutLoader:
             )
         while self._queue:
             # Out of the queue before it is handed over, so that a checkpoint written after this batch lacks it.
-            yield self._queue.popleft()
+            batch = self._queue.popleft()
+            self._hand_over(batch)
+            yield batch
 
     # Lightning takes a loader that has these two for one that resumes, and warns of others. This one does, from the
     # queue, which the datamodule saves.

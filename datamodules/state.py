@@ -31,9 +31,20 @@ class LoopState:
     def __init__(self, window_iterations: int) -> None:
         self.prompts: PromptSource | None = None
         self.queue: deque[RolloutBatch] = deque()
+        self._step: list[RolloutBatch] = []
         self.history = PoolHistory(window_iterations)
         self.last_yield = LastYield()
         self.surplus: list[RolloutGroup] = []
+
+    def hand_over(self, batch: RolloutBatch, accumulate: int) -> None:
+        """Keeps the micro-batches of the present optimizer step."""
+        if len(self._step) >= accumulate:
+            self._step.clear()
+        self._step.append(batch)
+
+    def open_step(self, accumulate: int) -> list[RolloutBatch]:
+        """Micro-batches whose gradients wait for the rest of their step: a checkpoint does not hold those."""
+        return self._step if len(self._step) < accumulate else []
 
     def border(self) -> dict[str, Any]:
         """All but the queue, as plain data: the state between two iterations."""
@@ -59,7 +70,8 @@ class LoopState:
 
     def state_dict(self, settings: Mapping[str, Any], gather: Callable[[Any], list[Any]]) -> dict[str, Any]:
         """Plain data for a checkpoint; collective, as each rank has a queue of its own."""
-        queues = gather([batch.state_dict() for batch in self.queue])
+        left = [*self.open_step(settings["accumulate_grad_batches"]), *self.queue]
+        queues = gather([batch.state_dict() for batch in left])
         return {"state_version": STATE_VERSION, "settings": dict(settings), "queue": queues, **self.border()}
 
     def load_state_dict(
@@ -81,6 +93,7 @@ class LoopState:
             )
         self.return_to(state)
         self.queue.clear()
+        self._step.clear()
         if within:
             self.queue.extend(RolloutBatch.from_state_dict(batch) for batch in queues[rank])
 
@@ -97,6 +110,20 @@ class LoopState:
                 "start a new run from its weights, export them and pass their folder as `model`."
             )
         rank_zero_warn(f"The run goes on with changed settings: {told}.")
+
+
+def roll_back(loop: dict[str, Any], batches: int) -> None:
+    """Sets a checkpoint's record of Lightning's training loop back to the end of the last optimizer step.
+
+    A checkpoint within a step (by the clock, or the first after a resume) would lose the gradients that are summed so
+    far, so those micro-batches are trained on again.
+    """
+    progress = loop["epoch_loop.batch_progress"]
+    for counts in (progress["total"], progress["current"]):
+        for name in counts:
+            counts[name] -= batches
+    # Lightning adds one on resuming behind a step.
+    loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
 
 
 def in_words(part: Any) -> str:

@@ -375,6 +375,12 @@ class PolicyModule(LightningModule, PolicyHandle):
         elif self._gradient_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, self._gradient_norm)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Lightning asks the module alone.
+        hook = getattr(getattr(self.trainer, "datamodule", None), "on_save_checkpoint", None)
+        if hook is not None:
+            hook(checkpoint)
+
     # --- evaluation
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:

@@ -110,6 +110,37 @@ def test_a_resumed_run_equals_the_unbroken_one(
     assert again.trainer.global_step == whole.trainer.global_step == 8
 
 
+class SaveAt(RolloutCallback):
+    """Saves behind one micro-batch, of all that the run trains on."""
+
+    def __init__(self, count: int, path: Path) -> None:
+        self.count, self.path, self.seen = count, path, 0
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.seen += 1
+        if self.seen == self.count:
+            trainer.save_checkpoint(self.path)
+
+
+@pytest.mark.parametrize("count", range(1, 13))
+def test_a_checkpoint_within_an_optimizer_step_begins_it_again(
+    make_run: Callable[..., Any], tmp_path: Path, count: int
+) -> None:
+    """As one by the clock is, or the first after a resume; three micro-batches a step, two steps an iteration."""
+    settings = {"trainer": {"max_epochs": 3, "accumulate_grad_batches": 3}}
+    unbroken, path = Journal(), tmp_path / "at.ckpt"
+    whole = make_run([unbroken, SaveAt(count, path)], **settings).fit()
+    resumed = Journal()
+    again = make_run([resumed], **settings).fit(path)
+    done = count // 3 * 3
+    assert_same_batches(resumed.batches, unbroken.batches[done:])
+    assert resumed.losses == unbroken.losses[done:]
+    assert_same_weights(again.weights(), whole.weights())
+    assert again.trainer.global_step == whole.trainer.global_step == 6
+    loops = [run.trainer.fit_loop.epoch_loop._batches_that_stepped for run in (whole, again)]
+    assert loops[0] == loops[1]
+
+
 @pytest.mark.parametrize("epoch", [0, 1, 2])
 def test_a_run_resumed_from_an_iterations_end_equals_the_unbroken_one(
     make_run: Callable[..., Any], tmp_path: Path, epoch: int
