@@ -246,6 +246,10 @@ class PolicyModule(LightningModule, PolicyHandle):
             # Now, so that a name that is wrong is known before anything is generated.
             self._loaded_reference()
 
+    def on_train_start(self) -> None:
+        # A run that was broken off, in this process, may have left parts of an optimizer step.
+        self._step_metrics = StepMetrics()
+
     def on_fit_end(self) -> None:
         self._reference = None
 
@@ -303,6 +307,13 @@ class PolicyModule(LightningModule, PolicyHandle):
         self.zero_grad(set_to_none=True)
 
     # --- evaluation
+
+    def on_validation_epoch_start(self) -> None:
+        # Here too: what a broken evaluation has left must not count in the next one.
+        self._evaluation = EvaluationMetrics()
+
+    def on_test_epoch_start(self) -> None:
+        self._evaluation = EvaluationMetrics()
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         self._evaluation.update(batch, self.device)
