@@ -47,9 +47,13 @@ class PromptSource:
 
     def draw(self, count: int) -> list[tuple[int, Prompt]]:
         """The next `count` prompts with their draw index."""
-        taken = [(index, self.prompts[self._order.place(index)]) for index in range(self.drawn, self.drawn + count)]
+        taken = [(index, self.at(index)) for index in range(self.drawn, self.drawn + count)]
         self.drawn += count
         return taken
+
+    def at(self, index: int) -> Prompt:
+        """The prompt of the draw with this number."""
+        return self.prompts[self._order.place(index)]
 
     def _make_order(self) -> Order:
         if self.weights is None:

@@ -192,6 +192,9 @@ class RolloutDataModule(LightningDataModule):
         policy = self._policy
         trainer = self._attached_trainer
         if stage == "fit":
+            if trainer.global_step == 0:
+                # A datamodule may have been through another run; what a resumed run needs is loaded after this.
+                self._state.begin()
             refuse_unfit_trainer(trainer)
             check_layout(self.layout, self._trained_group_size)
             warn_of_scale(self._layout.scale, policy.advantage_scales)
@@ -331,8 +334,12 @@ class RolloutDataModule(LightningDataModule):
         trainer, state, layout = self._attached_trainer, self._state, self.layout
         plan = replace(self._plan, iteration=self._policy.version, train_groups=layout.train_groups)
         if self._adaptive_rounds:
-            missing = max(plan.train_groups - len(state.surplus), 1)
-            plan.round_prompts = state.last_yield.first_round(missing, plan.min_pool, history_size=state.history.size)
+            carried = sum(plan.may_train(group.version) for group in state.surplus)
+            missing = max(plan.train_groups - carried, 1)
+            # Few may be missing, but a relative rule needs its whole pool all the same.
+            plan.round_prompts = state.last_yield.first_round(
+                missing, plan.min_pool, history_size=state.history.size, at_most=4.0 * plan.train_groups / missing
+            )
         dispatch = CallbackDispatch(trainer)
         border = state.border()
         try:

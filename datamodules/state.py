@@ -46,6 +46,16 @@ class LoopState:
         """Micro-batches whose gradients wait for the rest of their step: a checkpoint does not hold those."""
         return self._step if len(self._step) < accumulate else []
 
+    def begin(self) -> None:
+        """Forgets what an earlier run has left, but for the prompts that were loaded."""
+        if self.prompts is not None:
+            self.prompts.drawn = 0
+        self.queue.clear()
+        self._step.clear()
+        self.history.load_state_dict([])
+        self.last_yield = LastYield()
+        self.surplus = []
+
     def border(self) -> dict[str, Any]:
         """All but the queue, as plain data: the state between two iterations."""
         return {
@@ -60,7 +70,10 @@ class LoopState:
         self.ready_prompts.load_state_dict(border["prompts"])
         self.history.load_state_dict(border["history"])
         self.last_yield = LastYield(**border["last_yield"])
-        self.surplus = [RolloutGroup.from_state_dict(group) for group in border["surplus"]]
+        self.surplus = [
+            RolloutGroup.from_state_dict(group, self.ready_prompts.at(group["draw_index"]))
+            for group in border["surplus"]
+        ]
 
     @property
     def ready_prompts(self) -> PromptSource:
@@ -92,10 +105,22 @@ class LoopState:
                 f"{world_size}. Resume with {len(queues)}, or from a checkpoint of an iteration's end."
             )
         self.return_to(state)
+        if state["settings"]["group_size"] != settings["group_size"]:
+            self._drop_groups(state["settings"]["group_size"])
         self.queue.clear()
         self._step.clear()
         if within:
             self.queue.extend(RolloutBatch.from_state_dict(batch) for batch in queues[rank])
+
+    def _drop_groups(self, group_size: int) -> None:
+        """Groups of another size fit into no batch with new ones, and into no pool."""
+        if self.surplus or self.history.size:
+            rank_zero_warn(
+                f"Dropped {len(self.surplus)} surplus groups and {self.history.size} groups of the window, as they "
+                f"have {group_size} responses each."
+            )
+        self.surplus = []
+        self.history.load_state_dict([])
 
     @staticmethod
     def _compare(saved: Mapping[str, Any], present: Mapping[str, Any], *, within: bool) -> None:

@@ -246,6 +246,10 @@ class PolicyModule(LightningModule, PolicyHandle):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["nonfinite_in_a_row"] = self._nonfinite_in_a_row
+        # Lightning asks the module alone.
+        hook = getattr(getattr(self.trainer, "datamodule", None), "on_save_checkpoint", None)
+        if hook is not None:
+            hook(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._nonfinite_in_a_row = checkpoint.get("nonfinite_in_a_row", 0)
@@ -276,6 +280,10 @@ class PolicyModule(LightningModule, PolicyHandle):
         if self.objective.needs_reference:
             # Now, so that a name that is wrong is known before anything is generated.
             self._loaded_reference()
+
+    def on_train_start(self) -> None:
+        # A run that was broken off, in this process, may have left parts of an optimizer step.
+        self._step_metrics = StepMetrics()
 
     def on_fit_end(self) -> None:
         self._reference = None
@@ -375,13 +383,14 @@ class PolicyModule(LightningModule, PolicyHandle):
         elif self._gradient_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, self._gradient_norm)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # Lightning asks the module alone.
-        hook = getattr(getattr(self.trainer, "datamodule", None), "on_save_checkpoint", None)
-        if hook is not None:
-            hook(checkpoint)
-
     # --- evaluation
+
+    def on_validation_epoch_start(self) -> None:
+        # Here too: what a broken evaluation has left must not count in the next one.
+        self._evaluation = EvaluationMetrics()
+
+    def on_test_epoch_start(self) -> None:
+        self._evaluation = EvaluationMetrics()
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         self._evaluation.update(batch, self.device)

@@ -99,7 +99,7 @@ def collect(
         listener.on_collect_start(plan)
     phases = {"sync": time.perf_counter() - started}
     selector = plan.selector or selector
-    usable = [group for group in carried if plan.iteration - group.version <= plan.max_age]
+    usable = [group for group in carried if plan.may_train(group.version)]
     used, unused = usable[: plan.train_groups - 1], usable[plan.train_groups - 1 :]
     fresh = replace(plan, train_groups=plan.train_groups - len(used))
     groups: list[RolloutGroup] = []

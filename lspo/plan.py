@@ -88,6 +88,10 @@ class CollectPlan:
                     f"Expected `{name}` to be one of {', '.join(choices)}, but got {getattr(self, name)!r}."
                 )
 
+    def may_train(self, version: int) -> bool:
+        """Whether rollouts of that version are young enough."""
+        return self.iteration - version <= self.max_age
+
     def next_round(self, rounds: Sequence[RoundYield]) -> int:
         """Prompts to draw next: `round_prompts` at first, then what is missing / the yield so far * margin.
 

@@ -60,7 +60,10 @@ class Score:
             ValueError: If it is text that is no number.
         """
         if isinstance(verdict, Score):
-            return cls(float(verdict.accuracy), float(verdict.reward), verdict.parts, verdict.answer)
+            # Plain numbers and text: a checkpoint may hold them, and loads nothing else.
+            parts = {name: float(value) for name, value in verdict.parts.items()}
+            answer = None if verdict.answer is None else str(verdict.answer)
+            return cls(float(verdict.accuracy), float(verdict.reward), parts, answer)
         return cls(float(verdict), float(verdict))
 
 
@@ -106,16 +109,18 @@ class RolloutGroup:
         return [rollout.score for rollout in self.rollouts if rollout.score is not None]
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain data, for a checkpoint."""
-        return asdict(self)
+        """Plain data, for a checkpoint; without the prompt, whose `extra` may hold anything."""
+        # Not `asdict` of a rollout, which would copy token by token.
+        rollouts = [{**vars(rollout), "score": rollout.score and asdict(rollout.score)} for rollout in self.rollouts]
+        return {"draw_index": self.draw_index, "version": self.version, "rollouts": rollouts}
 
     @classmethod
-    def from_state_dict(cls, state: Mapping[str, Any]) -> RolloutGroup:
+    def from_state_dict(cls, state: Mapping[str, Any], prompt: Prompt) -> RolloutGroup:
         rollouts = (
             Rollout(**{**rollout, "score": rollout["score"] and Score(**rollout["score"])})
             for rollout in state["rollouts"]
         )
-        return cls(**{**state, "prompt": Prompt(**state["prompt"]), "rollouts": tuple(rollouts)})
+        return cls(**{**state, "prompt": prompt, "rollouts": tuple(rollouts)})
 
 
 class RolloutBatch:

@@ -105,7 +105,7 @@ def _selection(report: CollectReport) -> dict[str, float]:
         values |= _shares_of_pool(reasons, report.decision.in_pool.tolist())
     values |= {f"rollout/threshold/{name}": bound for name, bound in report.decision.thresholds.items()}
     short = report.decision.thresholds.get("length_low")
-    if short is not None:
+    if short is not None and bool(report.chosen.any()):
         # By the side of the middle, as bounds may be those of one round among several.
         middle = (short + report.decision.thresholds["length_high"]) / 2
         is_short = report.stats.lengths.mean(dim=1)[report.chosen] <= middle

@@ -22,11 +22,20 @@ class MixedProblems(ProblemSet):
     Args:
         sets: Problem sets, hub names or files, by name.
         weights: How often each is drawn from, relative to the others; None: all alike.
+
+    Raises:
+        ValueError: If there is no set, a set is a mixture itself, or weights are not one above 0 for each set.
     """
 
     def __init__(self, sets: dict[str, ProblemSet | str], weights: dict[str, float] | None = None) -> None:
         if not sets:
             raise ValueError("Expected at least one set to mix, but `sets` is empty.")
+        for name, source in sets.items():
+            if isinstance(source, MixedProblems):
+                raise ValueError(
+                    f"Expected sets that are no mixtures, but {name!r} is one, and the weights within it would not be "
+                    f"kept to. Put its sets {', '.join(source.sets)} beside the others, with weights of their own."
+                )
         given = dict.fromkeys(sets, 1.0) if weights is None else dict(weights)
         if set(given) != set(sets):
             raise ValueError(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lspo.batching import BatchLayout
 from lspo.datamodules.log_probs import store_logprobs
 from lspo.lightning_modules import RolloutCallback
+from lspo.problems import Problem, ProblemSet, RunningSumProblems
 from lspo.rollout import Sampling, TransformersEngine
+from lspo.sampling import AccuracyBand, Chain, LengthBand
 from lspo.tasks.running_sum import ALPHABET
 from lspo.testing import ListPrompts, StubPolicy, tiny_model
 from lspo.tokenizers import character_tokenizer
@@ -100,6 +103,86 @@ def test_a_resumed_run_has_the_surplus(make_run: Callable[..., Any], tmp_path: P
     assert resumed.losses == unbroken.losses[step:]
     for name, weight in again.weights().items():
         assert torch.equal(weight, whole.weights()[name]), name
+
+
+class DatedProblems(ProblemSet):
+    """Problems with a column that no checkpoint may hold, as pyarrow reads dates."""
+
+    def problems(self) -> Iterator[Problem]:
+        for problem in RunningSumProblems(40).problems():
+            yield replace(problem, extra={"day": date(2026, 1, 1)})
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks")
+def test_surplus_of_problems_with_any_columns_is_resumed(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    saver, journal = ModelCheckpoint(tmp_path, filename="last"), Journal()
+    first = make_run([saver], trainer={"max_epochs": 1, "enable_checkpointing": True}, data=DATA)
+    first.data.train_set = DatedProblems()
+    first.fit()
+    second = make_run([journal], data=DATA)
+    second.data.train_set = DatedProblems()
+    second.fit(tmp_path / "last.ckpt")
+    assert journal.reports[0].num_carried > 0
+    assert {group.prompt.extra["day"] for group in journal.reports[0].groups} == {date(2026, 1, 1)}
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks")
+@pytest.mark.filterwarnings("ignore:The run goes on with changed settings")
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (DATA, r"Dropped [1-9]\d* surplus groups and 0 groups of the window, as they have 4"),
+        (
+            {"pool": "window"},
+            r"Dropped 0 surplus groups and [1-9]\d* groups of the window, as they have 4",
+        ),
+    ],
+)
+def test_groups_of_another_size_are_dropped_and_told(
+    make_run: Callable[..., Any], tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    """A group size may change between two iterations; groups of both sizes fit into no batch and no pool."""
+    data = {**settings, "selector": Chain(AccuracyBand(), LengthBand())}
+    saver = ModelCheckpoint(tmp_path, filename="last")
+    make_run([saver], trainer={"max_epochs": 1, "enable_checkpointing": True}, data=data).fit()
+    with pytest.warns(UserWarning, match=message):
+        make_run(data={**data, "group_size": 6}).fit(tmp_path / "last.ckpt")
+
+
+def test_a_pool_that_must_be_large_is_filled_also_where_few_groups_are_missing(make_run: Callable[..., Any]) -> None:
+    """With all but one group carried, rounds of four times that one would never reach `min_pool`."""
+    journal = Journal()
+    data = {**DATA, "round_prompts": None, "min_pool": 64, "selector": Chain(AccuracyBand(), LengthBand())}
+    make_run([journal], data=data).fit()
+    assert journal.reports[1].num_carried == 7
+    assert [report.num_undecided for report in journal.reports] == [0, 0]
+
+
+def test_what_is_too_old_to_be_used_does_not_make_the_first_round_small(make_run: Callable[..., Any]) -> None:
+    journal = Journal()
+    run = make_run([journal], data={**DATA, "round_prompts": None})
+    old = RolloutGroup(ListPrompts(1).prompts[0], draw_index=0, version=-9, rollouts=())
+
+    class Aged(RolloutCallback):
+        def on_train_batch_end(self, *_: Any) -> None:
+            run.data._state.surplus = [old] * 8
+
+    run.trainer.callbacks.append(Aged())
+    run.fit()
+    assert journal.reports[1].num_expired == 8
+    assert journal.reports[1].rounds[0].num_groups >= 8
+
+
+def test_a_datamodule_begins_anew_with_a_new_run(make_run: Callable[..., Any]) -> None:
+    """Surplus of another run was written by other weights of the same version."""
+    alone, after = Journal(), Journal()
+    make_run([alone], data=DATA).fit()
+    used = make_run(data=DATA).fit()
+    again = make_run([after])
+    again.data = used.data
+    again.fit()
+    assert after.losses == alone.losses
+    assert [report.num_carried for report in after.reports] == [report.num_carried for report in alone.reports]
 
 
 def _stub() -> tuple[StubPolicy, list[RolloutGroup]]:

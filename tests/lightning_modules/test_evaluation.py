@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations, product
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 
 from lspo.datamodules import EvaluationBatch
 from lspo.lightning_modules.evaluation import AverageAtK, EvaluationMetrics, MajorityAtK, PassAtK, majority_accuracy
+from lspo.problems import RunningSumProblems
 from lspo.types import Prompt, Rollout, RolloutGroup, Score
 
 CPU = torch.device("cpu")
@@ -199,3 +202,27 @@ def test_time_outs_of_the_verifier_are_told_if_there_are_any() -> None:
     for timeouts in (2.0, 0.0, 3.0):
         metrics.update(EvaluationBatch("set", [group([1], [2])], 1, verifier_timeouts=timeouts), CPU)
     assert float(metrics.compute()["set/verifier_timeouts"]) == 5
+
+
+class Broken(Callback):
+    """Fails once, behind an evaluation's first batch."""
+
+    def __init__(self) -> None:
+        self.failed = False
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        if not self.failed:
+            self.failed = True
+            raise OSError("the disk is full")
+
+
+def test_what_a_broken_evaluation_has_left_does_not_count(make_run: Callable[..., Any]) -> None:
+    """In a notebook the policy goes on to be evaluated, maybe with other settings."""
+    broken, data = Broken(), {"val": {"set": RunningSumProblems(6)}, "val_batch_prompts": 3}
+    run, again = make_run([broken], data=data), make_run(data={**data, "val_group_size": 4})
+    with pytest.raises(OSError, match="the disk is full"):
+        run.trainer.validate(run.policy, run.data, verbose=False)
+    (after,) = again.trainer.validate(run.policy, again.data, verbose=False)
+    (alone,) = make_run().trainer.validate(run.policy, again.data, verbose=False)
+    assert after == alone
+    assert "val/set/avg@4" in after

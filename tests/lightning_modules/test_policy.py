@@ -359,3 +359,22 @@ def test_weights_of_another_model_are_refused(make_run: Callable[..., Any]) -> N
         policy.on_load_checkpoint({"state_dict": {**own, name: torch.zeros(2, 2)}})
     with pytest.raises(ValueError, match=r"1 of its weights differ: extra is only there"):
         policy.on_load_checkpoint({"state_dict": {**own, "extra": torch.zeros(2)}})
+
+
+def test_what_a_broken_optimizer_step_has_left_is_not_logged(make_run: Callable[..., Any]) -> None:
+    class Broken(Callback):
+        def on_train_batch_end(self, *_: Any) -> None:
+            raise OSError("the disk is full")
+
+    class Counts(Callback):
+        responses: float
+
+        def on_before_optimizer_step(self, trainer: Trainer, pl_module: Any, optimizer: Any) -> None:
+            self.responses = float(pl_module._step_metrics._values["responses"])
+
+    counts, trainer = Counts(), {"accumulate_grad_batches": 2}
+    run, again = make_run([Broken()], trainer=trainer), make_run([counts], trainer={**trainer, "max_steps": 1})
+    with pytest.raises(OSError, match="the disk is full"):
+        run.fit()
+    again.trainer.fit(run.policy, again.data)
+    assert counts.responses == 16

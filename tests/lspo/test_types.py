@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 
+import numpy as np
 import pytest
 import torch
 from jaxtyping import TypeCheckError
@@ -147,6 +148,14 @@ def test_a_bare_number_is_a_verdict():
     assert Score.of(True) == Score.of(1.0) == Score(accuracy=1.0, reward=1.0)
     shaped = Score(accuracy=1.0, reward=0.7, parts={"overlong": -0.3})
     assert Score.of(shaped) == shaped
+
+
+def test_a_verdict_becomes_plain_data():
+    """Of numpy's numbers and text a checkpoint would be written, but could not be loaded."""
+    score = Score.of(Score(np.float64(1.0), np.float64(0.5), {"overlong": np.float64(-0.5)}, np.str_("7")))
+    assert score == Score(accuracy=1.0, reward=0.5, parts={"overlong": -0.5}, answer="7")
+    assert {type(value) for value in (score.accuracy, score.reward, score.parts["overlong"])} == {float}
+    assert type(score.answer) is str
 
 
 def scored(accuracy: float | None, *token_ids: int) -> Rollout:

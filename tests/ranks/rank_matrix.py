@@ -5,6 +5,7 @@ Each way starts from the same weights and sees the same mini-batches, cut differ
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import traceback
@@ -35,7 +36,7 @@ def all_objectives() -> dict[str, objectives.Objective]:
     found: dict[str, objectives.Objective] = {}
     for name in objectives.__all__:
         kind = getattr(objectives, name)
-        if isinstance(kind, type) and issubclass(kind, objectives.Objective) and kind is not objectives.Objective:
+        if isinstance(kind, type) and issubclass(kind, objectives.Objective) and not inspect.isabstract(kind):
             given = {"max_response_tokens": 30} if "max_response_tokens" in {f.name for f in fields(kind)} else {}
             found[name] = kind(**given)
     found["DAPO-entropy"] = objectives.DAPO(entropy_coef=0.01)

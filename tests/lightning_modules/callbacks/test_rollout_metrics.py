@@ -6,6 +6,7 @@ import csv
 import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,7 +20,7 @@ from lspo.lightning_modules.callbacks.rollout_metrics import RolloutMetrics, _re
 from lspo.report import CollectReport
 from lspo.rewards import Response
 from lspo.rollout import Sampling
-from lspo.sampling import AccuracyBand, Chain, LengthBand, MaxVariance
+from lspo.sampling import AccuracyBand, Chain, Decision, GroupSelector, GroupStats, LengthBand, MaxVariance
 from lspo.testing import ScriptedEngine, ScriptedResponse, ScriptedReward, hashed
 from lspo.types import Score
 
@@ -233,3 +234,21 @@ def test_parts_of_rounds_of_unlike_sizes_are_weighted_by_them() -> None:
     ]
     rounds.append(SimpleNamespace(num_groups=1, reward_parts={"style": 5.0}))
     assert _reward_parts(cast(CollectReport, SimpleNamespace(rounds=rounds))) == {"reward/style": 2.0}
+
+
+class NothingLater(GroupSelector):
+    """Keeps by length in the first iteration, and nothing after it."""
+
+    def decide(self, pool: GroupStats, iteration: int) -> Decision:
+        decision = LengthBand().decide(pool, iteration)
+        return replace(decision, keep=decision.keep & (iteration == 0))
+
+
+def test_an_iteration_of_carried_groups_alone_logs_no_nan(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    logger = CSVLogger(tmp_path)
+    data = {**length_aware(), "selector": NothingLater(), "max_age": 1, "max_rounds": 1, "on_shortfall": "train"}
+    with pytest.warns(UserWarning, match="No group was kept|kept 7 of 8 groups"):
+        make_run(trainer={"logger": logger}, data=data).fit()
+    rows = rows_of(logger)
+    assert any(row.get("rollout/carried_groups") == 7 for row in rows)
+    assert not [name for row in rows for name, value in row.items() if math.isnan(value)]

@@ -53,3 +53,9 @@ def test_wrong_weights_are_refused(weights: dict[str, float], message: str) -> N
 def test_nothing_to_mix_is_refused() -> None:
     with pytest.raises(ValueError, match=r"at least one set to mix"):
         MixedProblems({})
+
+
+def test_a_mixture_within_a_mixture_is_refused() -> None:
+    inner = MixedProblems({"a": RunningSumProblems(3), "b": RunningSumProblems(3, seed=1)}, {"a": 9.0, "b": 1.0})
+    with pytest.raises(ValueError, match=r"'x' is one, and the weights within it .* Put its sets a, b beside"):
+        MixedProblems({"x": inner, "y": RunningSumProblems(3, seed=2)})
