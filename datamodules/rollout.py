@@ -305,7 +305,10 @@ class RolloutDataModule(LightningDataModule):
         plan = replace(self._plan, iteration=self._policy.version, train_groups=layout.train_groups)
         if self._adaptive_rounds:
             missing = max(plan.train_groups - len(state.surplus), 1)
-            plan.round_prompts = state.last_yield.first_round(missing, plan.min_pool, history_size=state.history.size)
+            # What is carried over shortens what is wanted, but not the pool that bounds are taken from.
+            plan.round_prompts = state.last_yield.first_round(
+                missing, plan.min_pool, history_size=state.history.size, at_most=4.0 * plan.train_groups / missing
+            )
         dispatch = CallbackDispatch(trainer)
         border = state.border()
         try:
