@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
@@ -55,10 +56,16 @@ def check_checkpoint(path: Any) -> None:
 
     Raises:
         FileNotFoundError: If it is not; the message lists those beside it.
+        ValueError: If it is a file that is no checkpoint, or not all of one.
     """
     if path is None or str(path) in NAMED_CHECKPOINTS or "://" in str(path) or str(path).startswith("registry"):
         return
     path = Path(path)
+    if path.is_file() and not is_zipfile(path):
+        raise ValueError(
+            f"Expected a checkpoint at {path} (`ckpt_path`), but that is no file of torch.save, or not all of one, as "
+            "a copy that was cut off. Take another checkpoint."
+        )
     if path.exists():
         return
     beside = sorted(other.name for other in path.parent.glob("*.ckpt")) if path.parent.is_dir() else []

@@ -14,7 +14,13 @@ from jsonargparse import ActionConfigFile
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from lspo.cli import class_swap
-from lspo.cli.before_run import SaveConfigAtStart, check_before_run, present_parents, remove_empty_log_folders
+from lspo.cli.before_run import (
+    SaveConfigAtStart,
+    check_before_run,
+    check_checkpoint,
+    present_parents,
+    remove_empty_log_folders,
+)
 from lspo.cli.errors import FAILED_RUN, WRONG_SETTING, exit_status, report
 from lspo.cli.recipes import describe, resolve
 from lspo.cli.suggest import SuggestingParser
@@ -27,6 +33,8 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     # A sanity check would generate responses for nothing. `data.val_before_training` evaluates all of it.
     "num_sanity_val_steps": 0,
 }
+
+DESCRIPTION = "Reinforcement learning with verifiable rewards. `lspo recipes` lists what --config takes besides files."
 
 
 class ActionRecipe(ActionConfigFile):
@@ -51,6 +59,7 @@ class LSPOCommand(LightningCLI):
         self, model_class: Any = PolicyModule, datamodule_class: Any = RolloutDataModule, **settings: Any
     ) -> None:
         settings.setdefault("parser_class", SuggestingParser)
+        settings.setdefault("parser_kwargs", {"description": DESCRIPTION})
         settings.setdefault("save_config_callback", SaveConfigAtStart)
         settings.setdefault("save_config_kwargs", {"overwrite": True})
         settings.setdefault("trainer_defaults", TRAINER_DEFAULTS)
@@ -74,6 +83,13 @@ class LSPOCommand(LightningCLI):
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         settings = super()._prepare_subcommand_kwargs(subcommand)
         return settings if subcommand == "fit" else {**settings, "verbose": False}
+
+    def _parse_ckpt_path(self) -> None:
+        # Lightning reads it here, and what it says of a file that it can't read is a traceback.
+        with self._told():
+            if self.config.get("subcommand"):
+                check_checkpoint(self.config[self.config.subcommand].get("ckpt_path"))
+            super()._parse_ckpt_path()
 
     def instantiate_classes(self) -> None:
         with self._told(constructing=True):
@@ -109,9 +125,15 @@ class LSPOCommand(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_as_seed)
+        for action in parser._actions:
+            if action.dest == "data.train":
+                # It names a file of problems; jsonargparse would take what is in a CSV file for the name.
+                action._enable_path = False
 
 
 def _as_seed(value: bool | int) -> int:
+    if not 0 <= value < 2**32:
+        raise ValueError(f"Expected `seed_everything` to be between 0 and 2**32 - 1, but got {value}.")
     return int(value)
 
 

@@ -22,12 +22,23 @@ class SuggestingParser(LightningArgumentParser):
         if not self.exit_on_error:
             # One of jsonargparse's own, whose errors become part of another's.
             super().error(message, ex)
-        parser = getattr(ex, "subcommand_parser", None) or self
+        parser = getattr(ex, "subcommand_parser", None) or self._parser_of_the_command()
+        # That a class's name is no file either helps nobody.
+        message = re.sub(r"\n\s*- Expected a path but \S+ either not accessible or invalid", "", message)
         lines = [message, *suggestions(message, parser)]
         name = parser.prog.replace(" [options]", "")
         sys.stderr.write("error: " + "\n".join(lines) + f"\nAll settings: {name} --help\n")
         self.exit(2)
         raise AssertionError("not reached")
+
+    def parse_args(self, args: Any = None, *others: Any, **settings: Any) -> Any:
+        self._given = list(sys.argv[1:] if args is None else args)
+        return super().parse_args(args, *others, **settings)
+
+    def _parser_of_the_command(self) -> Any:
+        """That of `fit`, where `fit` was given; this one otherwise."""
+        parsers = getattr(getattr(self, "_subcommands_action", None), "_name_parser_map", None) or {}
+        return next((parsers[word] for word in getattr(self, "_given", ()) if word in parsers), self)
 
 
 def suggestions(message: str, parser: Any) -> Iterator[str]:
@@ -41,6 +52,13 @@ def suggestions(message: str, parser: Any) -> Iterator[str]:
         yield from _did_you_mean(name, _classes())
     for module, name in re.findall(r"module '([\w.]+)' has no attribute '(\w+)'", message):
         yield from _did_you_mean(name, _public(module))
+    if re.search(r"are required: .*(model\.model|data\.train|data\.reward)", message):
+        yield "A recipe has them, as in `lspo fit --config quickstart`; `lspo recipes` lists all."
+    named = re.search(
+        r"Parser key \"data\.(val|test)\".*Given value type: <class 'str'>\s+Given value: (\S+)$", message, re.S
+    )
+    if named:
+        yield f"Each set has a name, which you choose: --data.{named[1]}.NAME={named[2]}"
     if re.search(r"Parser key \"data\.(val|test)\"", message) and "NestedArg" in message:
         yield (
             "A flag reaches into a set that a configuration has named; a new one must be given whole, as "

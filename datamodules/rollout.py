@@ -278,6 +278,9 @@ class RolloutDataModule(LightningDataModule):
         return {} if self._state.prompts is None else self._state.state_dict(self._settings, all_gather_objects)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self.val_before_training and self.trainer is not None:
+            # It was made when the run began; Lightning would make it again, as of iteration 0.
+            self.trainer.num_sanity_val_steps = 0
         # Evaluation of a checkpoint takes its weights alone.
         if state_dict and self._state.prompts is not None:
             trainer = self._attached_trainer

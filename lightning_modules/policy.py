@@ -183,6 +183,8 @@ class PolicyModule(LightningModule, PolicyHandle):
         if not isinstance(self.source, ModelSource):
             check_model(self.source)
             _ = self.tokenizer
+        if self._reference_name:
+            check_model(self._reference_name)
 
     @property
     def context_tokens(self) -> int | None:
@@ -226,7 +228,10 @@ class PolicyModule(LightningModule, PolicyHandle):
         return default_callbacks(present)
 
     def configure_optimizers(self) -> Any:
-        optimizer = self._optimizer([p for p in self.parameters() if p.requires_grad])
+        try:
+            optimizer = self._optimizer([p for p in self.parameters() if p.requires_grad])
+        except ValueError as error:
+            raise ValueError(f"Expected settings that `optimizer` takes, but it says: {error}.") from error
         if self._lr_scheduler is None:
             return optimizer
         return {

@@ -162,9 +162,13 @@ def _shortfall_message(judged: Judged, plan: CollectPlan, rounds: int) -> str:
         for reason, count in sorted(judged.count_reasons().items(), key=lambda item: -item[1])
     )
     kept = judged.num_kept
-    what = f"{kept} of {plan.train_groups} groups were kept" if kept else "No group was kept"
+    if kept < plan.train_groups:
+        what = f"{kept} of {plan.train_groups} groups were kept" if kept else "No group was kept"
+        small = ", and the pool"
+    else:
+        what, small = f"{kept} groups were kept, enough for {plan.train_groups}", ", but the pool"
     if not judged.decided:
-        what += f", and the pool of {judged.pool_size} groups is below min_pool={plan.min_pool},"
+        what += f"{small} of {judged.pool_size} groups is below min_pool={plan.min_pool},"
     return (
         f"{what} in {rounds} rounds ({total} prompts: {shares}). Widen the band (`low`, `high`, `max`), raise "
         "`max_rounds` or `round_prompts`, lower `min_pool` or `train_groups`, or set `on_shortfall` to 'train' or "

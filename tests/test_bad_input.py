@@ -150,6 +150,13 @@ def other_checkpoint(place: Path, policy: Path) -> list[str]:
     return ["--ckpt_path=other.ckpt"]
 
 
+def cut_off_checkpoint(place: Path, policy: Path) -> list[str]:
+    other_checkpoint(place, policy)
+    whole = (place / "other.ckpt").read_bytes()
+    (place / "other.ckpt").write_bytes(whole[: len(whole) // 2])
+    return ["--ckpt_path=other.ckpt"]
+
+
 def callback(name: str, **settings: Any) -> str:
     path = f"lightning.pytorch.callbacks.{name}"
     return "--trainer.callbacks+=" + json.dumps({"class_path": path, "init_args": settings})
@@ -225,6 +232,12 @@ REFUSED = [
     Row("averaged weights", [callback("StochasticWeightAveraging", swa_lrs=1e-4, device=None)],
         r"StochasticWeightAveraging, which"),
     Row("missing checkpoint", ["--ckpt_path=nowhere.ckpt"], r"Expected a checkpoint at nowhere\.ckpt"),
+    Row("missing reference", ["--model.objective=GRPO", "--model.objective.kl_coef=0.1", "--model.reference=./nowhere"],
+        r"Expected a model's folder at \./nowhere, but there is none"),
+    Row("checkpoint that was cut off", cut_off_checkpoint, r"no file of torch\.save, or not all of one"),
+    Row("learning rate below 0", ["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=-1"],
+        r"settings that `optimizer` takes, but it says: Invalid learning rate: -1"),
+    Row("seed out of range", ["--seed_everything=-5"], r"`seed_everything` to be between 0 and .* but got -5"),
     Row("checkpoint of another model", other_checkpoint,
         r"Expected a checkpoint of this model, but \d+ of its weights differ: .*\(3, 5\) there and \(\d+, 32\) here"),
     Row("log folder that is a file", ["--trainer.logger.init_args.save_dir=tiny.yaml"],

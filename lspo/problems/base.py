@@ -12,6 +12,7 @@ from lspo.problems.chat import Message, render
 from lspo.types import Prompt
 
 TOKENIZED_AT_A_TIME = 1024
+EXCERPT_CHARACTERS = 80
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,21 @@ def _prompts(problems: Sequence[Problem], tokenizer: Any) -> list[Prompt]:
         places = [place for place, problem in enumerate(problems) if bool(problem.messages) is chat]
         if places:
             # A chat template writes the special tokens itself: with those of the tokenizer there would be two starts.
-            encoded = tokenizer([texts[place] for place in places], add_special_tokens=not chat)["input_ids"]
+            encoded = _encoded(tokenizer, [texts[place] for place in places], add_special_tokens=not chat)
             token_ids |= dict(zip(places, encoded, strict=True))
     return [
         Prompt(problem.id, text, tuple(token_ids[place]), problem.answer, problem.extra)
         for place, (problem, text) in enumerate(zip(problems, texts, strict=True))
     ]
+
+
+def _encoded(tokenizer: Any, texts: list[str], *, add_special_tokens: bool) -> list[list[int]]:
+    try:
+        return tokenizer(texts, add_special_tokens=add_special_tokens)["input_ids"]
+    except Exception as error:
+        # `tokenizers` raises nothing more special.
+        raise ValueError(
+            f"Expected the policy's tokenizer to encode the prompts, but it can't: {error}. One of them has characters "
+            f"that are not in its vocabulary, of which the built-in task's has few; the first prompt "
+            f"is {texts[0][:EXCERPT_CHARACTERS]!r}. Take a model and problems that go together."
+        ) from error

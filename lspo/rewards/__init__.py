@@ -9,6 +9,7 @@ from lspo.rewards.math_reward import MathReward
 from lspo.rewards.overlong import SoftOverlongPunishment
 from lspo.rewards.shuffled import ShuffledReward
 from lspo.rewards.weighted import WeightedReward
+from lspo.types import Score
 
 __all__ = [
     "AnswerLineFormat",
@@ -21,6 +22,7 @@ __all__ = [
     "PatternFormat",
     "Response",
     "Reward",
+    "Score",
     "ShuffledReward",
     "SoftOverlongPunishment",
     "WeightedReward",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,3 +56,9 @@ def test_a_misspelled_setting_is_refused(capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit):
         data("--data.train=lspo.problems.GSM8K", "--data.train.deduplcate=true")
     assert "'deduplcate' is not accepted" in capsys.readouterr().err
+
+
+def test_a_flag_names_a_csv_file_and_is_not_what_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "sums.csv").write_text("question,answer\n1,2\n")
+    flags = ["--config", "quickstart", f"--data.train={tmp_path / 'sums.csv'}"]
+    assert LSPOCommand(args=flags, run=False).config.data.train == str(tmp_path / "sums.csv")

@@ -58,6 +58,16 @@ def test_surplus_is_trained_on_in_the_next_iteration(make_run: Callable[..., Any
     assert min(batch["version"] for batch in journal.batches[2:4]) == 0
 
 
+def test_much_surplus_leaves_rounds_that_fill_the_pool(make_run: Callable[..., Any]) -> None:
+    """With one group left to find, rounds of at most four prompts would not make a pool of 24 in four rounds."""
+    journal = Journal()
+    band = Chain(AccuracyBand(), LengthBand(low=0.5, high=0.5, max=None))
+    settings = {"round_prompts": None, "max_age": 1, "selector": band, "min_pool": 24, "max_rounds": 4}
+    make_run([journal], trainer={"max_epochs": 3}, data=settings).fit()
+    assert journal.reports[1].num_carried == 7
+    assert all(report.rounds[-1].pool_size >= 24 for report in journal.reports)
+
+
 def test_old_logprobs_are_those_of_the_weights_that_wrote(make_run: Callable[..., Any]) -> None:
     """Weights change much in between; the engine reports the same log-probs as the trainer, but for rounding."""
     journal = Journal()

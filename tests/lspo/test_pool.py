@@ -222,7 +222,7 @@ def test_nothing_to_train_on_is_an_error_under_every_policy(policy: str) -> None
 def test_a_pool_below_min_pool_is_named() -> None:
     asked = plan(train_groups=2, min_pool=64)
     judged = judge([SHORT_OF], NARROW, asked)
-    with pytest.raises(RuntimeError, match=r"3 of 2 groups were kept, and the pool of 6 groups is below min_pool=64"):
+    with pytest.raises(RuntimeError, match=r"3 groups were kept, enough for 2, but the pool of 6 groups is below"):
         shortfall_fill(judged, asked, [Round()])
 
 

@@ -99,3 +99,17 @@ def test_other_ranks_take_part_in_reading_the_folder_and_print_nothing(capsys: p
     ResultSummary().on_fit_end(trainer, module)
     assert reads == ["log_dir"]
     assert capsys.readouterr().out == ""
+
+
+def test_a_resumed_run_is_not_evaluated_before_training(
+    make_run: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared = settings(max_epochs=2, check_val_every_n_epoch=2)
+    shared["data"]["val_before_training"] = True
+    make_run(**shared).fit().trainer.save_checkpoint(tmp_path / "end.ckpt")
+    capsys.readouterr()
+    shared["trainer"]["max_epochs"] = 3
+    make_run(**shared).fit(tmp_path / "end.ckpt")
+    printed = capsys.readouterr().out
+    assert tokens(printed) == (1, 3)
+    assert "after iteration 2" in printed

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lspo.problems import RunningSumProblems
+from lspo.problems import Problem, RunningSumProblems
+from lspo.tasks.running_sum import ALPHABET
+from lspo.tokenizers import character_tokenizer
 
 
 def test_running_sums_are_drawn_by_seed() -> None:
@@ -22,3 +24,8 @@ def test_running_sums_answer_is_the_last_digit_of_the_sum() -> None:
 def test_running_sums_need_a_size() -> None:
     with pytest.raises(ValueError, match=r"Expected `size` to be at least 1, but got 0"):
         RunningSumProblems(0)
+
+
+def test_the_tasks_tokenizer_says_that_other_problems_are_not_its_own() -> None:
+    with pytest.raises(ValueError, match=r"tokenizer to encode .* first prompt is 'How many eggs"):
+        Problem("a", "How many eggs?", "3").prompt(character_tokenizer(ALPHABET))
