@@ -252,7 +252,7 @@ class PolicyModule(LightningModule, PolicyHandle):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["nonfinite_in_a_row"] = self._nonfinite_in_a_row
         # Lightning asks the module alone.
-        hook = getattr(getattr(self.trainer, "datamodule", None), "on_save_checkpoint", None)
+        hook = getattr(getattr(self._trainer, "datamodule", None), "on_save_checkpoint", None)
         if hook is not None:
             hook(checkpoint)
 
