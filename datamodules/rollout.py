@@ -20,7 +20,7 @@ from lspo.datamodules.evaluation_loader import EvaluationLoader
 from lspo.datamodules.exchange import all_gather_objects, tell_failure
 from lspo.datamodules.prompts import PromptSource
 from lspo.datamodules.rollout_loader import RolloutLoader
-from lspo.datamodules.state import LoopState, in_words, roll_back
+from lspo.datamodules.state import LoopState, count_epoch, in_words, roll_back
 from lspo.plan import CollectPlan, LastYield, PoolScope, Shortfall
 from lspo.problems import DatasetProblems, ProblemSet
 from lspo.report import CollectReport
@@ -174,7 +174,7 @@ class RolloutDataModule(LightningDataModule):
             self._state.queue,
             self._collect,
             batches_done=lambda: trainer.fit_loop.batch_idx + 1,
-            hand_over=lambda batch: self._state.hand_over(batch, trainer.accumulate_grad_batches),
+            hand_over=self._hand_over,
         )
 
     def val_dataloader(self) -> list[EvaluationLoader]:
@@ -223,6 +223,11 @@ class RolloutDataModule(LightningDataModule):
         }
 
     # --- an iteration
+
+    def _hand_over(self, batch: RolloutBatch) -> None:
+        trainer = self._attached_trainer
+        self._state.hand_over(batch, trainer.accumulate_grad_batches)
+        count_epoch(trainer.fit_loop)
 
     @property
     def layout(self) -> BatchLayout:
