@@ -34,7 +34,7 @@ from lspo.datamodules.log_probs import (
 )
 from lspo.datamodules.prompts import PromptSource
 from lspo.datamodules.rollout_loader import RolloutLoader
-from lspo.datamodules.state import LoopState, in_words, roll_back
+from lspo.datamodules.state import LoopState, count_epoch, in_words, roll_back
 from lspo.plan import CollectPlan, LastYield, PoolScope, Shortfall
 from lspo.problems import MixedProblems, ProblemSet
 from lspo.report import CollectReport
@@ -258,7 +258,7 @@ class RolloutDataModule(LightningDataModule):
             self._state.queue,
             self._collect,
             batches_done=lambda: trainer.fit_loop.batch_idx + 1,
-            hand_over=lambda batch: self._state.hand_over(batch, trainer.accumulate_grad_batches),
+            hand_over=self._hand_over,
         )
 
     def val_dataloader(self) -> list[EvaluationLoader]:
@@ -310,6 +310,11 @@ class RolloutDataModule(LightningDataModule):
         }
 
     # --- an iteration
+
+    def _hand_over(self, batch: RolloutBatch) -> None:
+        trainer = self._attached_trainer
+        self._state.hand_over(batch, trainer.accumulate_grad_batches)
+        count_epoch(trainer.fit_loop)
 
     @property
     def layout(self) -> BatchLayout:

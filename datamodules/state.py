@@ -137,6 +137,17 @@ class LoopState:
         rank_zero_warn(f"The run goes on with changed settings: {told}.")
 
 
+def count_epoch(loop: Any) -> None:
+    """Has Lightning's training loop count the epoch that it is in as begun.
+
+    Resumed from a checkpoint behind an epoch's last batch, Lightning 2.6 goes through the next epoch without counting
+    it, and a run resumed from a checkpoint of that epoch begins it anew.
+    """
+    for counts in (loop.epoch_progress.total, loop.epoch_progress.current):
+        if counts.ready == counts.processed:
+            counts.ready = counts.started = counts.processed + 1
+
+
 def roll_back(loop: dict[str, Any], batches: int) -> None:
     """Sets a checkpoint's record of Lightning's training loop back to the end of the last optimizer step.
 

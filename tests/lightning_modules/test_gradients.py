@@ -35,6 +35,14 @@ def test_shares_are_added_and_extremes_are_kept() -> None:
     assert metrics.take(reduce) == {}
 
 
+def test_one_tensor_under_two_names_is_reduced_once_for_each() -> None:
+    """Reductions over ranks work in place."""
+    metrics, both = StepMetrics(), torch.tensor(1.5)
+    metrics.add({"loss/policy": both, "loss/total": both})
+    taken = metrics.take(lambda value, **settings: value.mul_(2))
+    assert {name: float(value) for name, value in taken.items()} == {"loss/policy": 3.0, "loss/total": 3.0}
+
+
 def test_a_metric_that_only_some_micro_batches_have() -> None:
     metrics = StepMetrics()
     metrics.add(values(loss=1.0))
