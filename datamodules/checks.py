@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from lspo.advantages import Scale
 from lspo.batching import BatchLayout
 from lspo.problems import ProblemSet
+from lspo.rewards import Reward
 from lspo.types import Prompt
 
 UNFIT_CALLBACKS = {
@@ -88,6 +89,26 @@ def check_first_problem(problems: ProblemSet, name: str) -> None:
     first = next(iter(problems.problems()), None)
     if first is None:
         raise ValueError(f"Expected at least one problem in the set {name!r}, but it is empty.")
+
+
+def check_reward(prompts: Sequence[Prompt], name: str, reward: Reward) -> None:
+    """Checks that the reward can score responses to these prompts.
+
+    Raises:
+        ValueError: If not; with the number of prompts, and the first one's reason.
+    """
+    refused: list[tuple[str, ValueError]] = []
+    for prompt in prompts:
+        try:
+            reward.check(prompt)
+        except ValueError as error:
+            refused.append((prompt.id, error))
+    if refused:
+        first, reason = refused[0]
+        raise ValueError(
+            f"Expected prompts in {name!r} that {type(reward).__name__} can score, but it refuses {len(refused)} of "
+            f"{len(prompts)}, the first of them {first}: {reason}"
+        )
 
 
 def check_context(prompts: Sequence[Prompt], name: str, max_response_tokens: int, context_tokens: int | None) -> None:

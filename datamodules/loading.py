@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from lspo.datamodules.checks import check_context
+from lspo.datamodules.checks import check_context, check_reward
 from lspo.problems import DatasetProblems, ProblemSet
+from lspo.rewards import Reward
 from lspo.rollout import PolicyHandle
 from lspo.types import Prompt
 
@@ -22,11 +23,13 @@ def load_prompts(
     *,
     max_prompt_tokens: int | None,
     max_response_tokens: int,
+    reward: Reward,
 ) -> list[Prompt]:
     """The prompts of a set; what was left out of it is told.
 
     Raises:
-        ValueError: If no prompt is short enough, or the longest leaves no room for a response in the model's context.
+        ValueError: If no prompt is short enough, the longest leaves no room for a response in the model's context, or
+            the reward can't score one of them.
     """
     problems = as_set(source)
     prompts = problems.prompts(policy.tokenizer)
@@ -34,6 +37,7 @@ def load_prompts(
         (rank_zero_warn if note.warn else rank_zero_info)(f"Problems of {name!r}: {note.text}")
     if max_prompt_tokens is not None:
         prompts = _fitting(prompts, name, max_prompt_tokens)
+    check_reward(prompts, name, reward)
     check_context(prompts, name, max_response_tokens, getattr(policy, "context_tokens", None))
     return prompts
 

@@ -425,6 +425,7 @@ class RolloutDataModule(LightningDataModule):
             self._policy,
             max_prompt_tokens=self.max_prompt_tokens,
             max_response_tokens=sampling.max_response_tokens,
+            reward=self.reward,
         )
 
     def _evaluation_loaders(self, stage: str) -> list[EvaluationLoader]:

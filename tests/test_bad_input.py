@@ -137,6 +137,11 @@ def rows(place: Path, *lines: dict[str, Any]) -> str:
     return "--data.train=set.jsonl"
 
 
+def own_function(place: Path, policy: Path) -> list[str]:
+    (place / "own.py").write_text("def judge(response, answer, level): return 1.0")
+    return ["--data.reward=FunctionReward", "--data.reward.function=own.judge"]
+
+
 def no_end_token(place: Path, policy: Path) -> list[str]:
     return [copy_of(policy, place, changed={"tokenizer_config.json": {"eos_token": None}})]
 
@@ -215,6 +220,15 @@ REFUSED = [
     Row("model that the hub lacks or that can't be reached", ["--model.model=nobody/nothing"],
         r"a model named 'nobody/nothing' on the hub, but it could not be had"),
     Row("tokenizer without an end token", no_end_token, r"to have an end token, but it has none"),
+    Row("tokenizer without a chat template", lambda place, policy: [
+        "--data.train=DatasetProblems", "--data.train.path=good.jsonl", "--data.train.chat=true"],
+        r"Expected a tokenizer with a chat template"),
+    Row("ground truth that the reward can't read", lambda place, policy: [
+        rows(place, {"question": "1=", "answer": "one"}), "--data.reward=GSM8KReward"],
+        r"GSM8KReward can score, but it refuses 1 of 1, the first of them set-0: .*number"),
+    Row("reward that scores nothing", ["--data.reward=lspo.rewards.Reward"], r"override `score` or `score_batch`"),
+    Row("reward function without its column", own_function,
+        r"Expected a column 'level' for reward function own\.judge"),
     Row("prompts that are all too long", ["--data.max_prompt_tokens=1"], r"max_prompt_tokens=1 tokens in 'train'"),
     Row("responses beyond the context", ["--data.sampling.max_response_tokens=510"],
         r"context of 512 tokens, but in 'train' the longest prompt has \d+, and max_response_tokens=510: together 5"),
@@ -286,6 +300,7 @@ def test_what_the_run_did_ends_in_one_message_and_status_1(
 
 # A run of its own has a folder of its own.
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
+@pytest.mark.filterwarnings("ignore:The run goes on with changed settings. reward")
 def test_a_reward_that_raises_leaves_the_last_checkpoint_whole(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--data.reward=own_classes.Raises") == 1
     error = capsys.readouterr().err

@@ -53,6 +53,18 @@ class Reward(ABC):  # noqa: B024 (either of two methods is overridden)
             return cast(list[Verdict], run_concurrently(calls, self.max_concurrent))
         return [cast(Verdict, self.score(response.text, response.prompt.answer)) for response in responses]
 
+    def check(self, prompt: Prompt) -> None:
+        """Refuses a prompt that could not be scored. Called for every prompt before anything is generated.
+
+        Raises:
+            ValueError: If its ground truth can't be read, or it lacks what the reward needs.
+        """
+        kind = type(self)
+        if kind.score is Reward.score and kind.score_batch is Reward.score_batch:
+            raise ValueError(
+                f"Expected reward {kind.__name__} to override `score` or `score_batch`, but it has neither."
+            )
+
     def metrics(self) -> dict[str, float]:
         """Counters since the last call (time-outs, say), under slash names. Reading them resets them."""
         return {}

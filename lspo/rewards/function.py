@@ -101,6 +101,9 @@ class FunctionReward(Reward):
             f"response {response.text[:EXCERPT_CHARACTERS]!r}."
         )
 
+    def check(self, prompt: Prompt) -> None:
+        self._columns(Response("", prompt, 0, truncated=False))
+
     def metrics(self) -> dict[str, float]:
         timeouts, self._timeouts = self._timeouts, 0.0
         return {"function/timeouts": timeouts} if _is_async(self.function) else {}

@@ -6,7 +6,7 @@ import re
 from decimal import Decimal, InvalidOperation
 
 from lspo.rewards.base import Reward
-from lspo.types import Score
+from lspo.types import Prompt, Score
 
 MAX_CHARACTERS = 100_000
 MAX_DIGITS = 50
@@ -49,15 +49,23 @@ class GSM8KReward(Reward):
     def __init__(self, require_marker: bool = False) -> None:
         self.require_marker = require_marker
 
+    def check(self, prompt: Prompt) -> None:
+        _ground_truth(prompt.answer)
+
     def score(self, response: str, answer: str) -> Score:
-        expected = extract_number(answer)
-        if expected is None:
-            raise ValueError(f"Expected a number as ground truth, maybe behind '####', but got {answer[-80:]!r}.")
+        expected = _ground_truth(answer)
         if self.require_marker and _MARKER not in response:
             return Score(0.0, 0.0)
         number = extract_number(response)
         correct = float(number == expected)
         return Score(accuracy=correct, reward=correct, answer=None if number is None else _spelled(number))
+
+
+def _ground_truth(answer: str) -> Decimal:
+    number = extract_number(answer)
+    if number is None:
+        raise ValueError(f"Expected a number as ground truth, maybe behind '####', but got {answer[-80:]!r}.")
+    return number
 
 
 def _spelled(number: Decimal) -> str:

@@ -174,6 +174,9 @@ class MathReward(Reward):
     def _count_failure(self, failure: str) -> None:
         self._counts["math/timeouts" if failure == "timeout" else "math/crashes"] += 1
 
+    def check(self, prompt: Prompt) -> None:
+        _gold(prompt.answer)
+
     def metrics(self) -> dict[str, float]:
         counts, self._counts = self._counts, _no_counts()
         return counts

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lspo.rewards.base import Response, Reward
-from lspo.types import Score
+from lspo.types import Prompt, Score
 
 
 class SoftOverlongPunishment(Reward):
@@ -55,6 +55,9 @@ class SoftOverlongPunishment(Reward):
     def _punished(self, score: Score, num_tokens: int) -> Score:
         penalty = self.penalty(num_tokens)
         return replace(score, reward=score.reward + penalty, parts={**score.parts, "overlong": penalty})
+
+    def check(self, prompt: Prompt) -> None:
+        self.reward.check(prompt)
 
     def metrics(self) -> dict[str, float]:
         return self.reward.metrics()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from lspo.rewards.base import Response, Reward
-from lspo.types import Score
+from lspo.types import Prompt, Score
 
 
 class ShuffledReward(Reward):
@@ -34,6 +34,9 @@ class ShuffledReward(Reward):
             random.Random(f"{self.seed}-{prompt}-{texts}").shuffle(rewards)
             shuffled += [replace(scores[place], reward=reward) for place, reward in zip(places, rewards, strict=True)]
         return shuffled
+
+    def check(self, prompt: Prompt) -> None:
+        self.reward.check(prompt)
 
     def metrics(self) -> dict[str, float]:
         return self.reward.metrics()

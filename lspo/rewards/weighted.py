@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 from lspo.rewards.base import Response, Reward
 from lspo.rewards.formats import FormatReward
-from lspo.types import Score
+from lspo.types import Prompt, Score
 
 
 class WeightedReward(Reward):
@@ -58,6 +58,10 @@ class WeightedReward(Reward):
         checked = scores[self.accuracy]
         total = sum(self.weights[name] * score.reward for name, score in scores.items())
         return Score(checked.accuracy, total, parts, checked.answer)
+
+    def check(self, prompt: Prompt) -> None:
+        for part in self.parts.values():
+            part.check(prompt)
 
     def metrics(self) -> dict[str, float]:
         total: dict[str, float] = {}
