@@ -53,7 +53,11 @@ class PromptSource:
 
     def at(self, index: int) -> Prompt:
         """The prompt of the draw with this number."""
-        return self.prompts[self._order.place(index)]
+        return self.prompts[self.place(index)]
+
+    def place(self, index: int) -> int:
+        """Which of the prompts that is, by its place among them."""
+        return self._order.place(index)
 
     def _make_order(self) -> Order:
         if self.weights is None:

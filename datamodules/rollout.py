@@ -37,6 +37,7 @@ from lspo.datamodules.rollout_loader import RolloutLoader
 from lspo.datamodules.state import LoopState, count_epoch, in_words, roll_back
 from lspo.plan import CollectPlan, LastYield, PoolScope, Shortfall
 from lspo.problems import MixedProblems, ProblemSet
+from lspo.prompt_history import PromptHistory
 from lspo.report import CollectReport
 from lspo.rewards import Reward
 from lspo.rollout import PolicyHandle, RolloutEngine, Sampling, TransformersEngine
@@ -309,6 +310,11 @@ class RolloutDataModule(LightningDataModule):
             "sampling": in_words(self.sampling),
         }
 
+    @property
+    def prompt_history(self) -> PromptHistory:
+        """What became of each training prompt so far."""
+        return self._state.outcomes
+
     # --- an iteration
 
     def _hand_over(self, batch: RolloutBatch) -> None:
@@ -370,6 +376,7 @@ class RolloutDataModule(LightningDataModule):
             batches, phases = self._batches(report, layout)
             state.surplus = self._with_stored_logprobs(report, layout)
             state.history.add(report)
+            state.note_outcomes(report)
             state.last_yield = LastYield(len(report.stats), int(report.decision.keep.sum()), report.decision.pool_size)
             dispatch.finish(replace(report, phases={**report.phases, **phases}))
         except BaseException as error:

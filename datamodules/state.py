@@ -12,6 +12,8 @@ from lightning.pytorch.utilities import rank_zero_warn
 from lspo.datamodules.prompts import PromptSource
 from lspo.plan import LastYield
 from lspo.pool_history import PoolHistory
+from lspo.prompt_history import PromptHistory
+from lspo.report import CollectReport
 from lspo.types import RolloutBatch, RolloutGroup
 
 STATE_VERSION = 1
@@ -35,6 +37,19 @@ class LoopState:
         self.history = PoolHistory(window_iterations)
         self.last_yield = LastYield()
         self.surplus: list[RolloutGroup] = []
+        self._outcomes: PromptHistory | None = None
+
+    @property
+    def outcomes(self) -> PromptHistory:
+        """What became of each prompt."""
+        if self._outcomes is None:
+            self._outcomes = PromptHistory(len(self.ready_prompts))
+        return self._outcomes
+
+    def note_outcomes(self, report: CollectReport) -> None:
+        """Takes in what became of an iteration's prompts."""
+        places = [self.ready_prompts.place(index) for index in report.stats.draw_index.tolist()]
+        self.outcomes.add(places, report.stats, report.plan.iteration)
 
     def hand_over(self, batch: RolloutBatch, accumulate: int) -> None:
         """Keeps the micro-batches of the present optimizer step."""
@@ -55,6 +70,7 @@ class LoopState:
         self.history.load_state_dict([])
         self.last_yield = LastYield()
         self.surplus = []
+        self._outcomes = None
 
     def border(self) -> dict[str, Any]:
         """All but the queue, as plain data: the state between two iterations."""
@@ -63,6 +79,7 @@ class LoopState:
             "history": self.history.state_dict(),
             "last_yield": asdict(self.last_yield),
             "surplus": [group.state_dict() for group in self.surplus],
+            "outcomes": self.outcomes.state_dict(),
         }
 
     def return_to(self, border: Mapping[str, Any]) -> None:
@@ -70,6 +87,7 @@ class LoopState:
         self.ready_prompts.load_state_dict(border["prompts"])
         self.history.load_state_dict(border["history"])
         self.last_yield = LastYield(**border["last_yield"])
+        self.outcomes.load_state_dict(border["outcomes"])
         self.surplus = [
             RolloutGroup.from_state_dict(group, self.ready_prompts.at(group["draw_index"]))
             for group in border["surplus"]

@@ -46,6 +46,8 @@ class RolloutMetrics(ReportingCallback):
         values = {"train/groups": float(len(report.groups))}
         values |= _selection(report) | _lengths(report) | _costs(report) | _sets(report)
         values |= {f"engine/{name}": value for name, value in _engine_metrics(trainer).items()}
+        history = getattr(getattr(trainer, "datamodule", None), "prompt_history", None)
+        values |= {} if history is None else history.metrics()
         values |= {f"time/{phase}_seconds": seconds for phase, seconds in report.phases.items()}
         if self._train_seconds is not None:
             values["time/train_seconds"] = self._train_seconds

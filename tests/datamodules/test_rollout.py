@@ -476,3 +476,15 @@ def test_a_mixture_is_drawn_by_weight_and_told_in_the_metrics(make_run: Callable
     shares = [logged[f"train/set/{name}_frac"] for name in sets if f"train/set/{name}_frac" in logged]
     assert sum(shares) == pytest.approx(1)
     assert logged["train/set/few_frac"] > 0.5
+
+
+def test_a_resumed_run_knows_what_became_of_its_prompts(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    saver = ModelCheckpoint(tmp_path, filename="{epoch}", every_n_epochs=1, save_top_k=-1, save_on_train_epoch_end=True)
+    whole = make_run([saver], trainer={"max_epochs": 3, "enable_checkpointing": True}).fit()
+    again = make_run(trainer={"max_epochs": 3}).fit(tmp_path / "epoch=0.ckpt")
+    history = whole.data.prompt_history
+    assert int(history.visits.sum()) == whole.data._state.prompts.drawn
+    assert set(history.iteration.tolist()) == {0, 1, 2}
+    for name, column in again.data.prompt_history.state_dict().items():
+        assert torch.equal(column, history.state_dict()[name]), name
+    assert whole.trainer.callback_metrics["prompts/seen_frac"] == history.metrics()["prompts/seen_frac"]
