@@ -1,8 +1,8 @@
 """How the command ends when it can't go on: one message for what somebody can mend, a traceback for our own bugs.
 
-The library raises ValueError and the errors of files for what was set (exit status 2), and RuntimeError for what the
-run did (exit status 1). Only what it raises on purpose is told in one message: the same kinds of errors from elsewhere
-may be bugs, and keep their traceback. `LSPO_TRACEBACK=1` keeps it in every case.
+The library raises ValueError, the errors of files and those of missing libraries for what was set (exit status 2), and
+RuntimeError for what the run did (exit status 1). Only what it raises on purpose is told in one message: the same kinds
+of errors from elsewhere may be bugs, and keep their traceback. `LSPO_TRACEBACK=1` keeps it in every case.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def exit_status(error: BaseException, *, constructing: bool = False) -> int | No
         return WRONG_SETTING
     if not raised_by_us(error) and not (constructing and isinstance(error, ValueError)):
         return None
-    if isinstance(error, ValueError | OSError):
+    # A class was named whose library is not installed: that, too, is a setting.
+    if isinstance(error, ValueError | OSError | ModuleNotFoundError):
         return WRONG_SETTING
     # torch's own, out of memory for one, are kinds of RuntimeError too, but not raised here.
     return FAILED_RUN if type(error) is RuntimeError else None

@@ -229,6 +229,7 @@ class RolloutDataModule(LightningDataModule):
             ValueError: If a setting can't be honoured, or a set is empty or lacks a column.
             FileNotFoundError: If a file of problems is missing.
         """
+        self.engine.check()
         sets = {name: one.problems for name, one in self._evaluated(stage).items()}
         if stage == "fit":
             refuse_unfit_trainer(trainer)

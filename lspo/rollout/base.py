@@ -105,6 +105,13 @@ class RolloutEngine(ABC):
 
     version: int = -1
 
+    def check(self) -> None:  # noqa: B027 (most engines need nothing)
+        """Looks at what can be known before anything starts, as whether a library is there.
+
+        Raises:
+            ModuleNotFoundError: If one is not; the message names what to install.
+        """
+
     @abstractmethod
     def setup(self, policy: PolicyHandle, *, rank: int = 0, world_size: int = 1) -> None:
         """Gets ready on this rank; called once, after the strategy has its processes."""

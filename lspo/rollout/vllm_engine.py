@@ -97,6 +97,9 @@ class VLLMEngine(RolloutEngine):
 
     # --- RolloutEngine
 
+    def check(self) -> None:
+        require_vllm()
+
     def setup(self, policy: PolicyHandle, *, rank: int = 0, world_size: int = 1) -> None:
         if world_size % self.tensor_parallel_size:
             raise ValueError(
