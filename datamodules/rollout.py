@@ -6,14 +6,13 @@ Over 300 lines, as a third of it is the signature and its documentation, which i
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from lightning.pytorch import LightningDataModule
 
 from lspo.advantages import Baseline, Scale
-from lspo.batching import BatchLayout, deal, in_passes
+from lspo.batching import BatchLayout
 from lspo.collect import collect
 from lspo.datamodules.checks import (
     check_first_problem,
@@ -26,23 +25,17 @@ from lspo.datamodules.evaluation_loader import EvaluationLoader
 from lspo.datamodules.evaluation_set import EvaluationSet, EvaluationSettings, settle
 from lspo.datamodules.exchange import all_gather_objects, tell_failure
 from lspo.datamodules.loading import as_set, load_prompts
-from lspo.datamodules.log_probs import (
-    store_logprobs,
-    with_engine_logprobs,
-    with_old_logprobs,
-    with_ref_logprobs,
-)
+from lspo.datamodules.micro_batches import OldLogprobs, micro_batches, surplus_to_keep
 from lspo.datamodules.prompts import PromptSource
 from lspo.datamodules.rollout_loader import RolloutLoader
 from lspo.datamodules.state import LoopState, count_epoch, in_words, roll_back
 from lspo.plan import CollectPlan, LastYield, PoolScope, Shortfall
 from lspo.problems import MixedProblems, ProblemSet
 from lspo.prompt_history import PromptHistory
-from lspo.report import CollectReport
 from lspo.rewards import Reward
 from lspo.rollout import PolicyHandle, RolloutEngine, Sampling, TransformersEngine
 from lspo.sampling import AccuracyBand, Chain, Downsampler, GroupSelector, LengthBand
-from lspo.types import Prompt, RolloutBatch, RolloutGroup
+from lspo.types import Prompt, RolloutBatch
 
 
 class RolloutDataModule(LightningDataModule):
@@ -122,7 +115,7 @@ class RolloutDataModule(LightningDataModule):
         mask_truncated: bool = False,
         max_micro_batch_tokens: int | None = None,
         max_prompt_tokens: int | None = None,
-        old_logprobs: Literal["trainer", "engine"] = "trainer",
+        old_logprobs: OldLogprobs = "trainer",
         val_group_size: int = 8,
         val_sampling: Sampling | None = None,
         val_pass_at: list[int] | None = None,
@@ -374,8 +367,11 @@ class RolloutDataModule(LightningDataModule):
             self.engine.idle()
             if self.downsample is not None:
                 report = report.downsampled(self.downsample)
-            batches, phases = self._batches(report, layout)
-            state.surplus = self._with_stored_logprobs(report, layout)
+            rank = getattr(self._policy, "data_parallel_rank", trainer.global_rank)
+            batches, phases = micro_batches(
+                report, layout, self._policy, rank=rank, old_logprobs=self.old_logprobs, seed=self.seed
+            )
+            state.surplus = surplus_to_keep(report, layout, self._policy, rank=rank, old_logprobs=self.old_logprobs)
             state.history.add(report)
             state.note_outcomes(report)
             state.last_yield = LastYield(len(report.stats), int(report.decision.keep.sum()), report.decision.pool_size)
@@ -387,42 +383,6 @@ class RolloutDataModule(LightningDataModule):
                 tell_failure(error)
             raise
         return batches
-
-    def _batches(self, report: CollectReport, layout: BatchLayout) -> tuple[list[RolloutBatch], dict[str, float]]:
-        policy = self._policy
-        minibatches = deal(
-            report.groups,
-            layout,
-            rank=getattr(policy, "data_parallel_rank", self._attached_trainer.global_rank),
-            pad_token_id=policy.tokenizer.pad_token_id,
-            temperature=report.plan.sampling.temperature,
-        )
-        started = time.perf_counter()
-        if self.old_logprobs == "engine":
-            minibatches = with_engine_logprobs(minibatches)
-        # With one optimizer step, and nothing carried over, the weights that sampled are those that are trained.
-        elif layout.optimizer_steps > 1 or report.num_carried:
-            minibatches = with_old_logprobs(minibatches, policy)
-        phases = {"old_logprobs": time.perf_counter() - started}
-        started = time.perf_counter()
-        minibatches = with_ref_logprobs(minibatches, policy)
-        if minibatches[0][0].ref_logprobs is not None:
-            phases["ref_logprobs"] = time.perf_counter() - started
-        return in_passes(minibatches, layout.passes, seed=self.seed + report.plan.iteration), phases
-
-    def _with_stored_logprobs(self, report: CollectReport, layout: BatchLayout) -> list[RolloutGroup]:
-        """The surplus, as a later iteration needs it."""
-        if self.old_logprobs == "engine":
-            return report.surplus
-        return store_logprobs(
-            report.surplus,
-            self._policy,
-            layout,
-            pad_token_id=self._policy.tokenizer.pad_token_id,
-            temperature=report.plan.sampling.temperature,
-            rank=getattr(self._policy, "data_parallel_rank", self._attached_trainer.global_rank),
-            gather=all_gather_objects,
-        )
 
     # --- pieces
 

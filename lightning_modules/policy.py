@@ -1,4 +1,7 @@
-"""The policy: a causal language model, its log-probs, its objective and its optimizer."""
+"""The policy: a causal language model, its log-probs, its objective and its optimizer.
+
+Over 300 lines, as Lightning has one class hold the hooks of them all; what they do stands in files of their own.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,12 @@ from lspo.causal_lm import (
     load_tokenizer,
     model_logprobs,
 )
-from lspo.correction import MismatchCorrection, mismatch_log_ratio, mismatch_metrics
+from lspo.correction import MismatchCorrection
 from lspo.lightning_modules.callbacks import default_callbacks
 from lspo.lightning_modules.checkpoints import write_whole_checkpoints
 from lspo.lightning_modules.evaluation import EvaluationMetrics
 from lspo.lightning_modules.gradients import StepMetrics
+from lspo.lightning_modules.mismatch import measure_mismatch
 from lspo.lightning_modules.reference import ReferencePolicy
 from lspo.lightning_modules.sharding import Sharding, sharding_for
 from lspo.lightning_modules.sources import ModelSource
@@ -299,6 +303,7 @@ class PolicyModule(LightningModule, PolicyHandle):
 
     def training_step(self, batch: RolloutBatch, batch_idx: int) -> Tensor:
         logprobs, entropies = self(batch)
+        gap, token_weights = measure_mismatch(batch, logprobs.detach(), self.correction, fresh=self._at_iteration_start)
         output = self.objective(
             logprobs=logprobs,
             old_logprobs=logprobs.detach() if batch.old_logprobs is None else batch.old_logprobs,
@@ -306,35 +311,15 @@ class PolicyModule(LightningModule, PolicyHandle):
             response_mask=batch.response_mask,
             ref_logprobs=batch.ref_logprobs,
             entropies=entropies,
-            token_weights=self._mismatch(batch, logprobs.detach()),
+            token_weights=token_weights,
             num_tokens=batch.num_tokens,
             num_sequences=batch.num_sequences,
         )
-        self._step_metrics.add(output.metrics)
+        self._step_metrics.add(output.metrics | gap)
         self._step_metrics.add(_response_counts(batch))
         # The counts already make this a share of the mini-batch's loss. Lightning will divide by the number of
         # micro-batches, and the strategy take the mean over ranks: both are undone here.
         return output.loss * (self.trainer.accumulate_grad_batches * self.data_parallel_size)
-
-    def _mismatch(self, batch: RolloutBatch, logprobs: Tensor) -> Tensor | None:
-        """Gathers how far engine and trainer are apart on this batch; the weights that correct for it, if asked."""
-        if batch.engine_logprobs is None:
-            return None
-        trainer_logprobs = batch.old_logprobs
-        if trainer_logprobs is None or batch.old_from_engine:
-            if not self._at_iteration_start:
-                return None
-            # These weights have sampled: what they compute now is what they computed then.
-            trainer_logprobs = logprobs
-        log_ratio = mismatch_log_ratio(trainer_logprobs, batch.engine_logprobs, batch.response_mask)
-        mask, num_tokens = batch.response_mask, float(batch.num_tokens)
-        self._step_metrics.add(
-            mismatch_metrics(log_ratio, mask, num_tokens=num_tokens, num_sequences=float(batch.num_sequences))
-        )
-        if self.correction is None or batch.old_from_engine:
-            return None
-        self._step_metrics.add(self.correction.metrics(log_ratio, mask, num_tokens=num_tokens))
-        return self.correction.weights(log_ratio, mask)
 
     @property
     def _at_iteration_start(self) -> bool:
