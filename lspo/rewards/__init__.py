@@ -9,6 +9,7 @@ from lspo.rewards.math_reward import MathReward
 from lspo.rewards.overlong import SoftOverlongPunishment
 from lspo.rewards.shuffled import ShuffledReward
 from lspo.rewards.weighted import WeightedReward
+from lspo.rewards.wrapper import RewardWrapper
 from lspo.types import Score
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "PatternFormat",
     "Response",
     "Reward",
+    "RewardWrapper",
     "Score",
     "ShuffledReward",
     "SoftOverlongPunishment",

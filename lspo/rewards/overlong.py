@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lspo.rewards.base import Response, Reward
-from lspo.types import Prompt, Score
+from lspo.rewards.wrapper import RewardWrapper
+from lspo.types import Score
 
 
-class SoftOverlongPunishment(Reward):
+class SoftOverlongPunishment(RewardWrapper):
     """Another reward, less a penalty that grows linearly over the last `buffer_tokens` before the limit.
 
     penalty(n) = 0                                  for n <= L - B
@@ -40,7 +41,7 @@ class SoftOverlongPunishment(Reward):
             )
         if not 0 <= factor < float("inf"):
             raise ValueError(f"Expected `factor` to be finite and not negative, but got {factor}.")
-        self.reward = reward
+        super().__init__(reward)
         self.max_response_tokens, self.buffer_tokens, self.factor = max_response_tokens, buffer_tokens, factor
 
     def penalty(self, num_tokens: int) -> float:
@@ -55,12 +56,3 @@ class SoftOverlongPunishment(Reward):
     def _punished(self, score: Score, num_tokens: int) -> Score:
         penalty = self.penalty(num_tokens)
         return replace(score, reward=score.reward + penalty, parts={**score.parts, "overlong": penalty})
-
-    def check(self, prompt: Prompt) -> None:
-        self.reward.check(prompt)
-
-    def metrics(self) -> dict[str, float]:
-        return self.reward.metrics()
-
-    def close(self) -> None:
-        self.reward.close()

@@ -8,10 +8,11 @@ from dataclasses import replace
 from itertools import groupby
 
 from lspo.rewards.base import Response, Reward
-from lspo.types import Prompt, Score
+from lspo.rewards.wrapper import RewardWrapper
+from lspo.types import Score
 
 
-class ShuffledReward(Reward):
+class ShuffledReward(RewardWrapper):
     """Deals a group's rewards out at random among its responses; accuracy stays what it is.
 
     With it nothing can be learned but from the selection itself: a run whose accuracy still rises has a leak.
@@ -22,7 +23,8 @@ class ShuffledReward(Reward):
     """
 
     def __init__(self, reward: Reward, seed: int = 0) -> None:
-        self.reward, self.seed = reward, seed
+        super().__init__(reward)
+        self.seed = seed
 
     def score_batch(self, responses: Sequence[Response]) -> list[Score]:
         scores = [Score.of(verdict) for verdict in self.reward.score_batch(responses)]
@@ -34,12 +36,3 @@ class ShuffledReward(Reward):
             random.Random(f"{self.seed}-{prompt}-{texts}").shuffle(rewards)
             shuffled += [replace(scores[place], reward=reward) for place, reward in zip(places, rewards, strict=True)]
         return shuffled
-
-    def check(self, prompt: Prompt) -> None:
-        self.reward.check(prompt)
-
-    def metrics(self) -> dict[str, float]:
-        return self.reward.metrics()
-
-    def close(self) -> None:
-        self.reward.close()
