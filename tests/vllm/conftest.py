@@ -71,16 +71,15 @@ def run_script(tmp_path: Path, environment: dict[str, str]) -> Callable[..., lis
                     cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                 )
             )  # fmt: skip
-        found_results = []
         try:
-            for process in started:
-                output, errors = process.communicate(timeout=timeout)
-                assert process.returncode == 0, errors[-4000:]
-                found_results.append(json.loads(output.strip().splitlines()[-1]))
+            printed = [process.communicate(timeout=timeout) for process in started]
         finally:
             for process in started:
                 process.kill()
-        return found_results
+                process.communicate()
+        for process, (_, errors) in zip(started, printed, strict=True):
+            assert process.returncode == 0, errors[-4000:]
+        return [json.loads(output.strip().splitlines()[-1]) for output, _ in printed]
 
     return run
 

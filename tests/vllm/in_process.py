@@ -56,8 +56,17 @@ class Headless(WeightStream):
         return ((name, tensor) for name, tensor in super().__iter__() if name != HEAD)
 
 
+def share_memory_under_an_own_name() -> None:
+    """vLLM 0.32 on CPUs names the memory that tensor-parallel ranks share alike for all runs of a machine."""
+    from vllm.distributed.device_communicators.cpu_communicator import _CPUSHMDistributed
+
+    named, own = _CPUSHMDistributed.make_group_name, os.environ.get("MASTER_PORT", "")
+    _CPUSHMDistributed.make_group_name = staticmethod(lambda group: f"{named(group)}-{own}")
+
+
 def main(folder: str, tensor_parallel_size: int) -> None:
     rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    share_memory_under_an_own_name()
     if world_size > 1:
         dist.init_process_group("gloo")
     model = load_model(folder, dtype=torch.float32)
