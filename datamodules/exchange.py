@@ -18,7 +18,8 @@ LONG = timedelta(days=7)
 TELLING_SECONDS = 20.0
 """Limit of a failed rank's wait for others to hear of it, before it ends anyway."""
 
-_groups: dict[int, Any] = {}
+_groups: list[Any] = []
+"""The world, and the group for all its ranks."""
 
 
 class RankError(RuntimeError):
@@ -83,7 +84,7 @@ def _wait(work: Any, limit: timedelta) -> None:
 def _group() -> Any:
     """A group of all ranks on the CPU, made at the first exchange, which all ranks come to."""
     world = dist.group.WORLD
-    if id(world) not in _groups:
-        _groups.clear()
-        _groups[id(world)] = dist.new_group(backend="gloo", timeout=LONG)
-    return _groups[id(world)]
+    # Held, as the `id` of one that is gone is given to the next, on some ranks and not on others.
+    if not _groups or _groups[0] is not world:
+        _groups[:] = [world, dist.new_group(backend="gloo", timeout=LONG)]
+    return _groups[1]

@@ -183,6 +183,15 @@ class RolloutDataModule(LightningDataModule):
     # --- Lightning's hooks
 
     def setup(self, stage: str) -> None:
+        try:
+            self._set_up(stage)
+        except Exception as error:
+            tell_failure(error)
+            raise
+        # Nobody watches over ranks yet: one whose server or file is not there would leave the others waiting.
+        all_gather_objects(None)
+
+    def _set_up(self, stage: str) -> None:
         policy = self._policy
         trainer = self._attached_trainer
         if stage == "fit":

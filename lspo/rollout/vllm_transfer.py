@@ -107,7 +107,9 @@ def _receiver() -> Any:
                 torch.cuda.synchronize(self.device)
 
         def receive_weights(self, update_info: UpdateInfo) -> None:
-            self.model.load_weights((name, tensor.to(self.device)) for name, tensor in update_info.weights())
+            # Copies: vLLM keeps what it gets until it has all of a layer, and of a padded one until the update's end,
+            # but a trainer's tensor may be good only until the next is asked for.
+            self.model.load_weights((name, tensor.to(self.device, copy=True)) for name, tensor in update_info.weights())
 
         def finish_weight_update(self) -> None:
             from vllm.model_executor.model_loader.reload import finalize_layerwise_reload

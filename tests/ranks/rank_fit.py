@@ -45,6 +45,9 @@ class Trouble(RolloutCallback, ScriptedReward):
         self.where = ""
         os.kill(os.getpid(), number)
 
+    def check(self, prompt: Any) -> None:
+        self.reach("setup")
+
     def score_batch(self, responses: Any) -> Any:
         if self.policy.trainer.training:
             self.reach("reward")

@@ -64,6 +64,15 @@ def test_a_rank_that_raises_is_heard_by_the_other(fit: Fit, strategy: str, rank:
     assert seconds < 60
 
 
+def test_a_rank_that_can_not_begin_is_heard_by_the_other(fit: Fit) -> None:
+    """Before anything watches over the ranks: a file or a server that is not there on one machine."""
+    codes, texts, seconds = fit("raise-setup", trouble={"rank": 1, "where": "setup", "how": "raise", "iteration": 0})
+    assert codes == [1, 1], texts
+    assert "RankError: Rank 1 failed with ValueError: Expected prompts in 'train'" in texts[0], texts[0]
+    assert "No luck in setup." in texts[0], texts[0]
+    assert seconds < 60
+
+
 def test_an_error_outside_of_a_gather_is_told_too(fit: Fit) -> None:
     codes, texts, seconds = fit("raise-validation", trouble={"rank": 1, "where": "validation", "how": "raise"})
     assert codes == [1, 1], texts

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from lspo.tasks.running_sum import ALPHABET
+from lspo.testing import tiny_model
+from lspo.tokenizers import character_tokenizer
+
 pytestmark = pytest.mark.vllm
 
 
@@ -36,3 +40,18 @@ def test_parity_through_syncs(make_policy, run_script, kind, tied, processes, te
         assert result["process_unchanged"]
         assert result["group_alive"] == (processes > 1)
         assert set(result["versions"]) == {20}
+
+
+def test_a_cut_policy_is_sent_whole(tmp_path, run_script):
+    """FSDP1 takes back a layer's weights when the next one's are gathered; vLLM keeps a padded one's to the end."""
+    tokenizer = character_tokenizer(ALPHABET)
+    folder = tmp_path / "running_sum"
+    heads = {"hidden_size": 128, "intermediate_size": 128, "num_attention_heads": 4}
+    tiny_model(tokenizer, **heads, initializer_range=0.1).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (alone,) = run_script("sharded.py", str(folder))
+    for result in run_script("sharded.py", str(folder), processes=2):
+        assert result["chosen"] == alone["chosen"]
+        assert len(result["gaps"]) == 2
+        assert max(result["gaps"]) < 1e-4
+        assert result["evaluated"] == pytest.approx(alone["evaluated"])
