@@ -5,6 +5,7 @@ transformers' own concatenates at every token, and so copies the whole cache for
 
 from __future__ import annotations
 
+import inspect
 from functools import lru_cache
 from typing import Any
 
@@ -23,6 +24,14 @@ def growing_cache(config: Any) -> Any:
     cache = DynamicCache(config=config)
     cache.layers = [_growing_layer()() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
+
+
+def cache_argument(model: Any) -> str:
+    """What a model's forward calls its cache: `cache` from transformers 5.24 on, `past_key_values` before.
+
+    By the model and not by the version, as code that comes with a checkpoint may still have the older name.
+    """
+    return "cache" if "cache" in inspect.signature(type(model).forward).parameters else "past_key_values"
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ from torch import Tensor
 from lspo.rollout.base import PolicyHandle, RolloutEngine, Sampling
 from lspo.rollout.collate import pad_left
 from lspo.rollout.dealing import spread
-from lspo.rollout.growing_cache import growing_cache
+from lspo.rollout.growing_cache import cache_argument, growing_cache
 from lspo.rollout.keyed_sampling import choose, row_keys
 from lspo.types import Prompt, Rollout, RolloutGroup
 
@@ -91,6 +91,7 @@ class _Decoding:
         self.group_size = len(samples)
         self.tokenizer = policy.tokenizer
         self.device = next(model.parameters()).device
+        self.cache_argument = cache_argument(model)
         self.pad = policy.tokenizer.pad_token_id if policy.tokenizer.pad_token_id is not None else 0
         self.eos = torch.tensor(policy.eos_token_ids, device=self.device)
 
@@ -146,7 +147,7 @@ class _Decoding:
         cache = growing_cache(self.model.config)
         output = self.model(
             input_ids=ids, attention_mask=mask.long(), position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
-            past_key_values=cache, use_cache=True, logits_to_keep=1,
+            use_cache=True, logits_to_keep=1, **{self.cache_argument: cache},
         )  # fmt: skip
         cache.batch_repeat_interleave(self.group_size)
         logits = output.logits[:, -1].repeat_interleave(self.group_size, dim=0)
@@ -157,7 +158,7 @@ class _Decoding:
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
         output = self.model(
             input_ids=chosen[:, None], attention_mask=mask.long(), position_ids=mask.sum(dim=1, keepdim=True) - 1,
-            past_key_values=cache, use_cache=True, logits_to_keep=1,
+            use_cache=True, logits_to_keep=1, **{self.cache_argument: cache},
         )  # fmt: skip
         return output.logits[:, -1], mask
 
