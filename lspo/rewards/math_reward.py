@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from lspo.rewards.answer_text import boxed_answer, gold_text, last_answer_line
 from lspo.rewards.base import Response, Reward
@@ -15,7 +15,8 @@ from lspo.rewards.normal_form import Number, clean, equation_name, form, is_word
 from lspo.rewards.worker_pool import Reply, WorkerPool
 from lspo.types import Prompt, Score
 
-AnswerFormat = Literal["boxed", "answer_line", "any"]
+AnswerFormat = Literal["marked", "boxed", "answer_line", "any"]
+"""Where a response's final answer stands; see `MathReward`."""
 
 MAX_FREE_TEXT_CHARACTERS = 2_000
 MEMORY_BYTES = 1 << 30
@@ -77,8 +78,8 @@ class MathReward(Reward):
 
     Args:
         answer_format: Where the answer stands. "boxed": in the last `\boxed{}`. "answer_line": behind the last
-            `Answer:`, as in DAPO. "any": the first of these that is there, else what math-verify reads out of the last
-            2000 characters.
+            `Answer:`, as in DAPO. "marked": the first of these that is there, so that sets which ask for one or the
+            other may be mixed. "any": the same, else what math-verify reads out of the last 2000 characters.
         workers: Processes that verify, on each rank.
         time_limit_seconds: For one answer; after it, the worker is killed. The answer gets a second chance alone, with
             three times as long, then counts as wrong.
@@ -88,14 +89,14 @@ class MathReward(Reward):
 
     def __init__(
         self,
-        answer_format: AnswerFormat = "boxed",
+        answer_format: AnswerFormat = "marked",
         workers: int = 2,
         time_limit_seconds: float = 5.0,
         require_number: bool = True,
     ) -> None:
-        if answer_format not in ("boxed", "answer_line", "any"):
+        if answer_format not in get_args(AnswerFormat):
             raise ValueError(
-                f"Expected `answer_format` to be 'boxed', 'answer_line' or 'any', but got {answer_format!r}."
+                f"Expected `answer_format` to be one of {', '.join(get_args(AnswerFormat))}, but got {answer_format!r}."
             )
         if workers < 1:
             raise ValueError(f"Expected `workers` to be at least 1, but got {workers}.")

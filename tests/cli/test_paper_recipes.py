@@ -120,6 +120,16 @@ def test_evaluation_is_avg_at_32_on_the_papers_sets(data: str) -> None:
         assert problems.instruction.endswith("within \\boxed{}.")
 
 
+@pytest.mark.parametrize("data", DATA)
+def test_the_reward_reads_the_answers_that_prompts_ask_for(data: str) -> None:
+    # Evaluation asks for a box, and so do the training sets; the chats of DAPO-Math-17k for a line `Answer: ...`.
+    reward = build("qwen3_4b_base", data, "dapo").datamodule.reward
+    assert reward.score("Six times seven is\n$$\\boxed{42}$$", "42").accuracy == 1
+    if data == "dapo_math_17k":
+        assert reward.score("Six times seven is 42.\n\nAnswer: 42", "42").accuracy == 1
+    reward.close()
+
+
 def test_the_page_has_every_run() -> None:
     page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\S+)` \| `(\S+)` \| (LSPO|-) \|", page, re.MULTILINE)

@@ -107,13 +107,18 @@ def test_arithmetic_left_open_can_be_allowed() -> None:
 
 @pytest.mark.parametrize(
     ("answer_format", "verdicts"),
-    [("boxed", [1, 0, 0, 0, 0, 0]), ("answer_line", [0, 1, 0, 0, 0, 0]), ("any", [1, 1, 1, 1, 0, 0])],
+    [
+        ("marked", [1, 1, 0, 0, 0, 0]),
+        ("boxed", [1, 0, 0, 0, 0, 0]),
+        ("answer_line", [0, 1, 0, 0, 0, 0]),
+        ("any", [1, 1, 1, 1, 0, 0]),
+    ],
 )
 def test_answer_formats(answer_format: Any, verdicts: list[float]) -> None:
     texts = [r"\boxed{7}", "thus\nAnswer: 7", "so the answer is 7", "$x=5$, or rather $x = 7$.", "7 or 8", ""]
     reward = MathReward(answer_format, time_limit_seconds=30.0)
     assert accuracies(reward.score_batch(responses([("7", text) for text in texts]))) == verdicts
-    assert reward.metrics()["math/no_answer"] == (1 if answer_format == "any" else 5)
+    assert reward.metrics()["math/no_answer"] == {"any": 1, "marked": 4}.get(answer_format, 5)
     reward.close()
 
 
