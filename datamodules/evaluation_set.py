@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from lspo.datamodules.evaluation_loader import default_pass_at
-from lspo.problems import ProblemSet
+from lspo.problems import ProblemSet, as_set
 from lspo.rollout import Sampling
 
 
@@ -15,7 +15,7 @@ class EvaluationSet:
     """Problems to evaluate on, and how; None stands for the datamodule's `val_*` setting of that name.
 
     Args:
-        problems: A set, or a hub name or file.
+        problems: A set, or a hub name or file; a published set by its hub name is its test part, if it has one.
         group_size: Responses for a prompt, the k of avg@k and maj@k.
         sampling: How responses are sampled, all of it: a setting left out is `Sampling`'s default, not training's.
             Temperature 0 is greedy, for `group_size` 1.
@@ -41,7 +41,7 @@ class EvaluationSet:
 class EvaluationSettings:
     """An `EvaluationSet` with nothing left open."""
 
-    problems: ProblemSet | str
+    problems: ProblemSet
     group_size: int
     sampling: Sampling
     pass_at: list[int]
@@ -82,5 +82,5 @@ def settle(
                 f"Expected one response a prompt of the set {name!r}, as at temperature 0 all are alike, but got "
                 f"{size}. Set `val_group_size` (or the set's `group_size`) to 1, or a temperature above 0."
             )
-        settled[name] = EvaluationSettings(own.problems, size, how, sorted(set(ks)))
+        settled[name] = EvaluationSettings(as_set(own.problems, held_out=True), size, how, sorted(set(ks)))
     return settled

@@ -1,23 +1,18 @@
-"""From a problem set, or the name of one, to the prompts that a policy reads."""
+"""From a problem set to the prompts that a policy reads."""
 
 from __future__ import annotations
 
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lspo.datamodules.checks import check_context, check_reward
-from lspo.problems import DatasetProblems, ProblemSet
+from lspo.problems import ProblemSet
 from lspo.rewards import Reward
 from lspo.rollout import PolicyHandle
 from lspo.types import Prompt
 
 
-def as_set(source: ProblemSet | str) -> ProblemSet:
-    """A set as it is; a hub name or file as the set it names."""
-    return DatasetProblems(source) if isinstance(source, str) else source
-
-
 def load_prompts(
-    source: ProblemSet | str,
+    problems: ProblemSet,
     name: str,
     policy: PolicyHandle,
     *,
@@ -31,7 +26,6 @@ def load_prompts(
         ValueError: If no prompt is short enough, the longest leaves no room for a response in the model's context, or
             the reward can't score one of them.
     """
-    problems = as_set(source)
     prompts = problems.prompts(policy.tokenizer)
     for note in problems.notes():
         (rank_zero_warn if note.warn else rank_zero_info)(f"Problems of {name!r}: {note.text}")

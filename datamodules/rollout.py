@@ -24,13 +24,13 @@ from lspo.datamodules.dispatch import CallbackDispatch
 from lspo.datamodules.evaluation_loader import EvaluationLoader
 from lspo.datamodules.evaluation_set import EvaluationSet, EvaluationSettings, settle
 from lspo.datamodules.exchange import all_gather_objects, tell_failure
-from lspo.datamodules.loading import as_set, load_prompts
+from lspo.datamodules.loading import load_prompts
 from lspo.datamodules.micro_batches import OldLogprobs, micro_batches, surplus_to_keep
 from lspo.datamodules.prompts import PromptSource
 from lspo.datamodules.rollout_loader import RolloutLoader
 from lspo.datamodules.state import LoopState, count_epoch, in_words, roll_back
 from lspo.plan import CollectPlan, LastYield, PoolScope, Shortfall
-from lspo.problems import MixedProblems, ProblemSet
+from lspo.problems import MixedProblems, ProblemSet, as_set
 from lspo.prompt_history import PromptHistory
 from lspo.rewards import Reward
 from lspo.rollout import PolicyHandle, RolloutEngine, Sampling, TransformersEngine
@@ -45,7 +45,8 @@ class RolloutDataModule(LightningDataModule):
     them in mini-batches; one Lightning epoch is one iteration. What happens in between is told to `RolloutCallback`s.
 
     Args:
-        train: Problems to train on: a set, or a hub name or file.
+        train: Problems to train on: a set, or a hub name or file. The hub name of a published set stands for its
+            preset in `lspo.problems`, in `val` and `test` for its test part.
         reward: Scores responses.
         val: Held-out sets by name, for validation; one that differs from the `val_*` settings as an `EvaluationSet`.
         test: Held-out sets by name, for `test`.
@@ -124,7 +125,8 @@ class RolloutDataModule(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.train_set, self.val_sets, self.test_sets = train, dict(val or {}), dict(test or {})
+        self.train_set = as_set(train)
+        self.val_sets, self.test_sets = dict(val or {}), dict(test or {})
         self.reward = reward
         self.selector = selector
         self.engine = TransformersEngine() if engine is None else engine
@@ -241,7 +243,7 @@ class RolloutDataModule(LightningDataModule):
                 check_layout(alone, self._trained_group_size)
             sets = {"train": self.train_set, **sets}
         for name, problems in sets.items():
-            check_first_problem(as_set(problems), name)
+            check_first_problem(problems, name)
 
     def _evaluated(self, stage: str) -> dict[str, EvaluationSettings]:
         """The sets that a stage evaluates on."""
@@ -395,9 +397,9 @@ class RolloutDataModule(LightningDataModule):
 
     # --- pieces
 
-    def _load(self, source: ProblemSet | str, name: str, sampling: Sampling) -> list[Prompt]:
+    def _load(self, problems: ProblemSet, name: str, sampling: Sampling) -> list[Prompt]:
         return load_prompts(
-            source,
+            problems,
             name,
             self._policy,
             max_prompt_tokens=self.max_prompt_tokens,

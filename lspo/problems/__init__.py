@@ -12,10 +12,11 @@ from lspo.problems.presets import (
     DAPOMath17k,
     MinervaMath,
     OlympiadBench,
+    as_set,
 )  # fmt: skip
 from lspo.problems.running_sum import RunningSumProblems
 
 __all__ = [
     "AIME24", "AIME25", "GSM8K", "MATH", "MATH500", "DAPOMath17k", "DatasetProblems", "MinervaMath", "MixedProblems",
-    "Note", "OlympiadBench", "Problem", "ProblemSet", "RunningSumProblems",
+    "Note", "OlympiadBench", "Problem", "ProblemSet", "RunningSumProblems", "as_set",
 ]  # fmt: skip

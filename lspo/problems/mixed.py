@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from lspo.problems.base import Note, Problem, ProblemSet
-from lspo.problems.dataset import DatasetProblems
+from lspo.problems.presets import as_set
 
 SET = "problem_set"
 """Under this name `Prompt.extra` says which set a prompt is of."""
@@ -44,9 +44,7 @@ class MixedProblems(ProblemSet):
         for name, weight in given.items():
             if not (weight > 0 and math.isfinite(weight)):
                 raise ValueError(f"Expected a weight above 0 for the set {name!r}, but got {weight}.")
-        self.sets: dict[str, ProblemSet] = {
-            name: DatasetProblems(source) if isinstance(source, str) else source for name, source in sets.items()
-        }
+        self.sets: dict[str, ProblemSet] = {name: as_set(source) for name, source in sets.items()}
         self.weights: Mapping[str, float] = {name: given[name] / sum(given.values()) for name in sets}
 
     def problems(self) -> Iterator[Problem]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
+from lspo.problems.base import ProblemSet
 from lspo.problems.dataset import Columns, DatasetProblems
 
 PathLike = str | os.PathLike[str]
@@ -143,3 +145,26 @@ class MinervaMath(DatasetProblems):
         if "solution" in names and "answer" not in names:
             return Columns("problem", "solution", "last_boxed")
         return super().columns(names)
+
+
+PRESETS: dict[str, type[DatasetProblems]] = {
+    signature(kind).parameters["path"].default: kind
+    for kind in (GSM8K, MATH, MATH500, DAPOMath17k, AIME24, AIME25, OlympiadBench, MinervaMath)
+}
+"""By the names that the sets have on the hub."""
+
+
+def as_set(source: ProblemSet | str, *, held_out: bool = False) -> ProblemSet:
+    """A set as it is; by the hub name of a published one its preset; by any other name or file a `DatasetProblems`.
+
+    A preset that has a test part is that part if `held_out`.
+
+    Example:
+        >>> as_set("openai/gsm8k", held_out=True).split, as_set("my_problems.jsonl").split
+        ('test', 'train')
+    """
+    if isinstance(source, ProblemSet):
+        return source
+    kind: Any = PRESETS.get(source, DatasetProblems)
+    splits = kind is not DatasetProblems and "split" in signature(kind).parameters
+    return kind(source, split="test") if held_out and splits else kind(source)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lspo.cli.main import LSPOCommand
-from lspo.problems import AIME25, GSM8K, MATH, MixedProblems
+from lspo.problems import AIME24, AIME25, GSM8K, MATH, DAPOMath17k, DatasetProblems, MixedProblems
 
 
 def data(*flags: str) -> Any:
@@ -30,8 +30,25 @@ def test_a_local_file_in_its_place() -> None:
 
 
 def test_text_is_a_hub_name_or_file() -> None:
-    assert data("--data.train=openai/gsm8k").train_set == "openai/gsm8k"
-    assert data("--data.train=train.jsonl").train_set == "train.jsonl"
+    named, other, file = (data(f"--data.train={name}").train_set for name in ("openai/gsm8k", "me/mine", "train.jsonl"))
+    assert isinstance(named, GSM8K)
+    assert [type(one) for one in (other, file)] == [DatasetProblems, DatasetProblems]
+    assert [one.path for one in (named, other, file)] == ["openai/gsm8k", "me/mine", "train.jsonl"]
+
+
+def test_a_published_set_by_its_hub_name_is_its_preset_and_held_out_its_test_part() -> None:
+    module = data(
+        "--data.train=BytedTsinghua-SIA/DAPO-Math-17k",
+        "--data.val={gsm8k: openai/gsm8k, aime24: HuggingFaceH4/aime_2024}",
+    )
+    assert isinstance(module.train_set, DAPOMath17k)
+    gsm8k, aime24 = (one.problems for one in module._val_settings.values())
+    assert isinstance(gsm8k, GSM8K)
+    assert gsm8k.split == "test"
+    assert isinstance(aime24, AIME24)
+    mixed = MixedProblems({"gsm8k": "openai/gsm8k", "mine": "mine.jsonl"})
+    assert [type(one) for one in mixed.sets.values()] == [GSM8K, DatasetProblems]
+    assert mixed.sets["gsm8k"].split == "train"  # type: ignore[attr-defined]
 
 
 def test_held_out_sets() -> None:

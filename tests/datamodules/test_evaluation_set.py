@@ -32,7 +32,7 @@ def settled(source: Any, **settings: Any) -> Any:
 def test_what_a_set_leaves_open_is_the_modules() -> None:
     for source in ("file.jsonl", EvaluationSet("file.jsonl")):
         one = settled(source, pass_at=[1, 4])
-        assert (one.problems, one.group_size, one.pass_at) == ("file.jsonl", 4, [1, 4])
+        assert (one.problems.path, one.group_size, one.pass_at) == ("file.jsonl", 4, [1, 4])
         assert one.sampling == Sampling(max_response_tokens=6, top_p=0.7, seed=5)
 
 
