@@ -216,7 +216,7 @@ class PolicyModule(LightningModule, PolicyHandle):
         if self._reference is None:
             self._reference = ReferencePolicy(
                 self._reference_name or self.name_or_path,
-                dtype=weight_dtype(str(self.trainer.precision)),
+                dtype=self._sharding.compute_dtype or weight_dtype(str(self.trainer.precision)),
                 chunk_tokens=self._logits_chunk_tokens,
                 offload=self._reference_offload,
                 attn_implementation=self._model_settings["attn_implementation"],

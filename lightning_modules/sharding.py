@@ -37,6 +37,11 @@ class Sharding:
         """Which of those batches this process sees."""
         return 0 if self.strategy is None else self.strategy.global_rank
 
+    @property
+    def compute_dtype(self) -> torch.dtype | None:
+        """What weights are cast to whenever they are used; None: nothing, autocast picks what to compute in 16 bits."""
+        return None
+
     def prepare(self, module: nn.Module, model: Any) -> None:
         """Cuts the model, the module's policy, or says how it is to be cut; called in `configure_model`."""
 
@@ -63,7 +68,9 @@ class _Cut(Sharding):
     """Weights of which a process holds a part. To generate, they are gathered into a copy of the model.
 
     The copy is a plain transformers model: ranks may take different numbers of steps in it, and no hook of a sharding
-    library sees them. Outside of `whole` it has no weights and takes no memory but for its buffers.
+    library sees them. It is in the type that weights are computed in: so it writes what training would compute, in half
+    the memory where that is one of 16 bits. Outside of `whole` it has no weights and takes no memory but for its
+    buffers.
     """
 
     def prepare(self, module: nn.Module, model: Any) -> None:
@@ -71,12 +78,17 @@ class _Cut(Sharding):
 
     @contextmanager
     def whole(self, model: Any) -> Iterator[Any]:
-        with self._skeleton.filled(self.full_weights(model), self.strategy.root_device) as filled:
+        weights, device = self.full_weights(model), self.strategy.root_device
+        with self._skeleton.filled(weights, device, self.compute_dtype) as filled:
             yield filled
 
 
 class FullyShardedOne(_Cut):
     """FSDP1, Lightning's `fsdp`: flat parameters, cut over the processes."""
+
+    @property
+    def compute_dtype(self) -> torch.dtype | None:
+        return getattr(self.strategy.mixed_precision_config, "param_dtype", None)
 
     def prepare(self, module: nn.Module, model: Any) -> None:
         super().prepare(module, model)
@@ -127,6 +139,12 @@ class FullyShardedTwo(_Cut):
     """FSDP2, `fsdp2`: each parameter cut by itself; beside it tensor parallelism, if a subclass sets it up."""
 
     @property
+    def compute_dtype(self) -> torch.dtype | None:
+        return {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(
+            str(self.strategy.precision_plugin.precision)
+        )
+
+    @property
     def data_parallel_size(self) -> int:
         return self._mesh.size()
 
@@ -139,11 +157,8 @@ class FullyShardedTwo(_Cut):
 
         super().prepare(module, model)
         settings: dict[str, Any] = {"mesh": self._mesh, "reshard_after_forward": True}
-        dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(
-            str(self.strategy.precision_plugin.precision)
-        )
-        if dtype is not None:
-            settings["mp_policy"] = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
+        if self.compute_dtype is not None:
+            settings["mp_policy"] = MixedPrecisionPolicy(param_dtype=self.compute_dtype, reduce_dtype=torch.float32)
         if getattr(self.strategy, "cpu_offload", False):
             settings["offload_policy"] = CPUOffloadPolicy(pin_memory=self.strategy.root_device.type == "cuda")
         classes = tuple(layer_classes(model))
@@ -259,7 +274,10 @@ class _Skeleton:
         self._empty = {name: part._parameters[own] for name, (part, own) in self._places.items()}
 
     @contextmanager
-    def filled(self, weights: Iterator[tuple[str, Tensor]], device: torch.device) -> Iterator[Any]:
+    def filled(
+        self, weights: Iterator[tuple[str, Tensor]], device: torch.device, dtype: torch.dtype | None = None
+    ) -> Iterator[Any]:
+        """The model with these weights on `device`, cast to `dtype` if there is one."""
         known: dict[int, nn.Parameter] = {}
         try:
             for name, tensor in weights:
@@ -268,7 +286,7 @@ class _Skeleton:
                 part, own = self._places[name]
                 tied = id(self._empty[name])
                 if tied not in known:
-                    known[tied] = nn.Parameter(tensor.to(device, copy=True), requires_grad=False)
+                    known[tied] = nn.Parameter(tensor.to(device, dtype, copy=True), requires_grad=False)
                 part._parameters[own] = known[tied]
             for part in self.model.modules():
                 for own, buffer in part._buffers.items():

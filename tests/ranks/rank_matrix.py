@@ -24,6 +24,7 @@ from lspo.collect import collect
 from lspo.lightning_modules import FSDP2Strategy, PolicyModule
 from lspo.plan import CollectPlan
 from lspo.rollout import Sampling, TransformersEngine
+from lspo.rollout.sync_check import PROBE_SAMPLING, probe_gap, probe_prompts
 from lspo.sampling import KeepAll
 from lspo.testing import ListPrompts, ScriptedEngine, ScriptedReward
 
@@ -131,9 +132,13 @@ def run(folder: str, way: dict[str, Any]) -> dict[str, Any]:
         [p for _, p in mine], group_size=4, sampling=Sampling(max_response_tokens=12), keys=[i for i, _ in mine]
     )
     tokens = {group.draw_index: [r.token_ids for r in group.rollouts] for group in written}
+    probes = probe_prompts(len(policy.tokenizer))
+    probed = list(engine.generate(probes, group_size=1, sampling=PROBE_SAMPLING, keys=range(len(probes))))
+    by_key = {group.draw_index: group.rollouts[0] for group in probed}
+    gap = probe_gap(policy, probes, [by_key[key] for key in range(len(probes))])
     assert starts.keys() == ends.keys()
     changed = {name: starts[name] - ends[name] for name in ends} if sgd else ends
-    return {"changed": changed, "tokens": tokens, "part": part, "norm": float(policy._gradient_norm)}
+    return {"changed": changed, "tokens": tokens, "part": part, "norm": float(policy._gradient_norm), "gap": gap}
 
 
 def local(parameter: Any) -> Any:
