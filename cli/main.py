@@ -22,6 +22,7 @@ from lspo.cli.before_run import (
     remove_empty_log_folders,
 )
 from lspo.cli.errors import FAILED_RUN, WRONG_SETTING, exit_status, report
+from lspo.cli.export import export
 from lspo.cli.recipes import describe, resolve
 from lspo.cli.suggest import SuggestingParser
 from lspo.datamodules import RolloutDataModule
@@ -34,7 +35,10 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "num_sanity_val_steps": 0,
 }
 
-DESCRIPTION = "Reinforcement learning with verifiable rewards. `lspo recipes` lists what --config takes besides files."
+DESCRIPTION = (
+    "Reinforcement learning with verifiable rewards. `lspo recipes` lists what --config takes besides files; "
+    "`lspo export` writes a checkpoint's policy as transformers reads it."
+)
 
 
 class ActionRecipe(ActionConfigFile):
@@ -148,6 +152,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given == ["recipes"]:
         for name, line in describe():
             print(f"{name:<20} {line}")  # noqa: T201 - what the command is for
+        return
+    if given[:1] == ["export"]:
+        export(given[1:])
         return
     LSPOCommand(args=arguments)
 

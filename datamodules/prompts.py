@@ -97,6 +97,7 @@ class PromptSource:
             raise ValueError(
                 "Expected the training set and seed that the checkpoint was written with "
                 f"({state['fingerprint']}), but got others ({self.fingerprint}): the place in the order of prompts "
-                "would mean something else. To start anew with these weights, pass their folder as `model`."
+                "would mean something else. To start anew with these weights, pass the folder that `lspo export` makes "
+                "of the checkpoint as `model`."
             )
         self.drawn = state["drawn"]

@@ -150,7 +150,7 @@ class LoopState:
             where = "within an iteration" if within else "with another number of optimizer steps an iteration"
             raise ValueError(
                 f"Expected the settings that the checkpoint was written with, {where}, but these changed: {told}. To "
-                "start a new run from its weights, export them and pass their folder as `model`."
+                "start a new run from its weights, pass the folder that `lspo export` makes of it as `model`."
             )
         rank_zero_warn(f"The run goes on with changed settings: {told}.")
 

@@ -7,6 +7,7 @@ from lspo.lightning_modules.callbacks import (
     GracefulStop,
     HealthWarnings,
     OnPolicyGuard,
+    PretrainedWriter,
     RankWatch,
     ReportingCallback,
     ResultSummary,
@@ -24,8 +25,8 @@ from lspo.lightning_modules.strategies import FSDP2Strategy, FSDPShardedStrategy
 __all__ = [
     "AverageAtK", "ColdStart", "CollectProgress", "EvaluationTable", "EvaluationWriter", "FSDP2Strategy",
     "FSDPShardedStrategy", "GracefulStop", "HealthWarnings", "MajorityAtK", "ModelSource", "OnPolicyGuard", "PassAtK",
-    "PolicyModule", "RandomWeights", "RankWatch", "ReportingCallback", "ResultSummary", "RolloutCallback",
-    "RolloutMetrics", "RolloutWriter", "WeightSync",
+    "PolicyModule", "PretrainedWriter", "RandomWeights", "RankWatch", "ReportingCallback", "ResultSummary",
+    "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync",
 ]  # fmt: skip
 
 register_strategies()

@@ -6,6 +6,7 @@ Over 300 lines, as Lightning has one class hold the hooks of them all; what they
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -30,6 +31,7 @@ from lspo.correction import MismatchCorrection
 from lspo.lightning_modules.callbacks import default_callbacks
 from lspo.lightning_modules.checkpoints import write_whole_checkpoints
 from lspo.lightning_modules.evaluation import EvaluationMetrics
+from lspo.lightning_modules.export import NAME, cast, write_pretrained
 from lspo.lightning_modules.gradients import StepMetrics
 from lspo.lightning_modules.mismatch import measure_mismatch
 from lspo.lightning_modules.reference import ReferencePolicy
@@ -253,7 +255,26 @@ class PolicyModule(LightningModule, PolicyHandle):
         """Which of those batches this rank sees."""
         return self._sharding.data_parallel_rank
 
+    def save_pretrained(self, folder: str | os.PathLike[str], dtype: torch.dtype | None = None) -> None:
+        """Writes the policy so that transformers' `from_pretrained(folder)` has it; collective, rank 0 writes.
+
+        Args:
+            folder: Where to; one that is there is replaced.
+            dtype: Of the written weights; None: as they are trained, float32 unless the precision is `*-true`.
+        """
+        weights: dict[str, Tensor] = {}
+        for name, tensor in self.full_weights():
+            if self.global_rank == 0:
+                # To the type first: it is less to move. A copy, as a gathered tensor is soon gone.
+                kept = cast(tensor, dtype)
+                weights[name] = kept.to("cpu", copy=kept is tensor)
+        if self.global_rank == 0:
+            write_pretrained(folder, weights, self.name_or_path)
+        if self._trainer is not None:
+            self.trainer.strategy.barrier()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[NAME] = self.name_or_path
         checkpoint["nonfinite_in_a_row"] = self._nonfinite_in_a_row
         # Lightning asks the module alone.
         hook = getattr(getattr(self._trainer, "datamodule", None), "on_save_checkpoint", None)

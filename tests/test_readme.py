@@ -66,6 +66,9 @@ def test_classes_of_ones_own_work_by_class_path(tmp_path: Path, monkeypatch: pyt
         "--data.reward=mine.EndsWithAnswer", "--data.selector=mine.NoTruncation", "--trainer.callbacks+=mine.WidenBand",
         "--model.objective=mine.Reinforce", "--model.objective.kl_coef=0.01",
     ])  # fmt: skip
+    shown = block_with("from_pretrained(")
+    assert "iteration_000040" in shown
+    execute(shown.replace("iteration_000040", "iteration_000001"))
 
 
 def test_the_commands_are_in_the_first_lines() -> None:

@@ -10,6 +10,7 @@ from lspo.lightning_modules.callbacks.evaluation_writer import EvaluationWriter
 from lspo.lightning_modules.callbacks.graceful_stop import GracefulStop
 from lspo.lightning_modules.callbacks.health import HealthWarnings
 from lspo.lightning_modules.callbacks.on_policy_guard import OnPolicyGuard
+from lspo.lightning_modules.callbacks.pretrained_writer import PretrainedWriter
 from lspo.lightning_modules.callbacks.progress import CollectProgress
 from lspo.lightning_modules.callbacks.rank_watch import RankWatch
 from lspo.lightning_modules.callbacks.rollout_metrics import RolloutMetrics
@@ -30,6 +31,6 @@ def default_callbacks(present: Sequence[Callback]) -> list[Callback]:
 
 __all__ = [
     "CollectProgress", "EvaluationTable", "EvaluationWriter", "GracefulStop", "HealthWarnings", "OnPolicyGuard",
-    "RankWatch", "ReportingCallback", "ResultSummary", "RolloutCallback", "RolloutMetrics", "RolloutWriter",
-    "WeightSync", "default_callbacks",
+    "PretrainedWriter", "RankWatch", "ReportingCallback", "ResultSummary",
+    "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync", "default_callbacks",
 ]  # fmt: skip
