@@ -163,6 +163,12 @@ def cut_off_checkpoint(place: Path, policy: Path) -> list[str]:
     return ["--ckpt_path=other.ckpt"]
 
 
+def written(place: Path, name: str, content: bytes) -> str:
+    (place / name).parent.mkdir(exist_ok=True)
+    (place / name).write_bytes(content)
+    return f"--data.train={name}" if name.startswith("set.") else "--data.train=./sets"
+
+
 def saved(place: Path, content: Any) -> str:
     torch.save(content, place / "saved.ckpt")
     return "--ckpt_path=saved.ckpt"
@@ -241,6 +247,17 @@ REFUSED = [
         r"column[\s\S]*problem, solution"),
     Row("empty set", lambda place, policy: [rows(place)],
         r"at least one problem in set\.jsonl, .* empty"),
+    Row("file of another kind", lambda place, policy: [written(place, "set.txt", b"1=")],
+        r"ends in \.json, .* but got set\.txt"),
+    Row("file that is not what its name says", lambda place, policy: [written(place, "set.jsonl.gz", b"{}")],
+        r"can't be read: Not a gzipped file"),
+    Row("file in another encoding than UTF-8", lambda place, policy: [
+        written(place, "set.jsonl", b'{"question": "\xe9=", "answer": "1"}\n')],
+        r"text in UTF-8 in set\.jsonl, but rows 0 to 999 have other bytes"),
+    Row("folder without a file of problems", lambda place, policy: [written(place, "sets/.hidden", b"")],
+        r"a folder with files of problems .* at \./sets, but it has none"),
+    Row("numbers too long to be kept", lambda place, policy: [rows(place, {"question": "1=", "answer": 10**29})],
+        r"up to 15 digits, .* but got 1e\+29: write the column as text, in row 0 of set\.jsonl"),
     Row("row without an answer", lambda place, policy: [rows(place, {"question": "1=", "answer": "1"},
         {"question": "2=", "answer": None})],
         r"Expected a problem.* and an answer.* in each row of set\.jsonl, but .*row"),
