@@ -374,6 +374,24 @@ def test_what_is_kept_of_a_group_is_checked_at_once(make_run: Callable[..., Any]
         make_run(data={"downsample": MaxVariance(keep=5)})
 
 
+def test_few_groups_still_fill_the_pool(make_run: Callable[..., Any]) -> None:
+    """Rounds of 4 prompts, the size of an iteration, would be over before 60 of them were generated."""
+    rounds: list[int] = []
+
+    class Rounds(RolloutCallback):
+        def on_round_end(self, trainer: Any, pl_module: Any, report: Any) -> None:
+            rounds.append(report.num_groups)
+
+    rule = Chain(AccuracyBand(), LengthBand())
+    small = {"train_groups": 4, "minibatch_groups": 4, "min_pool": 60, "max_rounds": 5, "selector": rule}
+    make_run([Rounds()], trainer={"max_epochs": 1}, data={**small, "round_prompts": None}).fit()
+    assert rounds[0] == 4
+    assert sum(rounds) > 60
+    assert len(rounds) <= 5
+    with pytest.raises(RuntimeError, match=r"below min_pool=60, in 5 rounds"):
+        make_run(trainer={"max_epochs": 1}, data={**small, "round_prompts": 4}).fit()
+
+
 def test_a_window_shortens_the_first_round(make_run: Callable[..., Any]) -> None:
     """A pool of 24 that the iteration before has filled needs no round that fills it again."""
     sizes: list[int] = []
