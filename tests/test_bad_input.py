@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 from lspo.objectives import DAPO
 from lspo.problems import ProblemSet
 from lspo.rewards import Reward
+from lspo.sampling import Decision, GroupSelector
 from lspo.testing import ScriptedReward, hashed
 
 
@@ -67,6 +68,11 @@ class Broken(DAPO):
     def __call__(self, **settings):
         output = super().__call__(**settings)
         return replace(output, loss=output.loss * float("nan"))
+
+
+class KeepsOneOfAll(GroupSelector):
+    def decide(self, pool, iteration):
+        return Decision(pool.truncated.any(dim=1)[:1], ["kept"])
 
 
 class Buggy(ProblemSet):
@@ -235,6 +241,8 @@ REFUSED = [
     Row("sizes that do not divide", ["--data.train_groups=5"], r"5 = 1 \* 4 \+ 1"),
     Row("bounds out of order", ["--data.selector=LengthBand", "--data.selector.low=0.9"], r"Expected 0 <= low <="),
     Row("bounds out of range", ["--data.selector=AccuracyBand", "--data.selector.low=1.5"], r"Expected .*low.*1\.5"),
+    Row("setting out of range of a class that may be left out", ["--model.correction.cap=0.5"],
+        r"(?m)^error: Expected `cap` of the correction to be at least 1, but got 0\.5\.\n\("),
     Row("greedy training", ["--data.sampling.temperature=0"], r"Expected a sampling temperature above 0"),
     Row("greedy evaluation of several", ["--data.val.a=good.jsonl", '--data.val_sampling={"temperature": 0}'],
         r"at temperature 0 all are alike, but got 2"),
@@ -330,6 +338,8 @@ FAILED = [
         r"accuracy 0 or 1 from reward Half, but got 0\.5"),
     Row("selector that keeps nothing", ["--data.reward=own_classes.AllWrong", "--data.max_rounds=1"],
         r"kept"),
+    Row("selector whose answer is no decision on its groups", ["--data.selector=own_classes.KeepsOneOfAll"],
+        r"Expected KeepsOneOfAll\.decide to return .* each of the 12 groups .* but got a `keep` .* shape \(1,\)"),
     Row("gradient that is not finite", ["--model.objective=own_classes.Broken", "--model.max_nonfinite_steps=1"],
         r"not finite in 2 optimizer steps in a row"),
 ]  # fmt: skip
