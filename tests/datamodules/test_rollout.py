@@ -225,6 +225,15 @@ def test_resume_with_another_training_set_is_refused(make_run: Callable[..., Any
         other.fit(tmp_path / "end.ckpt")
 
 
+def test_resume_without_the_state_of_the_datamodule_says_so(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    make_run(trainer={"max_epochs": 1}).fit().trainer.save_checkpoint(tmp_path / "end.ckpt")
+    checkpoint = torch.load(tmp_path / "end.ckpt", weights_only=True)
+    del checkpoint["RolloutDataModule"]
+    torch.save(checkpoint, tmp_path / "other.ckpt")
+    with pytest.warns(UserWarning, match="no state of RolloutDataModule: the run goes on with these weights"):
+        make_run().fit(tmp_path / "other.ckpt")
+
+
 def test_a_limit_that_no_prompt_meets_names_the_shortest(make_run: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match="max_prompt_tokens=3 tokens in 'train', but the shortest of 40 has 17"):
         make_run(data={"max_prompt_tokens": 3}).fit()
