@@ -65,7 +65,9 @@ class AlgebraAlone(MathReward):
     """Asks math-verify of every answer, bypassing text and numbers."""
 
     def score_batch(self, responses: Any) -> Any:
-        pairs = [(Answer.of(gold_text(one.prompt.answer)), Answer.of(gold_text(one.text))) for one in responses]
+        pairs = [
+            (Answer.ground_truth(gold_text(one.prompt.answer)), Answer.of(gold_text(one.text))) for one in responses
+        ]
         requests = [{"task": "verify", "gold": gold.text, "answer": answer.text} for gold, answer in pairs]
         return [isinstance(reply, dict) and reply["right"] for reply in self._pool.ask(requests)]
 
@@ -85,7 +87,7 @@ def math_row(name: str, golds: list[str], refused: list[str]) -> list[str]:
     wrong = list(verdicts(in_box, [golds[row] for row in rows], [boxed(others[row]) for row in rows]))
     misses = [near_miss(text) for text in texts]
     missed = list(verdicts(in_box, golds, [boxed(miss) for miss in misses]))
-    told = [same_without_algebra(Answer.of(texts[row]), Answer.of(others[row])) is not None for row in rows]
+    told = [same_without_algebra(Answer.ground_truth(texts[row]), Answer.of(others[row])) is not None for row in rows]
     seconds = time.perf_counter() - started
     timeouts = sum(reward.metrics()["math/timeouts"] for reward in (in_box, in_line))
     algebra = AlgebraAlone("boxed")

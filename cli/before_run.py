@@ -6,12 +6,14 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
 NAMED_CHECKPOINTS = ("best", "last", "hpc")
+WRITTEN_BY_A_RUN, NEEDED_TO_GO_ON = b"pytorch-lightning_version", (b"optimizer_states", b"loops")
+FOLDER_OF_PARTS = ("meta.pt", ".metadata")
 
 
 class SaveConfigAtStart(SaveConfigCallback):
@@ -41,7 +43,8 @@ def check_before_run(trainer: Trainer, model: Any, data: Any, stage: str, ckpt_p
         ValueError: If a setting can't be honoured.
         OSError: If something named is missing, or the logs can't be written.
     """
-    check_checkpoint(ckpt_path)
+    check_checkpoint(ckpt_path, stage)
+    check_named_checkpoint(trainer, ckpt_path, stage)
     for folder in log_folders(trainer):
         check_writable(folder)
     # Classes of a user's own need not have these.
@@ -51,26 +54,82 @@ def check_before_run(trainer: Trainer, model: Any, data: Any, stage: str, ckpt_p
         model.check()
 
 
-def check_checkpoint(path: Any) -> None:
-    """Checks that a checkpoint is there.
+def check_checkpoint(path: Any, stage: str) -> None:
+    """Checks that a checkpoint is there, and one that the stage can use.
 
     Raises:
         FileNotFoundError: If it is not; the message lists those beside it.
-        ValueError: If it is a file that is no checkpoint, or not all of one.
+        ValueError: If it is a file that is no checkpoint, not all of one, or too little of one to go on from.
     """
     if path is None or str(path) in NAMED_CHECKPOINTS or "://" in str(path) or str(path).startswith("registry"):
         return
-    path = Path(path)
-    if path.is_file() and not is_zipfile(path):
+    if not str(path):
         raise ValueError(
-            f"Expected a checkpoint at {path} (`ckpt_path`), but that is no file of torch.save, or not all of one, as "
-            "a copy that was cut off. Take another checkpoint."
+            "Expected a checkpoint's file as `ckpt_path`, but got ''. Is a variable of the shell not set? Leave the "
+            "flag out to begin with the model as it is."
         )
-    if path.exists():
+    path = Path(path)
+    if path.is_file():
+        _check_checkpoint_file(path, stage)
+        return
+    if path.is_dir():
+        if not any((path / name).is_file() for name in FOLDER_OF_PARTS):
+            inside = sorted(str(other.relative_to(path)) for other in path.rglob("*.ckpt"))
+            there = f" In it are: {', '.join(inside[:8])}." if inside else ""
+            raise FileNotFoundError(f"Expected a checkpoint at {path} (`ckpt_path`), but that is a folder.{there}")
         return
     beside = sorted(other.name for other in path.parent.glob("*.ckpt")) if path.parent.is_dir() else []
     there = f" In its folder are: {', '.join(beside)}." if beside else " Its folder has none, or is not there."
     raise FileNotFoundError(f"Expected a checkpoint at {path} (`ckpt_path`), but there is none.{there}")
+
+
+def _check_checkpoint_file(path: Path, stage: str) -> None:
+    held = _pickled(path)
+    if not held:
+        raise ValueError(
+            f"Expected a checkpoint at {path} (`ckpt_path`), but that is no file of torch.save, or not all of one, as "
+            "a copy that was cut off. Take another checkpoint."
+        )
+    if WRITTEN_BY_A_RUN not in held:
+        raise ValueError(
+            f"Expected a checkpoint that a run has written at {path} (`ckpt_path`), but that file was not: it may be "
+            "bare weights. Those are used from a model's folder, as `model.model`."
+        )
+    if stage == "fit" and not all(name in held for name in NEEDED_TO_GO_ON):
+        raise ValueError(
+            f"Expected a checkpoint to go on from at {path} (`ckpt_path`), but it holds weights alone, as with "
+            "`save_weights_only`. `lspo validate` and `lspo test` take it; a run goes on from a whole one."
+        )
+
+
+def _pickled(path: Path) -> bytes:
+    """What a file of torch.save holds besides its tensors; empty for another file, or one that is cut off."""
+    if not is_zipfile(path):
+        return b""
+    try:
+        with ZipFile(path) as archive:
+            return next((archive.read(name) for name in archive.namelist() if name.endswith("data.pkl")), b"")
+    except BadZipFile:
+        return b""
+
+
+def check_named_checkpoint(trainer: Trainer, path: Any, stage: str) -> None:
+    """Refuses names of checkpoints that nothing has, of which Lightning would go on without any.
+
+    Raises:
+        ValueError: For "best", which is one of a run in this process; for "last", where there is none to evaluate.
+    """
+    last = [
+        found
+        for callback in trainer.checkpoint_callbacks
+        if getattr(callback, "dirpath", None)
+        for found in Path(callback.dirpath).glob("last*.ckpt")  # type: ignore[attr-defined]
+    ]
+    if str(path) == "best" or (str(path) == "last" and stage != "fit" and not last):
+        raise ValueError(
+            f"Expected a checkpoint's file as `ckpt_path`, but got {str(path)!r}, and no run of this command has left "
+            "one by that name. The end of a run says where its logs are; checkpoints stand below them."
+        )
 
 
 def log_folders(trainer: Trainer) -> list[Path]:

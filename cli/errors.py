@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dis
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -57,9 +58,18 @@ def report(error: BaseException, status: int, *, hint: str = "") -> None:
     """Writes the message; before it, the traceback of somebody else's error that it was made of."""
     if status == FAILED_RUN and error.__cause__ is not None:
         traceback.print_exception(error.__cause__, chain=False)
-    lines = [f"error: {error}", hint, f"({TRACEBACK_VARIABLE}=1 shows where it was raised.)"]
+    lines = [f"error: {_to_the_point(str(error))}", hint, f"({TRACEBACK_VARIABLE}=1 shows where it was raised.)"]
     sys.stdout.flush()
     sys.stderr.write("\n".join(line for line in lines if line) + "\n")
+
+
+def _to_the_point(message: str) -> str:
+    """Of jsonargparse's list of the types that a value is not of, what the one that was meant says."""
+    if not message.startswith("Does not validate against any of the Union subtypes"):
+        return message
+    reasons = re.findall(r"^  - (.*(?:\n    .*)*)", message, re.MULTILINE)
+    meant = [reason for reason in reasons if not re.fullmatch(r"Expected a <class '\w+'>", reason)]
+    return "\n".join(meant) or message
 
 
 def _innermost(last: TracebackType | None) -> TracebackType | None:

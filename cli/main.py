@@ -21,9 +21,10 @@ from lspo.cli.before_run import (
     present_parents,
     remove_empty_log_folders,
 )
+from lspo.cli.config_file import check_config
 from lspo.cli.errors import FAILED_RUN, WRONG_SETTING, exit_status, report
 from lspo.cli.export import export
-from lspo.cli.recipes import describe, resolve
+from lspo.cli.recipes import describe, resolve, text_of
 from lspo.cli.suggest import SuggestingParser
 from lspo.datamodules import RolloutDataModule
 from lspo.lightning_modules import PolicyModule
@@ -48,7 +49,8 @@ class ActionRecipe(ActionConfigFile):
         if isinstance(values, str):
             try:
                 values = resolve(values)
-            except FileNotFoundError as error:
+                check_config(values)
+            except (ValueError, OSError) as error:
                 parser.error(str(error))
         super().__call__(parser, cfg, values, option_string)
 
@@ -92,7 +94,8 @@ class LSPOCommand(LightningCLI):
         # Lightning reads it here, and what it says of a file that it can't read is a traceback.
         with self._told():
             if self.config.get("subcommand"):
-                check_checkpoint(self.config[self.config.subcommand].get("ckpt_path"))
+                stage = self.config.subcommand
+                check_checkpoint(self.config[stage].get("ckpt_path"), stage)
             super()._parse_ckpt_path()
 
     def instantiate_classes(self) -> None:
@@ -149,14 +152,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     given = sys.argv[1:] if arguments is None else list(arguments)
-    if given == ["recipes"]:
-        for name, line in describe():
-            print(f"{name:<20} {line}")  # noqa: T201 - what the command is for
+    if given[:1] == ["recipes"]:
+        _print_recipes(given[1:])
         return
     if given[:1] == ["export"]:
         export(given[1:])
         return
     LSPOCommand(args=arguments)
+
+
+def _print_recipes(names: Sequence[str]) -> None:
+    """All recipes with a line each, or those named in full."""
+    try:
+        texts = [text_of(name) for name in names if name not in ("-h", "--help")]
+    except FileNotFoundError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(WRONG_SETTING) from None
+    for text in texts or [f"{name:<20} {line}\n" for name, line in describe()]:
+        print(text, end="")  # noqa: T201 - what the command is for
+    if "-h" in names or "--help" in names:
+        print("`lspo recipes NAME` prints one; `lspo fit --config NAME` uses it.")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -31,8 +31,23 @@ def resolve(name: str) -> str:
         return str(paths[name])
     if Path(name).is_file():
         return name
+    raise FileNotFoundError(_unknown(name, "a recipe or a configuration file", "neither"))
+
+
+def text_of(name: str) -> str:
+    """A recipe as it is written.
+
+    Raises:
+        FileNotFoundError: If there is none of this name; the message lists those there are.
+    """
+    paths = recipe_paths()
+    if name not in paths:
+        raise FileNotFoundError(_unknown(name, "the name of a recipe", "none"))
+    return paths[name].read_text(encoding="utf-8")
+
+
+def _unknown(name: str, expected: str, nothing: str) -> str:
+    paths = recipe_paths()
     close = get_close_matches(name, paths, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise FileNotFoundError(
-        f"Expected a recipe or a configuration file, but {name!r} is neither.{hint} Recipes: {', '.join(paths)}."
-    )
+    return f"Expected {expected}, but {name!r} is {nothing}.{hint} Recipes: {', '.join(paths)}."

@@ -52,6 +52,18 @@ def suggestions(message: str, parser: Any) -> Iterator[str]:
         yield from _did_you_mean(name, _classes())
     for module, name in re.findall(r"module '([\w.]+)' has no attribute '(\w+)'", message):
         yield from _did_you_mean(name, _public(module))
+    command = re.search(r"argument subcommand: invalid choice: '(\S+)' \(choose from (.*)\)", message)
+    if command:
+        yield from _did_you_mean(command[1], [*re.findall(r"\w+", command[2]), "recipes"], cutoff=0.6)
+    yield from _advice(message)
+
+
+def _advice(message: str) -> Iterator[str]:
+    """What is often got wrong, and how it is written."""
+    if "Option 'class_path' is not accepted" in message:
+        yield "The settings of a class stand in `init_args`, beside its `class_path` and not with it."
+    if message.startswith('Parser key "config": '):
+        yield "Recipes and files are named behind the command, as in `lspo fit --config quickstart`."
     if re.search(r"are required: .*(model\.model|data\.train|data\.reward)", message):
         yield "A recipe has them, as in `lspo fit --config quickstart`; `lspo recipes` lists all."
     named = re.search(
@@ -75,8 +87,8 @@ def setting_names(parser: Any) -> list[str]:
     return names
 
 
-def _did_you_mean(given: str, known: Iterable[str]) -> Iterator[str]:
-    close = get_close_matches(given, set(known), n=1, cutoff=0.7)
+def _did_you_mean(given: str, known: Iterable[str], *, cutoff: float = 0.7) -> Iterator[str]:
+    close = get_close_matches(given, set(known), n=1, cutoff=cutoff)
     if close and close[0] != given:
         yield f"Did you mean {close[0]}?"
 

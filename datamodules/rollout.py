@@ -59,7 +59,8 @@ class RolloutDataModule(LightningDataModule):
         passes: How often an iteration's groups are gone through.
         sampling: How responses are sampled.
         round_prompts: Prompts of the first round, and the most of a later one, on all ranks. None: what the yield of
-            the last iteration says is needed, between 1 and 4 times `train_groups`.
+            the last iteration says is needed, between 1 and 4 times `train_groups`; and later rounds of up to
+            `min_pool` where the pool would otherwise not be filled.
         max_rounds: Rounds of an iteration at most.
         min_pool: Groups that a rule relative to the pool must have seen before anything is decided.
         pool: Over which groups bounds are computed: the "iteration"'s, each "round"'s by itself (paper), or those of a
@@ -169,6 +170,7 @@ class RolloutDataModule(LightningDataModule):
             on_shortfall=on_shortfall,
             max_age=max_age,
             sampling=self.sampling,
+            grow=round_prompts is None,
         )
         if downsample is not None:
             downsample.check(group_size)

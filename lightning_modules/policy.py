@@ -35,6 +35,7 @@ from lspo.lightning_modules.export import NAME, cast, write_pretrained
 from lspo.lightning_modules.gradients import StepMetrics
 from lspo.lightning_modules.mismatch import measure_mismatch
 from lspo.lightning_modules.reference import ReferencePolicy
+from lspo.lightning_modules.saved_optimizer import check_optimizer, saved_settings
 from lspo.lightning_modules.sharding import Sharding, sharding_for
 from lspo.lightning_modules.sources import ModelSource
 from lspo.objectives import DAPO, Objective
@@ -106,6 +107,7 @@ class PolicyModule(LightningModule, PolicyHandle):
         }
         self._max_nonfinite_steps = max_nonfinite_steps
         self._nonfinite_in_a_row = 0
+        self._saved_optimizer: dict[str, Any] = {}
         self._reference: ReferencePolicy | None = None
         self._reference_name, self._reference_offload = reference, reference_offload
         self._tokenizer: Any = None
@@ -238,6 +240,7 @@ class PolicyModule(LightningModule, PolicyHandle):
             optimizer = self._optimizer([p for p in self.parameters() if p.requires_grad])
         except ValueError as error:
             raise ValueError(f"Expected settings that `optimizer` takes, but it says: {error}.") from error
+        check_optimizer(optimizer, self._saved_optimizer)
         if self._lr_scheduler is None:
             return optimizer
         return {
@@ -283,9 +286,16 @@ class PolicyModule(LightningModule, PolicyHandle):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._nonfinite_in_a_row = checkpoint.get("nonfinite_in_a_row", 0)
+        self._saved_optimizer = saved_settings(checkpoint)
         # Of a sharded one Lightning has no whole weights here.
         if "state_dict" in checkpoint:
             check_weights(checkpoint["state_dict"], self.state_dict())
+        datamodule = getattr(self._trainer, "datamodule", None)
+        if datamodule is not None and self.trainer.training and type(datamodule).__qualname__ not in checkpoint:
+            rank_zero_warn(
+                f"The checkpoint has no state of {type(datamodule).__name__}: the run goes on with these weights, but "
+                "with the first prompts of the order, and without surplus and histories."
+            )
 
     # --- training
 
@@ -317,6 +327,7 @@ class PolicyModule(LightningModule, PolicyHandle):
 
     def on_fit_end(self) -> None:
         self._reference = None
+        self._saved_optimizer = {}
 
     def on_train_batch_start(self, batch: RolloutBatch, batch_idx: int) -> None:
         if self._reference is not None:

@@ -53,6 +53,8 @@ class CollectPlan:
         sampling: How responses are sampled.
         selector: Set by a callback to take the place of the configured selector, for this iteration.
         margin: Factor on what a later round asks for; a little more than the yield says saves a further round.
+        grow: Let later rounds have up to `min_pool` prompts, where rounds of `round_prompts` would not fill the pool
+            before the round limit: few groups to keep would make small rounds, and a pool has its least size for all.
     """
 
     iteration: int
@@ -68,6 +70,7 @@ class CollectPlan:
     sampling: Sampling = field(default_factory=Sampling)
     selector: GroupSelector | None = None
     margin: float = 1.25
+    grow: bool = False
 
     def __post_init__(self) -> None:
         if self.group_size < 2:
@@ -102,15 +105,19 @@ class CollectPlan:
         generated = sum(report.num_groups for report in rounds)
         last = rounds[-1]
         needs = [_expected_prompts(self.train_groups - last.kept, last.kept, generated)]
+        most = self.round_prompts
         if last.pool_size is not None:
             # What earlier iterations have left fills the pool, and is no yield of these prompts.
             own = last.pool_size - last.history_size
             needs.append(_expected_prompts(self.min_pool - last.pool_size, own, generated))
+            if self.grow:
+                share = needs[-1] * self.margin / max(self.max_rounds - len(rounds), 1)
+                most = max(most, math.ceil(min(share, self.min_pool)))
         least = math.ceil(self.round_prompts / 8)
         most_needed = max(needs)
         if math.isinf(most_needed):
-            return self.round_prompts
-        return min(self.round_prompts, max(least, math.ceil(most_needed * self.margin)))
+            return most
+        return min(most, max(least, math.ceil(most_needed * self.margin)))
 
 
 def _expected_prompts(missing: int, so_far: int, generated: int) -> float:

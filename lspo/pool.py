@@ -60,15 +60,19 @@ class Judged:
 def judge(
     rounds: Sequence[GroupStats], selector: GroupSelector, plan: CollectPlan, *, history: GroupStats | None = None
 ) -> Judged:
-    """Decides on every group of the iteration, over the pool that the plan names."""
+    """Decides on every group of the iteration, over the pool that the plan names.
+
+    Raises:
+        RuntimeError: If the selector's answer is no decision on the groups it was given.
+    """
     if plan.pool == "round":
         return _by_round(rounds, selector, plan)
     stats = GroupStats.concatenate(rounds)
     if plan.pool == "window" and history is not None and len(history):
-        whole = selector.decide(GroupStats.concatenate([history, stats]), plan.iteration)
+        whole = _decide(selector, GroupStats.concatenate([history, stats]), plan.iteration)
         decision = _tail(whole, len(history))
     else:
-        whole = decision = selector.decide(stats, plan.iteration)
+        whole = decision = _decide(selector, stats, plan.iteration)
     size = whole.pool_size
     decided = size is None or size >= plan.min_pool
     own = decision.pool_size
@@ -82,9 +86,26 @@ def judge(
     )
 
 
+def _decide(selector: GroupSelector, stats: GroupStats, iteration: int) -> Decision:
+    decision = selector.decide(stats, iteration)
+    size = len(stats)
+    if not isinstance(decision, Decision):
+        found = type(decision).__name__
+    elif decision.keep.dtype != torch.bool or decision.keep.shape != (size,):
+        found = f"a `keep` of type {decision.keep.dtype} and shape {tuple(decision.keep.shape)}"
+    elif len(decision.reasons) != size:
+        found = f"{len(decision.reasons)} reasons"
+    else:
+        return decision
+    raise RuntimeError(
+        f"Expected {type(selector).__name__}.decide to return a Decision with `keep`, a bool for each of the {size} "
+        f"groups it was given, and as many `reasons`, but got {found}."
+    )
+
+
 def _by_round(rounds: Sequence[GroupStats], selector: GroupSelector, plan: CollectPlan) -> Judged:
     """Each round by its own bounds, which later rounds do not change: the paper's way."""
-    decisions = [selector.decide(stats, plan.iteration) for stats in rounds]
+    decisions = [_decide(selector, stats, plan.iteration) for stats in rounds]
     too_small = [size is not None and size < plan.min_pool for size in (part.pool_size for part in decisions)]
     judged = [_undecided(part) if small else part for part, small in zip(decisions, too_small, strict=True)]
     return Judged(

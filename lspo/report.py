@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -77,6 +77,7 @@ class CollectReport:
         num_expired: Surplus of earlier iterations that has become older than `max_age`, and is dropped.
         responses: True = a response trained on, where those of a group are down-sampled; None: all of the chosen.
         undecided: True = a group whose pool was below `min_pool` to the last; None: none.
+        places: Of groups of which not all responses are trained on, by draw index: which of them are.
     """
 
     plan: CollectPlan
@@ -93,6 +94,7 @@ class CollectReport:
     num_expired: int = 0
     responses: ResponseMask | None = None
     undecided: GroupMask | None = None
+    places: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
     def downsampled(self, rule: Downsampler) -> CollectReport:
         """The same collection, with the responses of each chosen group alone that the rule keeps."""
@@ -104,7 +106,7 @@ class CollectReport:
             replace(group, rollouts=tuple(group.rollouts[place] for place in places[group.draw_index]))
             for group in self.groups
         ]
-        return replace(self, groups=groups, responses=responses)
+        return replace(self, groups=groups, responses=responses, places=places)
 
     @property
     def trained(self) -> ResponseMask:

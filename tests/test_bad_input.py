@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 from lspo.objectives import DAPO
 from lspo.problems import ProblemSet
 from lspo.rewards import Reward
+from lspo.sampling import Decision, GroupSelector
 from lspo.testing import ScriptedReward, hashed
 
 
@@ -67,6 +68,11 @@ class Broken(DAPO):
     def __call__(self, **settings):
         output = super().__call__(**settings)
         return replace(output, loss=output.loss * float("nan"))
+
+
+class KeepsOneOfAll(GroupSelector):
+    def decide(self, pool, iteration):
+        return Decision(pool.truncated.any(dim=1)[:1], ["kept"])
 
 
 class Buggy(ProblemSet):
@@ -163,6 +169,32 @@ def cut_off_checkpoint(place: Path, policy: Path) -> list[str]:
     return ["--ckpt_path=other.ckpt"]
 
 
+def written(place: Path, name: str, content: bytes) -> str:
+    (place / name).parent.mkdir(exist_ok=True)
+    (place / name).write_bytes(content)
+    return f"--data.train={name}" if name.startswith("set.") else "--data.train=./sets"
+
+
+def saved(place: Path, content: Any) -> str:
+    torch.save(content, place / "saved.ckpt")
+    return "--ckpt_path=saved.ckpt"
+
+
+def config(place: Path, content: str | bytes) -> list[str]:
+    (place / "mine.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    return ["--config=mine.yaml"]
+
+
+def weights_alone(place: Path, policy: Path) -> list[str]:
+    return [saved(place, {"state_dict": {}, "pytorch-lightning_version": "2.6.0", "epoch": 0, "global_step": 0})]
+
+
+def another_optimizer(place: Path, policy: Path) -> list[str]:
+    assert run("--trainer.max_epochs=1") == 0
+    checkpoint = next(place.rglob("last.ckpt"))
+    return [f"--ckpt_path={checkpoint}", "--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.1"]
+
+
 def callback(name: str, **settings: Any) -> str:
     path = f"lightning.pytorch.callbacks.{name}"
     return "--trainer.callbacks+=" + json.dumps({"class_path": path, "init_args": settings})
@@ -184,6 +216,20 @@ class Row:
 REFUSED = [
     Row("unknown recipe", ["--config=quickstrt"],
         r"'quickstrt' is neither\. Did you mean 'quickstart'\? Recipes: .*lspo"),
+    Row("unknown command", [], r"invalid choice: 'fti'[\s\S]*Did you mean fit\?", "fti"),
+    Row("configuration that is no YAML", lambda place, policy: config(place, "data:\n\tgroup_size: 4\n"),
+        r"at mine\.yaml, but it can't be read at line 2, column 1: .* not with tabs"),
+    Row("configuration that is no text", lambda place, policy: config(place, b"data: \xff\xfe"),
+        r"in YAML at mine\.yaml, but that file is no text"),
+    Row("configuration that is empty", lambda place, policy: config(place, "# nothing\n"),
+        r"settings in the configuration mine\.yaml, but it is empty"),
+    Row("configuration of no settings", lambda place, policy: config(place, "- data\n"),
+        r"settings by name in the configuration mine\.yaml, .* but got '- data'"),
+    Row("setting that stands twice", lambda place, policy: config(place, "data: {max_age: 1}\ndata: {max_rounds: 3}\n"),
+        r"each setting once .* mine\.yaml, but 'data' stands in line 1 and again in line 2"),
+    Row("setting of a class beside its class_path", lambda place, policy: config(
+        place, "data: {selector: {class_path: lspo.sampling.LengthBand, low: 0.3}}"),
+        r"stand in `init_args`, beside its `class_path`"),
     Row("unknown setting", ["--data.gruop_size=4"], r"--data\.gruop_size=4\nDid you mean data\.group_size\?"),
     Row("unknown class", ["--model.objective=DAPOO"], r"DAPOO[\s\S]*Did you mean DAPO\?"),
     Row("unknown class in a package", ["--data.reward=lspo.rewards.GSM8KRewrd"], r"Did you mean GSM8KReward\?"),
@@ -195,6 +241,8 @@ REFUSED = [
     Row("sizes that do not divide", ["--data.train_groups=5"], r"5 = 1 \* 4 \+ 1"),
     Row("bounds out of order", ["--data.selector=LengthBand", "--data.selector.low=0.9"], r"Expected 0 <= low <="),
     Row("bounds out of range", ["--data.selector=AccuracyBand", "--data.selector.low=1.5"], r"Expected .*low.*1\.5"),
+    Row("setting out of range of a class that may be left out", ["--model.correction.cap=0.5"],
+        r"(?m)^error: Expected `cap` of the correction to be at least 1, but got 0\.5\.\n\("),
     Row("greedy training", ["--data.sampling.temperature=0"], r"Expected a sampling temperature above 0"),
     Row("greedy evaluation of several", ["--data.val.a=good.jsonl", '--data.val_sampling={"temperature": 0}'],
         r"at temperature 0 all are alike, but got 2"),
@@ -207,6 +255,17 @@ REFUSED = [
         r"column[\s\S]*problem, solution"),
     Row("empty set", lambda place, policy: [rows(place)],
         r"at least one problem in set\.jsonl, .* empty"),
+    Row("file of another kind", lambda place, policy: [written(place, "set.txt", b"1=")],
+        r"ends in \.json, .* but got set\.txt"),
+    Row("file that is not what its name says", lambda place, policy: [written(place, "set.jsonl.gz", b"{}")],
+        r"can't be read: Not a gzipped file"),
+    Row("file in another encoding than UTF-8", lambda place, policy: [
+        written(place, "set.jsonl", b'{"question": "\xe9=", "answer": "1"}\n')],
+        r"text in UTF-8 in set\.jsonl, but rows 0 to 999 have other bytes"),
+    Row("folder without a file of problems", lambda place, policy: [written(place, "sets/.hidden", b"")],
+        r"a folder with files of problems .* at \./sets, but it has none"),
+    Row("numbers too long to be kept", lambda place, policy: [rows(place, {"question": "1=", "answer": 10**29})],
+        r"up to 15 digits, .* but got 1e\+29: write the column as text, in row 0 of set\.jsonl"),
     Row("row without an answer", lambda place, policy: [rows(place, {"question": "1=", "answer": "1"},
         {"question": "2=", "answer": None})],
         r"Expected a problem.* and an answer.* in each row of set\.jsonl, but .*row"),
@@ -248,6 +307,16 @@ REFUSED = [
     Row("averaged weights", [callback("StochasticWeightAveraging", swa_lrs=1e-4, device=None)],
         r"StochasticWeightAveraging, which"),
     Row("missing checkpoint", ["--ckpt_path=nowhere.ckpt"], r"Expected a checkpoint at nowhere\.ckpt"),
+    Row("checkpoint by a name that nothing has", ["--data.val.a=good.jsonl", "--ckpt_path=last"],
+        r"a checkpoint's file as `ckpt_path`, but got 'last', and no run of this command", "validate"),
+    Row("checkpoint without a name", ["--ckpt_path="], r"a checkpoint's file as `ckpt_path`, but got ''"),
+    Row("folder in place of a checkpoint", ["--ckpt_path=."],
+        r"a checkpoint at \. \(`ckpt_path`\), but that is a folder"),
+    Row("bare weights in place of a checkpoint", lambda place, policy: [saved(place, {"weight": torch.zeros(2)})],
+        r"that a run has written at saved\.ckpt .* it may be bare weights"),
+    Row("checkpoint of weights alone", weights_alone, r"to go on from at saved\.ckpt .* it holds weights alone"),
+    Row("checkpoint of another optimizer", another_optimizer,
+        r"Expected the optimizer that the checkpoint was written with, .*betas.* but got SGD with lr, momentum"),
     Row("missing reference", ["--model.objective=GRPO", "--model.objective.kl_coef=0.1", "--model.reference=./nowhere"],
         r"Expected a model's folder at \./nowhere, but there is none"),
     Row("checkpoint that was cut off", cut_off_checkpoint, r"no file of torch\.save, or not all of one"),
@@ -269,12 +338,15 @@ FAILED = [
         r"accuracy 0 or 1 from reward Half, but got 0\.5"),
     Row("selector that keeps nothing", ["--data.reward=own_classes.AllWrong", "--data.max_rounds=1"],
         r"kept"),
+    Row("selector whose answer is no decision on its groups", ["--data.selector=own_classes.KeepsOneOfAll"],
+        r"Expected KeepsOneOfAll\.decide to return .* each of the 12 groups .* but got a `keep` .* shape \(1,\)"),
     Row("gradient that is not finite", ["--model.objective=own_classes.Broken", "--model.max_nonfinite_steps=1"],
         r"not finite in 2 optimizer steps in a row"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("row", REFUSED, ids=lambda row: row.name)
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
 def test_what_is_refused_ends_in_one_message_and_status_2(
     row: Row, place: Path, policy_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -335,6 +407,17 @@ def test_a_folder_that_may_not_be_written_is_refused(
 def test_a_bug_in_a_users_own_class_keeps_its_traceback(place: Path) -> None:
     with pytest.raises(ValueError, match="a bug of my own"):
         run("--data.train", '{"class_path": "own_classes.Buggy"}')
+
+
+@pytest.mark.parametrize("name", ["quickstart", "tiny.yaml"])
+def test_a_recipe_in_front_of_the_command_is_sent_behind_it(
+    name: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--config", name, "fit"])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert ("are named behind the command, as in `lspo fit --config quickstart`" in error) == (name == "quickstart")
 
 
 def test_a_variable_keeps_every_traceback(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

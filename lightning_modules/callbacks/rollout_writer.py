@@ -12,10 +12,14 @@ from lightning.pytorch import LightningModule, Trainer
 
 from lspo.lightning_modules.callbacks.base import RolloutCallback
 from lspo.report import CollectReport
+from lspo.types import RolloutGroup
 
 
 class RolloutWriter(RolloutCallback):
     """Writes a file an iteration and rank, one row a response: prompt, response, reward, accuracy, length, decision.
+
+    `trained_on` is that of the file's iteration. Rows that are `surplus` may be trained on in a later one (`max_age`):
+    then they stand again in that one's file, of rank 0, with the `version` that wrote them and the reason "carried".
 
     A file appears whole or not at all, and a resumed run writes an iteration's file anew, so no row is there twice.
 
@@ -45,7 +49,7 @@ class RolloutWriter(RolloutCallback):
         rank = f"_rank{trainer.global_rank}" if trainer.world_size > 1 else ""
         path = folder / f"iteration_{report.plan.iteration:06d}{rank}.{self.format}"
         scratch = path.with_name(f".{path.name}.part")
-        rows = list(rows_of(report))
+        rows = [*(carried_rows(report) if trainer.is_global_zero else ()), *rows_of(report)]
         if self.format == "parquet":
             import pyarrow
             import pyarrow.parquet
@@ -62,22 +66,47 @@ def rows_of(report: CollectReport) -> Iterator[dict[str, Any]]:
     places = {index: place for place, index in enumerate(report.stats.draw_index.tolist())}
     for group in sorted(report.own_groups, key=lambda group: group.draw_index):
         place = places[group.draw_index]
-        for sample, (rollout, score) in enumerate(zip(group.rollouts, group.scores, strict=True)):
+        surplus = bool(report.plan.max_age and report.decision.keep[place] and not report.chosen[place])
+        for sample in range(len(group.rollouts)):
             yield {
-                "iteration": report.plan.iteration,
-                "draw_index": group.draw_index,
-                "prompt_id": group.prompt.id,
-                "sample": sample,
-                "prompt": group.prompt.text,
-                "response": rollout.text,
-                "answer": group.prompt.answer,
-                "accuracy": score.accuracy,
-                "reward": score.reward,
-                "reward_parts": json.dumps(dict(score.parts)),
-                "num_tokens": rollout.num_tokens,
-                "truncated": rollout.truncated,
+                **_row(report, group, sample, sample),
                 "group_accuracy": float(report.stats.accuracy[place].mean()),
                 "group_length": float(report.stats.lengths[place].mean()),
                 "trained_on": bool(report.trained[place, sample]),
+                "surplus": surplus,
                 "reason": report.decision.reasons[place],
             }
+
+
+def carried_rows(report: CollectReport) -> Iterator[dict[str, Any]]:
+    """One row for each response that is trained on, but was generated for an earlier iteration."""
+    for group in report.groups[: report.num_carried]:
+        size = len(group.rollouts)
+        for number, sample in enumerate(report.places.get(group.draw_index, range(size))):
+            yield {
+                **_row(report, group, number, sample),
+                "group_accuracy": sum(score.accuracy for score in group.scores) / size,
+                "group_length": group.num_tokens / size,
+                "trained_on": True,
+                "surplus": False,
+                "reason": "carried",
+            }
+
+
+def _row(report: CollectReport, group: RolloutGroup, number: int, sample: int) -> dict[str, Any]:
+    rollout, score = group.rollouts[number], group.scores[number]
+    return {
+        "iteration": report.plan.iteration,
+        "version": group.version,
+        "draw_index": group.draw_index,
+        "prompt_id": group.prompt.id,
+        "sample": sample,
+        "prompt": group.prompt.text,
+        "response": rollout.text,
+        "answer": group.prompt.answer,
+        "accuracy": score.accuracy,
+        "reward": score.reward,
+        "reward_parts": json.dumps(dict(score.parts)),
+        "num_tokens": rollout.num_tokens,
+        "truncated": rollout.truncated,
+    }

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+LARGEST_WHOLE = 2.0**53
+"""Beyond it a float leaves whole numbers out."""
+
 
 def split_name(name: str, columns: Sequence[str]) -> tuple[str, ...]:
     """The column, and the way on within its cells.
@@ -65,7 +68,7 @@ def as_text(value: Any) -> str | None:
     writes several answers in one.
 
     Raises:
-        ValueError: If it is a structure.
+        ValueError: If it is a structure, or a number of more digits than a table keeps.
 
     Example:
         >>> as_text(["$69$", "$84$"]), as_text(204.0), as_text("  ")
@@ -81,6 +84,11 @@ def as_text(value: Any) -> str | None:
         items = [text for item in value if (text := as_text(item)) is not None]
         return ", ".join(items) or None
     if isinstance(value, float) and value.is_integer():
+        if abs(value) > LARGEST_WHOLE:
+            raise ValueError(
+                f"Expected a number of up to 15 digits, which is all that is kept where a column has fractions or very "
+                f"long numbers, but got {value!r}: write the column as text"
+            )
         return str(int(value))
     text = str(value)
     return text if text.strip() else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -120,7 +120,7 @@ class DatasetProblems(ProblemSet):
         columns = self.columns(rows.column_names)
         parts = {name: self._parts(name, rows.column_names) for name in (columns.prompt, columns.answer, *self.extra)}
         limit = self.max_answer_characters
-        for number, row in enumerate(_rows(rows, {way[0] for way in parts.values()})):
+        for number, row in enumerate(_rows(rows, {way[0] for way in parts.values()}, self.path)):
             tally.rows += 1
             prompt, answer, extra = self._cells(number, row, columns, parts)
             if prompt is None or answer is None:
@@ -193,9 +193,23 @@ def _content(prompt: str | tuple[Message, ...]) -> str:
     return prompt if isinstance(prompt, str) else "\n\n".join(message["content"] for message in prompt)
 
 
-def _rows(rows: Any, wanted: set[str]) -> Iterator[dict[str, Any]]:
-    """The rows with these columns alone, taken from disk many at a time."""
+def _rows(rows: Any, wanted: set[str], path: str) -> Iterator[dict[str, Any]]:
+    """The rows with these columns alone, taken from disk many at a time.
+
+    Raises:
+        ValueError: If they hold bytes that are no text.
+    """
     names = [name for name in rows.column_names if name in wanted]
-    for block in rows.select_columns(names).iter(batch_size=ROWS_AT_A_TIME):
+    blocks = rows.select_columns(names).iter(batch_size=ROWS_AT_A_TIME)
+    for number in count():
+        try:
+            block = next(blocks, None)
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"Expected text in UTF-8 in {path}, but rows {number * ROWS_AT_A_TIME} to "
+                f"{(number + 1) * ROWS_AT_A_TIME - 1} have other bytes: {error}. Write the file in UTF-8."
+            ) from error
+        if block is None:
+            return
         for cells in zip(*(block[name] for name in names), strict=True):
             yield dict(zip(names, cells, strict=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import gzip
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,12 +23,12 @@ def is_local(path: str) -> bool:
         >>> is_local("openai/gsm8k"), is_local("gsm8k.jsonl"), is_local("./gsm8k")
         (False, True, True)
     """
-    return file_format(path) is not None or path.startswith(("/", "./", "../", "~")) or Path(path).is_dir()
+    return file_format(path) is not None or path.startswith(("/", "./", "../", "~")) or Path(path).exists()
 
 
 def file_format(path: str) -> str | None:
     """What `datasets` calls the format of a file with this name; None if it is no file of problems."""
-    return FILE_FORMATS.get(Path(path.removesuffix(".gz")).suffix)
+    return FILE_FORMATS.get(Path(path.lower().removesuffix(".gz")).suffix)
 
 
 def open_rows(path: str, name: str | None, split: str) -> Any:
@@ -44,10 +46,15 @@ def open_rows(path: str, name: str | None, split: str) -> Any:
     if not (place.is_file() if kind else place.exists()):
         raise FileNotFoundError(_missing(place))
     if kind is None:
+        if place.is_file():
+            raise ValueError(
+                f"Expected a file of problems that ends in {', '.join(FILE_FORMATS)}, maybe with .gz behind it, but "
+                f"got {path}. Write its rows as one of these."
+            )
         return _load(path, str(place), name, split=split)
     if not place.stat().st_size:
         raise ValueError(f"Expected at least one problem in {path}, but the file is empty.")
-    return _load(path, kind, data_files=str(place), split="train")
+    return _load(path, kind, data_files=glob.escape(str(place)), split="train")
 
 
 def _load(path: str, *arguments: Any, **settings: Any) -> Any:
@@ -55,7 +62,11 @@ def _load(path: str, *arguments: Any, **settings: Any) -> Any:
 
     try:
         return datasets.load_dataset(*arguments, **settings)
-    except datasets.exceptions.DatasetGenerationError as error:
+    except datasets.data_files.EmptyDatasetError as error:
+        raise FileNotFoundError(
+            f"Expected a folder with files of problems ({', '.join(FILE_FORMATS)}) at {path}, but it has none."
+        ) from error
+    except (datasets.exceptions.DatasetGenerationError, gzip.BadGzipFile) as error:
         raise ValueError(
             f"Expected rows of JSON, JSON lines, parquet or CSV in {path}, but it can't be read: "
             f"{error.__cause__ or error}"

@@ -9,7 +9,9 @@ from lspo.boxed import BOX, last_boxed
 MAX_RESPONSE_CHARACTERS = 20_000
 MAX_ANSWER_CHARACTERS = 1_000
 
-_ANSWER_LINE = re.compile(r"(?im)^[ \t*_#>-]*(?:the )?(?:final )?answer[ \t*_]*:(.*)$")
+_ANSWER_LINE = re.compile(r"(?im)^[ \t*_#>-]*(?:the )?(?:final )?answer(?: is)?[ \t*_]*[:\uff1a][ \t*_]*")
+_DISPLAYED = re.compile(r"\s*(?:\$\$(.*?)\$\$|\\\[(.*?)\\\])", re.DOTALL)
+_LINE = re.compile(r"\s*(.*)")
 _GSM8K_MARKER = "####"
 
 
@@ -19,7 +21,9 @@ def boxed_answer(response: str) -> str | None:
 
 
 def last_answer_line(text: str) -> str | None:
-    r"""What stands behind `Answer:` in the last line that begins so, as DAPO's prompt asks; None if nothing does.
+    r"""What stands behind the last `Answer:` that begins a line, as DAPO's prompt asks; None if nothing does.
+
+    That is the rest of the line, or, where that is empty, the next line with anything; a displayed formula whole.
 
     Reference: Yu et al., DAPO, arXiv:2503.14476, section 4.1.
 
@@ -27,8 +31,12 @@ def last_answer_line(text: str) -> str | None:
         >>> last_answer_line("Answer: 7?\nNo.\n**Answer:** $34$")
         '$34$'
     """
-    lines = _ANSWER_LINE.findall(text[-MAX_RESPONSE_CHARACTERS:])
-    answer = lines[-1].strip(" \t\r*_") if lines else ""
+    text = text[-MAX_RESPONSE_CHARACTERS:]
+    *_, marker = (None, *_ANSWER_LINE.finditer(text))
+    if marker is None:
+        return None
+    found = _DISPLAYED.match(text, marker.end()) or _LINE.match(text, marker.end())
+    answer = next(filter(None, found.groups()), "").strip(" \t\r\n*_") if found else ""
     if len(answer) > MAX_ANSWER_CHARACTERS:
         return None
     return boxed_answer(answer) if BOX.search(answer) else answer or None

@@ -11,8 +11,9 @@ from typing import Literal, get_args
 
 from lspo.rewards.answer_text import boxed_answer, gold_text, last_answer_line
 from lspo.rewards.base import Response, Reward
-from lspo.rewards.normal_form import Number, clean, equation_name, form, is_words, number_form, parse_number, too_big
+from lspo.rewards.normal_form import clean, equation_name, form, is_equation, is_words, too_big
 from lspo.rewards.worker_pool import Reply, WorkerPool
+from lspo.rewards.written_number import Number, number_form, parse_number, without_rounding
 from lspo.types import Prompt, Score
 
 AnswerFormat = Literal["marked", "boxed", "answer_line", "any"]
@@ -25,16 +26,26 @@ RETRY_FACTOR = 3
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer in the spellings that are compared."""
+    """An answer in the spellings that are compared; `rounded` is the number behind it that rounds it, if any."""
 
     text: str
     form: str
     number: Number | None
+    rounded: Number | None = None
 
     @classmethod
     def of(cls, text: str) -> Answer:
+        """What a response answers."""
         cleaned = clean(text)
-        return cls(cleaned, form(cleaned), parse_number(cleaned))
+        exact = without_rounding(cleaned)
+        rounded = parse_number(cleaned) if exact != cleaned else None
+        return cls(exact, form(exact), parse_number(exact), rounded)
+
+    @classmethod
+    def ground_truth(cls, text: str) -> Answer:
+        """Of an equation between expressions, the right side alone is no answer: 4 is none to x^2 + y^2 = 4."""
+        cleaned = clean(text)
+        return cls(cleaned, form(cleaned), None if is_equation(cleaned) else parse_number(cleaned))
 
     @property
     def vote(self) -> str:
@@ -45,10 +56,11 @@ def same_without_algebra(gold: Answer, answer: Answer, require_number: bool = Tr
     r"""Whether the answer is the ground truth, as far as text and numbers tell; None where it takes algebra.
 
     Example:
-        >>> [same_without_algebra(Answer.of("1/2"), Answer.of(text)) for text in ("0.5", "0.6", r"\sin 30")]
+        >>> half = Answer.ground_truth("1/2")
+        >>> [same_without_algebra(half, Answer.of(text)) for text in ("0.5", "0.6", r"\sin 30")]
         [True, False, None]
     """
-    if answer.form == gold.form:
+    if answer.form == gold.form or (gold.number and answer.rounded and gold.number.equals(answer.rounded)):
         return True
     if gold.number and gold.number.integer and require_number:
         if answer.number is None:
@@ -192,4 +204,4 @@ def _no_counts() -> dict[str, float]:
 
 @lru_cache(maxsize=4096)
 def _gold(answer: str) -> Answer:
-    return Answer.of(gold_text(answer))
+    return Answer.ground_truth(gold_text(answer))

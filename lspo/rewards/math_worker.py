@@ -120,10 +120,25 @@ def _without_derivatives(expression: Any) -> Any:
     return expression.xreplace({one: Symbol(str(one), real=True) for one in expression.atoms(Derivative)})
 
 
+def _names_its_value(equation: Any) -> bool:
+    """Whether the left side is a name, as in `x = 1`, `f(x) = 2 x` and `AB = 5`, so that the right side answers."""
+    from sympy import Add, Pow
+
+    first = getattr(equation, "_unsorted_args", (equation,))[0] if equation.func.__name__ == "And" else equation
+    left = getattr(first, "lhs", None)
+    return left is not None and not isinstance(left, Add | Pow) and not (left.is_Mul and left.args[0].is_number)
+
+
 def _comparable(truth: Any, value: Any) -> bool:
-    """Equations are compared by their solutions, and two without any would be equal: they must be alike in more."""
+    """Equations are compared by their solutions, and two without any would be equal: they must be alike in more.
+
+    Nor is one side of an equation an answer to it, unless the other is a name.
+    """
+    from sympy import And
     from sympy.core.relational import Relational
 
+    if isinstance(truth, Relational | And) and not isinstance(value, Relational | And):
+        return getattr(value, "is_Set", False) or _names_its_value(truth)
     if not isinstance(truth, Relational) or not isinstance(value, Relational) or truth == value:
         return True
     if {str(symbol) for symbol in truth.free_symbols} != {str(symbol) for symbol in value.free_symbols}:

@@ -1,13 +1,9 @@
-r"""Answers as text: spellings made one, and numbers read, without a computer algebra system.
-
-Most ground truths are numbers. Comparing them here is exact, takes microseconds, and no text can make it hang.
-"""
+r"""Answers as text: spellings made one, without a computer algebra system, so that no text can make it hang."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from fractions import Fraction
+from unicodedata import normalize
 
 MAX_DIGITS = 60
 MAX_DEPTH = 12  # parsers of LaTeX need exponential time in the depth
@@ -20,9 +16,17 @@ _CHARACTERS = str.maketrans(
         **dict.fromkeys("\u00a0\u2009\u202f", " "),
         "\u00d7": r"\times ", "\u00f7": r"\div ", "\u00b7": r"\cdot ", "\u22c5": r"\cdot ", "\u03c0": r"\pi ",
         "\u221e": r"\infty ", "\u2264": r"\le ", "\u2265": r"\ge ", "\u2248": r"\approx ", "\u00b0": r"^\circ ",
-        "\uff05": "%", "\uff0c": ",",
+        "\u2205": r"\emptyset ", "\u222a": r"\cup ", "\u2229": r"\cap ", "\u2208": r"\in ", "\u2260": r"\ne ",
+        "\u00b1": r"\pm ", "\u2044": "/", "\uff05": "%", "\uff0c": ",",
+        **dict.fromkeys("\u20ac\u00a3\u00a5\u20b9", ""),  # currencies, as the dollar sign
+        **{sign: r"\frac{{{}}}{{{}}}".format(*normalize("NFKC", sign).split("\u2044"))
+           for sign in "\u00bc\u00bd\u00be\u2153\u2154\u2155\u2156\u2157\u2158\u2159\u215a\u215b\u215c\u215d\u215e"},
     }
 )  # fmt: skip
+# 1\,234 is one number; 1 234, with a plain space, may be two.
+_THOUSANDS = re.compile(r"(?<![\w.,}])[0-9]{1,3}(?:(?:\\[,:; ]|~|[\u00a0\u2009\u202f])[0-9]{3})+(?!\w|,[0-9])")
+_RAISED = re.compile("[\u00b2\u00b3\u00b9\u2070\u2074-\u2079\u207b\u207f]+")
+_ROOT = re.compile(r"\u221a\s*(?:\{([^{}]*)\}|\(([^()]*)\)|([0-9]+|[a-zA-Z]))")
 _REPLACED = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -35,68 +39,20 @@ _REPLACED = tuple(
         (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
         (r"\{,\}", ","),
         (r"\\frac\s*(\d)\s*(\d)(?!\d)", r"\\frac{\1}{\2}"),
+        (r"\\varnothing(?![a-zA-Z])", r"\\emptyset"),
         (r"\\(?:leq|leqslant)(?![a-zA-Z])", r"\\le"),
         (r"\\(?:geq|geqslant)(?![a-zA-Z])", r"\\ge"),
         (r",?\s*(?:\\text\s*\{\s*(?:and|or)\s*\}|(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z]))\s*", ", "),
     )
 )
-_WRAPPER = r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:rm|bf|it|sf|tt|bb)|operatorname|mbox|f?box(?:ed)?)\s*\{"
+_WRAPPER = (
+    r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:rm|bf|it|sf|tt|bb)|operatorname|mbox|f?box(?:ed)?|bm|boldsymbol|underline)"
+    r"\s*\{"
+)
 _WRAPPED = re.compile(rf"(?:{_WRAPPER}|\{{)([^{{}}]*|[^{{}}]*\{{[^{{}}]*\}}[^{{}}]*)\}}")
 _WRAPPERS_INSIDE = re.compile(rf"{_WRAPPER}\s*([^{{}}]*?)\s*\}}")
-_WORDS = re.compile(r"[A-Z]?[a-z]{3,}|[A-Z]{2,}|(?=.*[A-Za-z]{3})[A-Za-z]+(?: [A-Za-z]+)+")
-
-_DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+\.?[0-9]*|\.[0-9]+)"
-_POWER_OF_TEN = (
-    r"(?:[eE]([+-]?[0-9]{1,3})|\s*(?:\\times|\\cdot|\*|x)\s*10\s*\^\s*(?:\{\s*([+-]?[0-9]{1,3})\s*\}|([0-9])))"
-)
-_DECIMAL = re.compile(rf"({_DIGITS}){_POWER_OF_TEN}?")
-_TEN = re.compile(r"10\s*\^\s*(?:\{\s*([+-]?[0-9]{1,3})\s*\}|([0-9]))")
-_FRACTION = re.compile(
-    rf"([0-9]+(?=\s*\\frac))?\s*(?:\\frac\s*\{{\s*(-?{_DIGITS})\s*\}}\s*\{{\s*({_DIGITS})\s*\}}"
-    rf"|({_DIGITS})\s*/\s*({_DIGITS}))"
-)
-_PERCENT = re.compile(r"\s*\\?%$|\s*(?:\\text\{\s*)?(?:percent|per cent)\s*\}?$")
-_UNIT = re.compile(
-    r"(?<=[0-9.}])\s*(?:"
-    r"((?:\\(?:text|mathrm|textrm|mbox|operatorname)\s*\{[^{}0-9=]*\}(?:\^\{?-?[0-9]\}?)?[\s/*]*)+)"
-    r"|(\^\s*\{?\s*\\circ\s*\}?(?:\s*[CF])?)"
-    r"|\s((?:cm|mm|km|kg|mg|ml|hz|ev|ms|nm|[a-z]{4,})(?:\s*\^?\s*\{?[23]\}?)?(?:/[a-z]+)?(?: [a-z]+){0,3}))$",
-    re.IGNORECASE,
-)
-_NOT_UNITS = frozenset({"alpha", "beta", "gamma", "delta", "theta", "lambda", "sigma", "omega", "sqrt", "infty"})
-_RELATION = re.compile(r"(?<![<>!\\])=|\\approx(?![a-zA-Z])|\\simeq(?![a-zA-Z])")
-_TWO_THINGS = re.compile(r"[0-9a-zA-Z)}]\s+[a-zA-Z]")
-
-
-@dataclass(frozen=True)
-class Number:
-    """A number as it is written: `integer` if without fraction bar, `percent` if a percent sign stands behind it."""
-
-    value: Fraction
-    integer: bool
-    percent: bool = False
-    unit: str = ""
-
-    def equals(self, other: Number) -> bool:
-        """Whether `other`, a response's number, is this ground truth.
-
-        Integers are exact. Otherwise numbers may be 1e-6 * min(1, |truth|) apart, so that a third may be written
-        0.333333. Percent signs may be left out or added; units too, but two different ones are two different answers.
-        """
-        if self.unit and other.unit and self.unit != other.unit:
-            return False
-        if self.percent == other.percent:
-            return self._close(self.value, other.value)
-        return self._close(self.value, other.value) or self._close(self._absolute, other._absolute)
-
-    @property
-    def _absolute(self) -> Fraction:
-        return self.value / 100 if self.percent else self.value
-
-    def _close(self, truth: Fraction, value: Fraction) -> bool:
-        if truth == value or (truth.denominator == 1 and self.integer):
-            return truth == value
-        return abs(truth - value) <= min(Fraction(1), abs(truth)) / 10**6
+_WORDS = re.compile(r"[A-Z]?[a-z]{3,}|[Yy]es|[Nn]o|[A-Z]{2,}|(?=.*[A-Za-z]{3})[A-Za-z]+(?: [A-Za-z]+)+")
+RELATION = re.compile(r"(?<![<>!\\])=|\\approx(?![a-zA-Z])|\\simeq(?![a-zA-Z])")
 
 
 def clean(text: str) -> str:
@@ -106,11 +62,13 @@ def clean(text: str) -> str:
         >>> clean(r"$\left(1,\! 2\right)$."), clean(r"\text{Tuesday}"), clean("2 and 3")
         ('(1, 2)', 'Tuesday', '2, 3')
     """
-    text = _CONTROL.sub("", text).translate(_CHARACTERS)
+    text = _THOUSANDS.sub(lambda found: re.sub(r"[^0-9]", "", found[0]), _CONTROL.sub("", text))
+    text = _RAISED.sub(lambda found: f"^{{{normalize('NFKC', found[0])}}}", text)
+    text = _ROOT.sub(lambda found: rf"\sqrt{{{found[1] or found[2] or found[3] or ''}}}", text).translate(_CHARACTERS)
     for pattern, replacement in _REPLACED:
         text = pattern.sub(replacement, text)
     while True:
-        text = text.strip(" \t\n*_").rstrip(".,;:").strip()
+        text = text.strip(' \t\n*_`"').rstrip(".,;:").strip()
         wrapped = _WRAPPED.fullmatch(text)
         if wrapped is None or not wrapped[1].strip():
             return text
@@ -138,55 +96,25 @@ def is_words(cleaned: str) -> bool:
     return _WORDS.fullmatch(cleaned) is not None
 
 
-def parse_number(cleaned: str) -> Number | None:
-    r"""The number that a cleaned answer is: integer, decimal, `1.2e5`, `1.2 \times 10^5`, fraction; maybe with a unit.
-
-    An equation's right side is its number, if no list is in it. None where the answer is no single number.
-
-    Example:
-        >>> parse_number("x = 1,234.50").value, parse_number(r"2.5 \times 10^{3} \mathrm{~m}").value
-        (Fraction(2469, 2), Fraction(2500, 1))
-        >>> parse_number("1, 2") is None and parse_number("2 + 3") is None
-        True
-    """
-    if len(cleaned) > 300 or not any(character in "0123456789" for character in cleaned):
-        return None
-    sides = _RELATION.split(cleaned)
-    if len(sides) > 1:
-        if (
-            any(mark in cleaned for mark in (";", ", "))
-            or "," in sides[0]
-            or any(_TWO_THINGS.search(side.strip()) for side in sides[1:-1])
-        ):
-            return None
-        cleaned = clean(sides[-1])
-    percent = _PERCENT.search(cleaned)
-    if percent:
-        cleaned = cleaned[: percent.start()]
-    unit = _UNIT.search(cleaned)
-    named = ""
-    if unit:
-        named = re.sub(r"[^a-z0-9/^\\]", "", re.sub(r"\\(?:text|mathrm|textrm|mbox|operatorname)", "", unit[0].lower()))
-        if named in _NOT_UNITS:
-            return None
-        cleaned = cleaned[: unit.start()]
-    sign, digits = re.fullmatch(r"([+-]?)\s*(.*)", cleaned.strip(), re.DOTALL).groups()  # type: ignore[union-attr]
-    read = _unsigned(digits)
-    if read is None:
-        return None
-    value, integer = read
-    return Number(-value if sign == "-" else value, integer, percent is not None, named)
-
-
 def equation_name(cleaned: str) -> str:
     """What an equation's left side names, as `x` in `x = 5`; empty without one, or if it is no name."""
-    left, *right = _RELATION.split(cleaned)
+    left, *right = RELATION.split(cleaned)
     return form(left) if right and re.search(r"[a-zA-Z]", left) else ""
 
 
-def number_form(number: Number) -> str:
-    """One spelling for equal numbers."""
-    return str(number.value)
+def is_equation(cleaned: str) -> bool:
+    r"""Whether it is an equation between expressions, as `x + y = 5`, whose right side alone says nothing.
+
+    Not, if the left side is a name for what stands on the right: `x`, `f(x)`, `y'`, `\frac{dy}{dx}`, `|AB|`.
+    """
+    left, *right = RELATION.split(cleaned)
+    if not right or not re.search(r"[a-zA-Z]", left):
+        return False
+    left = re.sub(r"\^\s*\{?\s*(?:-1|(?:\\prime\s*)+)\s*\}?|_\s*[a-zA-Z0-9]", "", form(left))
+    for inner in (r"\{[^{}]*\}", r"\([^()]*\)"):
+        while (bare := re.sub(inner, "", left)) != left:
+            left = bare
+    return re.search(r"[+*/^-]|[0-9][a-zA-Z\\]", left) is not None
 
 
 def too_big(text: str) -> bool:
@@ -198,30 +126,3 @@ def too_big(text: str) -> bool:
         depth += (character in "{([") - (character in "})]")
         deepest = max(deepest, depth)
     return deepest > MAX_DEPTH
-
-
-def _unsigned(text: str) -> tuple[Fraction, bool] | None:
-    """Value of an unsigned number, and whether it is written without a fraction bar and is whole."""
-    if sum(character.isdigit() for character in text) > MAX_DIGITS:
-        return None
-    ten = _TEN.fullmatch(text)
-    if ten:
-        return _shifted("1", ten[1] or ten[2]), True
-    decimal = _DECIMAL.fullmatch(text)
-    if decimal:
-        value = _shifted(decimal[1], decimal[2] or decimal[3] or decimal[4] or "0")
-        return value, value.denominator == 1
-    fraction = _FRACTION.fullmatch(text)
-    if fraction is None:
-        return None
-    above, below = (_shifted(part, "0") for part in (fraction[2] or fraction[4], fraction[3] or fraction[5]))
-    if below == 0:
-        return None
-    if fraction[1] is None:
-        return above / below, False
-    # A mixed number, as 2\frac{1}{2}; anything else in front of a fraction is a factor, left to algebra.
-    return (int(fraction[1]) + above / below, False) if 0 < above < below else None
-
-
-def _shifted(digits: str, exponent: str) -> Fraction:
-    return Fraction(digits.replace(",", "").rstrip(".") or "0") * Fraction(10) ** int(exponent)

@@ -56,6 +56,9 @@ class Downsampler(ABC):
 class MaxVariance(Downsampler):
     """Keeps the responses whose rewards vary most: some of the worst and some of the best.
 
+    Of choices that vary alike, one of whole responses goes before one with responses that were cut at the limit, as
+    `mask_truncated` would leave those out of the loss.
+
     Args:
         keep: Responses kept of each group, m; at least 2.
 
@@ -72,7 +75,9 @@ class MaxVariance(Downsampler):
             raise ValueError(f"Expected `keep` to be at least 2, so that a group has a baseline, but got {self.keep}.")
 
     def choose(self, group: RolloutGroup) -> Sequence[int]:
-        return max_variance_subset([score.reward for score in group.scores], self.keep)
+        whole_first = sorted(range(len(group.rollouts)), key=lambda place: group.rollouts[place].truncated)
+        rewards = [group.scores[place].reward for place in whole_first]
+        return [whole_first[place] for place in max_variance_subset(rewards, self.keep)]
 
 
 def max_variance_subset(rewards: Sequence[float], keep: int) -> list[int]:

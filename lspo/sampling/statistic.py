@@ -27,7 +27,9 @@ def group_length(lengths: PerResponse, accuracy: PerResponse, *, statistic: Leng
     if statistic == "mean":
         return lengths.mean(dim=1)
     if statistic == "median":
-        return lengths.quantile(0.5, dim=1)
+        # Not torch.quantile, which refuses an empty pool, as a round of all wrong groups leaves.
+        ordered, last = lengths.sort(dim=1).values, lengths.shape[1] - 1
+        return (ordered[:, last // 2] + ordered[:, (last + 1) // 2]) / 2
     if statistic == "max":
         return lengths.amax(dim=1)
     if statistic == "correct_mean":

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from lspo.cli.main import LSPOCommand
+from lspo.cli.main import LSPOCommand, main
 from lspo.cli.recipes import describe, recipe_paths, resolve
 from lspo.objectives import BNPO, CISPO, DAPO, GRPO, GSPO, LUSPO, SAPO, DrGRPO, Objective
 from lspo.sampling import AccuracyBand, AuthorsCodeLSPO, Chain, GroupSelector, KeepAll, LengthBand, PaperLSPO
@@ -146,3 +146,14 @@ def test_an_unknown_recipe_lists_those_there_are() -> None:
         FileNotFoundError, match=r"'quickstrt' is neither\. Did you mean 'quickstart'\? Recipes: .*lspo"
     ):
         resolve("quickstrt")
+
+
+def test_a_recipe_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["recipes", "dapo"])
+    assert capsys.readouterr().out == recipe_paths()["dapo"].read_text()
+    main(["recipes", "--help"])
+    assert re.search(r"^dapo  [\s\S]*`lspo recipes NAME` prints one", capsys.readouterr().out, re.MULTILINE)
+    with pytest.raises(SystemExit) as stop:
+        main(["recipes", "dapoo"])
+    assert stop.value.code == 2
+    assert "'dapoo' is none. Did you mean 'dapo'?" in capsys.readouterr().err

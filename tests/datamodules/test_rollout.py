@@ -225,6 +225,15 @@ def test_resume_with_another_training_set_is_refused(make_run: Callable[..., Any
         other.fit(tmp_path / "end.ckpt")
 
 
+def test_resume_without_the_state_of_the_datamodule_says_so(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    make_run(trainer={"max_epochs": 1}).fit().trainer.save_checkpoint(tmp_path / "end.ckpt")
+    checkpoint = torch.load(tmp_path / "end.ckpt", weights_only=True)
+    del checkpoint["RolloutDataModule"]
+    torch.save(checkpoint, tmp_path / "other.ckpt")
+    with pytest.warns(UserWarning, match="no state of RolloutDataModule: the run goes on with these weights"):
+        make_run().fit(tmp_path / "other.ckpt")
+
+
 def test_a_limit_that_no_prompt_meets_names_the_shortest(make_run: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match="max_prompt_tokens=3 tokens in 'train', but the shortest of 40 has 17"):
         make_run(data={"max_prompt_tokens": 3}).fit()
@@ -372,6 +381,24 @@ def test_down_sampled_groups_are_trained_on_relative_to_themselves(
 def test_what_is_kept_of_a_group_is_checked_at_once(make_run: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match="group_size=4 of each group, but got keep=5 of MaxVariance"):
         make_run(data={"downsample": MaxVariance(keep=5)})
+
+
+def test_few_groups_still_fill_the_pool(make_run: Callable[..., Any]) -> None:
+    """Rounds of 4 prompts, the size of an iteration, would be over before 60 of them were generated."""
+    rounds: list[int] = []
+
+    class Rounds(RolloutCallback):
+        def on_round_end(self, trainer: Any, pl_module: Any, report: Any) -> None:
+            rounds.append(report.num_groups)
+
+    rule = Chain(AccuracyBand(), LengthBand())
+    small = {"train_groups": 4, "minibatch_groups": 4, "min_pool": 60, "max_rounds": 5, "selector": rule}
+    make_run([Rounds()], trainer={"max_epochs": 1}, data={**small, "round_prompts": None}).fit()
+    assert rounds[0] == 4
+    assert sum(rounds) > 60
+    assert len(rounds) <= 5
+    with pytest.raises(RuntimeError, match=r"below min_pool=60, in 5 rounds"):
+        make_run(trainer={"max_epochs": 1}, data={**small, "round_prompts": 4}).fit()
 
 
 def test_a_window_shortens_the_first_round(make_run: Callable[..., Any]) -> None:

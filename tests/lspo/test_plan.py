@@ -74,6 +74,29 @@ def test_asks_for_what_the_pool_is_missing(rounds: list[Round], expected: int) -
     assert plan(min_pool=40).next_round(rounds) == expected
 
 
+@pytest.mark.parametrize(
+    ("rounds", "expected"),
+    [
+        # 2 of 8 survive: (64 - 2) * 8 / 2 * 1.25 = 310 prompts in the 9 rounds that are left: 34.4 each
+        ([Round(8, 1, 2)], 35),
+        # fewer are left: 62 * 8 / 2 * 1.25 / 1
+        ([Round(8, 1, 2)] * 9, 64),
+        # no survivor yet
+        ([Round(8, 0, 0)], 64),
+        # 6 of 8: 97 prompts, 11 each
+        ([Round(8, 4, 6)], 11),
+        # a round is large enough: 20 * 100 / 44 * 1.25 / 9 = 6.3 fit the 8
+        ([Round(100, 4, 44)], 8),
+        # a rule without a pool needs none
+        ([Round(8, 0, None)], 8),
+    ],
+)
+def test_small_rounds_grow_where_the_pool_would_not_be_filled(rounds: list[Round], expected: int) -> None:
+    small = {"train_groups": 8, "round_prompts": 8, "min_pool": 64}
+    assert plan(**small, grow=True).next_round(rounds) == expected
+    assert plan(**small).next_round(rounds) == 8
+
+
 def test_rounds_that_are_pools_all_have_the_same_size() -> None:
     assert plan(pool="round").next_round([Round(64, 15, 32)]) == 64
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lspo.plan import CollectPlan
 from lspo.pool import judge, shortfall_fill
-from lspo.sampling import AccuracyBand, Chain, GroupStats, LengthBand
+from lspo.sampling import AccuracyBand, Chain, Decision, GroupSelector, GroupStats, LengthBand
 from lspo.testing import hashed, make_pool
 
 LSPO = Chain(AccuracyBand(), LengthBand())
@@ -144,6 +144,40 @@ def test_a_window_equals_the_rule_over_both(seed: int, before: int, now: int, si
     assert judged.decision.distance is not None
     assert whole.distance is not None
     assert torch.equal(judged.decision.distance, whole.distance[before:])
+
+
+def with_shares() -> Decision:
+    """With a float in the place of each bool, which tests do not let through to a Decision, but runs do."""
+    decision = Decision(torch.ones(4, dtype=torch.bool), ["kept"] * 4)
+    object.__setattr__(decision, "keep", torch.ones(4))
+    return decision
+
+
+class Answers(GroupSelector):
+    """A selector of a user's own, with an answer that is none."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def decide(self, pool: GroupStats, iteration: int) -> Any:
+        return self.answer
+
+
+@pytest.mark.parametrize("pool", ["iteration", "round", "window"])
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (torch.ones(4, dtype=torch.bool), "Tensor"),
+        (Decision(torch.ones(3, dtype=torch.bool), ["kept"] * 4), r"a `keep` of type torch\.bool and shape \(3,\)"),
+        (with_shares(), r"a `keep` of type torch\.float32 and shape \(4,\)"),
+        (Decision(torch.ones(4, dtype=torch.bool), ["kept"]), "1 reasons"),
+    ],
+)
+def test_an_answer_that_is_no_decision_is_named(answer: Any, found: str, pool: Any) -> None:
+    none = torch.zeros(4, 2)
+    four = GroupStats(torch.arange(4), list("abcd"), none + 1, none, none, none.bool())
+    with pytest.raises(RuntimeError, match=rf"Answers\.decide to return .* of the 4 groups .*, but got {found}\."):
+        judge([four], Answers(answer), plan(pool=pool))
 
 
 def test_decided_from_min_pool_survivors_on() -> None:

@@ -59,6 +59,7 @@ def test_rows_equal_the_report(make_run: Callable[..., Any], tmp_path: Path, for
         for row, (group, rollout) in zip(rows, rollouts, strict=True):
             assert row == {
                 "iteration": iteration,
+                "version": iteration,
                 "draw_index": group.draw_index,
                 "prompt_id": group.prompt.id,
                 "sample": row["sample"],
@@ -73,9 +74,31 @@ def test_rows_equal_the_report(make_run: Callable[..., Any], tmp_path: Path, for
                 "group_accuracy": pytest.approx(sum(s.accuracy for s in group.scores) / 4),
                 "group_length": pytest.approx(group.num_tokens / 4),
                 "trained_on": group.draw_index in trained,
+                "surplus": False,
                 "reason": reasons[group.draw_index],
             }
         assert {row["trained_on"] for row in rows} == {True, False}
+
+
+@pytest.mark.parametrize("downsample", [None, MaxVariance(keep=2)])
+def test_surplus_stands_again_where_it_is_trained_on(
+    make_run: Callable[..., Any], tmp_path: Path, downsample: Any
+) -> None:
+    reports = Reports()
+    data = {"max_age": 1, "round_prompts": 24, "downsample": downsample}
+    make_run([reports, RolloutWriter(tmp_path)], data=data).fit()
+    first, second = (read(tmp_path / f"iteration_{number:06d}.jsonl") for number in (0, 1))
+    carried = [row for row in second if row["reason"] == "carried"]
+    assert reports.all[1].num_carried
+    by_response = {(row["draw_index"], row["sample"]): row for row in first}
+    for row in carried:
+        before = by_response[row["draw_index"], row["sample"]]
+        assert (before["surplus"], before["trained_on"], before["response"]) == (True, False, row["response"])
+        assert (row["iteration"], row["version"], row["trained_on"]) == (1, 0, True)
+    # What is trained on, and no more.
+    for report, rows in zip(reports.all, (first, second), strict=True):
+        told = sorted((row["draw_index"], row["response"]) for row in rows if row["trained_on"])
+        assert told == sorted((group.draw_index, one.text) for group in report.groups for one in group.rollouts)
 
 
 def test_parts_of_a_reward_are_kept(make_run: Callable[..., Any], tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def write(tmp_path: Path) -> Callable[[str, Sequence[dict[str, Any]]], Path]:
     def write_rows(name: str, rows: Sequence[dict[str, Any]]) -> Path:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
-        match path.suffix:
+        match path.suffix.lower():
             case ".json":
                 path.write_text(json.dumps(list(rows)))
             case ".jsonl":

@@ -50,6 +50,13 @@ def test_a_broken_file_is_an_error(tmp_path: Path) -> None:
         read(tmp_path / "set.jsonl")
 
 
+@pytest.mark.parametrize("name", ["SET.JSONL", "set[1].jsonl", "a set of *.jsonl", "Sätze ü.json"])
+def test_a_name_is_taken_as_it_is(name: str, write: Any, tmp_path: Path) -> None:
+    write(name, [ROW])
+    write("set1.jsonl", [{**ROW, "question": "another file"}])
+    assert [problem.text for problem in read(tmp_path / name)] == [ROW["question"]]
+
+
 def test_a_missing_file_lists_those_of_a_like_name(write: Any, tmp_path: Path) -> None:
     for name in ("gsm8k_train.jsonl", "gsm8k_test.jsonl", "other.parquet"):
         write(name, [ROW])

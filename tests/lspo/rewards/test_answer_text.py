@@ -50,6 +50,12 @@ def test_boxed_answer(text: str, answer: str | None) -> None:
         ("answer : 5", "5"),
         (r"Answer: $\boxed{5}$", "5"),
         (r"Answer: \boxed{}", None),
+        ("The answer is: 5", "5"),
+        ("Answer：5", "5"),  # noqa: RUF001 - as models write it in Chinese
+        ("Answer:\n5\nthat is all", "5"),
+        ("**Answer:**\n\n$$\n5\n$$\n", "5"),
+        ("Answer: \\[\n5 + x\n\\]", "5 + x"),
+        ("Answer: $$5", "$$5"),
         ("Answer: 5\nAnswer:", None),  # the last one is empty: no guess
         ("My Answer: 5", None),
         ("5", None),

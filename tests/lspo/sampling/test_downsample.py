@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations
 
@@ -69,6 +70,14 @@ def test_equal_rewards_keep_the_first() -> None:
 def test_places_of_a_group_by_its_rewards() -> None:
     # Shaped rewards count, and not accuracy: that is what advantages are made of.
     assert MaxVariance(keep=2).places(group_of([0.6, 1.0, 0.9, 0.8])) == [0, 1]
+
+
+def test_whole_responses_go_before_cut_ones() -> None:
+    group = group_of([0.0, 0.0, 1.0, 1.0, 0.0])
+    cut = [replace(one, truncated=place in (0, 2)) for place, one in enumerate(group.rollouts)]
+    group = replace(group, rollouts=tuple(cut))
+    assert MaxVariance(keep=2).places(group) == [1, 3]
+    assert MaxVariance(keep=4).places(group) == [1, 2, 3, 4]  # two and two vary most, and there are but two right ones
 
 
 def test_many_responses_take_no_time() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import statistics
+from typing import Any
 
 import pytest
 import torch
@@ -25,6 +26,12 @@ ACCURACY = torch.tensor([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
 def test_values_by_hand(statistic: str, expected: list[float]) -> None:
     result = group_length(LENGTHS, ACCURACY, statistic=statistic)
     torch.testing.assert_close(result, torch.tensor(expected, dtype=torch.float64), equal_nan=True)
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median", "max", "correct_mean"])
+def test_an_empty_pool_has_no_lengths(statistic: Any) -> None:
+    # What the accuracy filter leaves of a round in which all groups are wrong.
+    assert group_length(LENGTHS[:0], ACCURACY[:0], statistic=statistic).shape == (0,)
 
 
 def test_default_is_the_papers_mean() -> None:
