@@ -19,7 +19,7 @@ def export(arguments: Sequence[str]) -> None:
     given = _parser().parse_args(arguments)
     dtype = None if given.dtype is None else getattr(torch, given.dtype)
     try:
-        check_checkpoint(given.checkpoint)
+        check_checkpoint(given.checkpoint, "export")
         export_checkpoint(given.checkpoint, given.folder, model=given.model, dtype=dtype)
     except Exception as error:
         status = exit_status(error)
