@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib.util
 import os
 import random
 import time
@@ -19,7 +18,7 @@ import torch.distributed as dist
 
 from lspo.rollout.base import PolicyHandle, RolloutEngine, Sampling
 from lspo.rollout.sync_check import PROBE_SAMPLING, PROBES, check_gap, probe_gap, probe_prompts, tolerance_for
-from lspo.rollout.vllm_requests import check_lengths, request_seeds, request_settings, written_rollout
+from lspo.rollout.vllm_requests import check_lengths, request_seeds, request_settings, require_vllm, written_rollout
 from lspo.rollout.vllm_round import VLLMRound
 from lspo.rollout.vllm_transfer import BACKEND, held_weights, offered, register
 from lspo.rollout.weight_stream import Comparison, Fingerprint, WeightStream, compare
@@ -103,7 +102,7 @@ class VLLMEngine(RolloutEngine):
     # --- RolloutEngine
 
     def check(self) -> None:
-        require_vllm()
+        require_vllm("VLLMEngine")
 
     def setup(self, policy: PolicyHandle, *, rank: int = 0, world_size: int = 1) -> None:
         if world_size % self.tensor_parallel_size:
@@ -111,6 +110,7 @@ class VLLMEngine(RolloutEngine):
                 f"Expected the number of processes to be a multiple of tensor_parallel_size="
                 f"{self.tensor_parallel_size}, but got {world_size}."
             )
+        self.close()
         self._policy = policy
         self.version = -1
         self._keep_group = dist.is_available() and dist.is_initialized()
@@ -208,7 +208,7 @@ class VLLMEngine(RolloutEngine):
 
     def _build(self, policy: PolicyHandle, rank: int, world_size: int) -> Any:
         """The `vllm.LLM`; after the strategy has its process group, which vLLM then uses."""
-        require_vllm()
+        require_vllm("VLLMEngine")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # its warnings are of no use to a user here
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # the trainer keeps its cores
         # In this process, so that weights need no copy.
@@ -366,22 +366,6 @@ _OWN_ARGUMENTS = (
     "enforce_eager", "enable_sleep_mode", "generation_config", "logprobs_mode", "weight_transfer_config",
     "kv_cache_memory_bytes", "distributed_executor_backend", "seed",
 )  # fmt: skip
-
-
-def require_vllm() -> None:
-    """Says what to install.
-
-    Raises:
-        ModuleNotFoundError: If vLLM is not there.
-    """
-    # Not by its metadata: the build for CPUs is a package of another name.
-    if importlib.util.find_spec("vllm") is None:
-        raise ModuleNotFoundError(
-            "Expected vLLM to be installed for VLLMEngine, but it is not. Install the extra, `pip install "
-            "'lspo[vllm]'`; without a GPU see docs/vllm.md; or take `TransformersEngine`, or a server with "
-            "`VLLMServerEngine`.",
-            name="vllm",
-        )
 
 
 @contextmanager

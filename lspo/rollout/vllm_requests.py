@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +12,22 @@ import torch
 from lspo.rollout.base import PolicyHandle, Sampling
 from lspo.rollout.keyed_sampling import row_keys
 from lspo.types import Prompt, Rollout
+
+
+def require_vllm(what: str) -> None:
+    """Says what to install.
+
+    Raises:
+        ModuleNotFoundError: If vLLM is not there.
+    """
+    # Not by its metadata: the build for CPUs is a package of another name.
+    if importlib.util.find_spec("vllm") is None:
+        raise ModuleNotFoundError(
+            f"Expected vLLM to be installed for {what}, but it is not. Install the extra, `pip install "
+            "'lspo[vllm]'`; without a GPU see docs/vllm.md; or take `TransformersEngine`, or a server with "
+            "`VLLMServerEngine` and another `transfer` than 'nccl'.",
+            name="vllm",
+        )
 
 
 def request_seeds(seed: int, key: int, samples: Sequence[int]) -> list[int]:

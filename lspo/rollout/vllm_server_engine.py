@@ -18,7 +18,7 @@ import torch.distributed as dist
 from lspo.rollout.base import PolicyHandle, RolloutEngine, Sampling
 from lspo.rollout.sync_check import PROBE_SAMPLING, check_gap, probe_gap, probe_prompts, tolerance_for
 from lspo.rollout.vllm_client import FIRST_WAIT, ServerAwayError, ServerRefusalError, VLLMClient
-from lspo.rollout.vllm_requests import check_lengths, request_seeds, request_settings, written_rollout
+from lspo.rollout.vllm_requests import check_lengths, request_seeds, request_settings, require_vllm, written_rollout
 from lspo.rollout.vllm_sender import Sender, Transfer, make_sender
 from lspo.rollout.vllm_server import VLLMServer
 from lspo.rollout.weight_stream import WeightStream
@@ -111,6 +111,10 @@ class VLLMServerEngine(RolloutEngine):
         self._metrics: dict[str, float] = {}
 
     # --- RolloutEngine
+
+    def check(self) -> None:
+        if self.transfer == "nccl":
+            require_vllm("transfer='nccl'")
 
     def setup(self, policy: PolicyHandle, *, rank: int = 0, world_size: int = 1) -> None:
         self._policy, self._rank, self._world_size = policy, rank, world_size

@@ -104,7 +104,8 @@ def check_held(sent: Mapping[str, Fingerprint], model: Any, *, dtype: torch.dtyp
         raise RuntimeError(
             f"Expected vLLM to hold the weights that were sent, but {len(comparison.differing)} of "
             f"{comparison.compared} that could be compared differ in their bits: "
-            f"{', '.join(comparison.differing[:4])}. Responses would be those of other weights."
+            f"{', '.join(comparison.differing[:4])}. Responses would be those of other weights; or they "
+            f"were sent in another type than the model's {str(dtype).removeprefix('torch.')}: set the engine's `dtype`."
         )
     return comparison
 

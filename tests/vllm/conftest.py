@@ -47,8 +47,10 @@ def make_policy_folder(folder: Path, kind: str = "qwen2", *, tied: bool = True, 
 
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
-    """Of processes that tests start."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "HF_HUB_OFFLINE": "1"}
+    """Of processes that tests start. Servers ask for the key, and engines have it, by the variable's name alone."""
+    return {
+        **os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "HF_HUB_OFFLINE": "1", "VLLM_API_KEY": "key",
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import sys
+import time
 from unittest import mock
 
 import torch
@@ -14,6 +15,7 @@ import torch.distributed as dist
 from lspo.causal_lm import load_model, load_tokenizer
 from lspo.rollout import Sampling, TransformersEngine, VLLMEngine
 from lspo.rollout.collate import TrainingRollout, collate
+from lspo.rollout.keyed_sampling import restrict
 from lspo.rollout.weight_stream import HEAD, WeightStream
 from lspo.testing import StubPolicy
 from lspo.types import Prompt
@@ -38,6 +40,51 @@ def write(engine, policy, *, temperature, keys=range(8), group_size=2):
 
 def tokens(groups):
     return {key: [rollout.token_ids for rollout in group.rollouts] for key, group in groups.items()}
+
+
+def written_piecemeal(engine, policy, first, rank, own):
+    """Steps made until each group came, at unlike speeds on ranks; and what is left when rank 0 goes early."""
+    core = engine._llm.llm_engine
+    made, step = [0], core.step
+
+    def counted():
+        made[0] += 1
+        return step()
+
+    core.step = counted
+    sampling = Sampling(max_response_tokens=16, temperature=1.0, seed=5)
+    chosen, steps, same = [prompts(policy)[key] for key in own], [], []
+    for leaving in (False, True):
+        for number, group in enumerate(engine.generate(chosen, group_size=4, sampling=sampling, keys=own)):
+            time.sleep(0.01 * rank)
+            same.append(group == first[group.draw_index])
+            if not leaving:
+                steps.append(made[0])
+            elif rank == 0 and number == 1:
+                break
+    core.step = step
+    wanted = 2 if rank == 0 else len(own)
+    return {
+        "steps_until_groups": steps, "same_piecemeal": all(same) and len(same) == len(own) + wanted,
+        "in_flight": core.get_num_unfinished_requests(),
+    }  # fmt: skip
+
+
+def restricted_gap(policy, engine, own):
+    """Largest difference of a token's log-prob from that of the model under top-p and top-k, as we cut them."""
+    sampling = Sampling(max_response_tokens=16, top_p=0.7, top_k=9, seed=5)
+    worst = 0.0
+    for group in engine.generate(
+        [prompts(policy)[key] for key in own], group_size=2, sampling=sampling, keys=list(own)
+    ):
+        for rollout in group.rollouts:
+            ids = torch.tensor([group.prompt.token_ids + rollout.token_ids])
+            with torch.no_grad():
+                logits = policy.model(input_ids=ids).logits[0, len(group.prompt.token_ids) - 1 : -1]
+            logprobs = restrict(logits, top_p=0.7, top_k=9).log_softmax(-1)
+            ours = logprobs.gather(-1, torch.tensor(rollout.token_ids)[:, None]).squeeze(-1)
+            worst = max(worst, float((ours - torch.tensor(rollout.logprobs)).abs().max()))
+    return worst
 
 
 def gap(policy, groups, temperature):
@@ -117,7 +164,9 @@ def main(folder: str, tensor_parallel_size: int) -> None:
             headless_noticed = str(error)
     engine.update()
     first = write(engine, policy, temperature=1.0, keys=own, group_size=4)
+    piecemeal = written_piecemeal(engine, policy, first, rank, own)
     again = write(engine, policy, temperature=1.0, keys=own, group_size=4)
+    restricted = restricted_gap(policy, engine, own)
     engine.close()
     engine.close()
     alive = dist.is_initialized()
@@ -138,6 +187,7 @@ def main(folder: str, tensor_parallel_size: int) -> None:
         "headless_noticed": headless_noticed, "repeats": first == again, "repeats_anew": first == anew,
         "distinct": len({ids for group in tokens(first).values() for ids in group}) > len(own), "group_alive": alive,
         "process_unchanged": kept, "versions": [group.version for group in first.values()],
+        "restricted_gap": restricted, **piecemeal,
         "compared": engine.metrics()["weights_compared"],
     }  # fmt: skip
     print(json.dumps(result))

@@ -39,7 +39,7 @@ def alone(served: Any, policy_folder: Path, run_script_in: Callable[..., Any], t
     (result,) = run_script_in(
         tmp_path_factory.mktemp("alone"), "served.py", str(policy_folder), served.url, "path", "auto"
     )
-    assert result["sent"] == 3  # two iterations, and an evaluation after each: the first's weights are the second's
+    assert result["sent"] == 4  # two iterations, and an evaluation after each
     return result
 
 
@@ -84,3 +84,11 @@ def test_a_restart_amid_a_round_is_seen_by_both_and_changes_nothing(served, alon
         check(result, alone)
         assert result["interruptions"] >= 1
     assert (first["sent"], second["sent"]) == (alone["sent"] + 1, 0)
+
+
+def test_two_servers_share_the_prompts(served, alone, policy_folder, run_script, make_server):
+    other = make_server(policy_folder)
+    (result,) = run_script("served.py", str(policy_folder), f"{served.url},{other.url}", "path", "auto")
+    other.stop()
+    check(result, alone)
+    assert result["sent"] == 2 * alone["sent"]

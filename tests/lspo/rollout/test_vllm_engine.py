@@ -292,6 +292,15 @@ def test_without_vllm_the_error_names_the_extra(policy):
         VLLMEngine().setup(policy)
 
 
+def test_setting_up_again_closes_what_was_there(engine, policy):
+    first = engine.llm
+    engine.setup(policy)
+    assert first.calls == ["shutdown"]
+    engine.close()
+    engine.close()
+    assert engine.llm.calls == ["shutdown"]
+
+
 def test_processes_must_divide(policy):
     with pytest.raises(ValueError, match="multiple of tensor_parallel_size=2, but got 3"):
         VLLMEngine(2).setup(policy, rank=0, world_size=3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import importlib.util
 import json
 import string
 import threading
@@ -575,6 +576,52 @@ class TestTwoServers:
             engine.update()
             with pytest.raises(ValueError, match="max_model_len=8 tokens"):
                 write(engine)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")
+def test_nccl_needs_vllm_here_too():
+    VLLMServerEngine().check()
+    with pytest.raises(ModuleNotFoundError, match=r"for transfer='nccl', but it is not. .*pip install 'lspo\[vllm\]'"):
+        VLLMServerEngine(transfer="nccl").check()
+
+
+@pytest.mark.parametrize("transfer", ["path", "bytes"])
+def test_another_rank_sends_if_rank_0_does_not(make_engine, model, fake, transfer, monkeypatch):
+    """Rank 0 may be done with its part of a round, and not see that the server restarts."""
+    monkeypatch.setattr("lspo.rollout.vllm_server_engine.LEAST_TURN_SECONDS", 0.1)
+    first, second = make_engine(transfer=transfer), make_engine(transfer=transfer)
+    move(model)
+    first.update()
+    expected = write(first)
+    told = [first._marker, (None, first._sender.luggage())]
+    second._rank, second._world_size = 1, 2
+    with mock.patch.object(second, "_shared", side_effect=told):
+        second.update()
+    assert write(second) == expected
+    fake.calls.clear()
+    fake.restart()
+    assert write(second) == expected
+    assert fake.calls.count("/update_weights") == 1
+    second._rank = 0
+
+
+def test_another_rank_lets_rank_0_send(make_engine, model, fake):
+    engine = make_engine()
+    engine.update()
+    marker = engine._marker
+    fake.restart()
+    engine._rank = 1
+    seen = []
+
+    def arrive(fake: FakeVLLM, path: str) -> None:
+        seen.append(path)
+        if seen.count("/weight_info") == 3:
+            fake.version = marker
+
+    fake.before = arrive
+    assert len(write(engine)) == 3
+    assert "/update_weights" not in seen
+    engine._rank = 0
 
 
 def test_fingerprints_travel_with_the_weights(make_engine, model, fake):
