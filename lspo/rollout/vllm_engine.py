@@ -306,7 +306,7 @@ class VLLMEngine(RolloutEngine):
         # Every sharer takes all of them.
         settings = request_settings(PROBE_SAMPLING, eos_token_ids=())
         requests = self._requests(prompts, settings, [[seed] for seed in range(PROBES)], shares=[PROBES])
-        written = {}
+        written: dict[int, Rollout] = {}
         while not requests.done:
             written |= {number: self._rollout(outputs[0], settings) for number, outputs in requests.advance()}
         gap = probe_gap(policy, prompts, [written[number] for number in range(PROBES)])

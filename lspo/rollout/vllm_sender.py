@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from lspo.rollout.vllm_client import VLLMClient
+from lspo.rollout.vllm_client import ServerRefusalError, VLLMClient
 from lspo.rollout.vllm_transfer import BACKEND
 from lspo.rollout.weight_stream import WeightStream
 
@@ -54,6 +54,17 @@ class Sender(ABC):
         """Gives back what `connect` and `prepare` took."""
 
 
+def begin_update(client: VLLMClient) -> None:
+    """Starts an update; one that a killed run, or a refused update, has left open is ended before."""
+    try:
+        client.ask("POST", "/start_weight_update")
+    except ServerRefusalError as error:
+        if "already active" not in str(error):
+            raise
+        client.ask("POST", "/finish_weight_update")
+        client.ask("POST", "/start_weight_update")
+
+
 class LSPOSender(Sender):
     """By this library's own backend, which compares the weights that the server then has with those that were sent."""
 
@@ -61,7 +72,7 @@ class LSPOSender(Sender):
         self._fingerprints: dict[str, list[int]] = {}
 
     def _update(self, client: VLLMClient, update_info: dict[str, Any], marker: str) -> None:
-        client.ask("POST", "/start_weight_update")
+        begin_update(client)
         client.ask("POST", "/update_weights", {"update_info": {**update_info, "fingerprints": self._fingerprints}})
         client.ask("POST", "/finish_weight_update", {"weight_version": marker})
 
@@ -180,7 +191,7 @@ class NCCLSender(Sender):
             "shapes": [list(tensor.shape) for _, tensor in self._weights],
         }
         group = self._groups[client.url]
-        client.ask("POST", "/start_weight_update")
+        begin_update(client)
         with ThreadPoolExecutor(max_workers=1) as pool:
             answer = pool.submit(client.ask, "POST", "/update_weights", {"update_info": info})
             for _, tensor in self._weights:

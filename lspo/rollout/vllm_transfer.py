@@ -146,10 +146,11 @@ def _receiver() -> Any:
             from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
 
             finalize_layerwise_reload(self.model, self.model_config)
-            if self.expected:
+            # Forgotten before the check: to vLLM an update that has failed is still open, and is ended once more.
+            expected, self.expected = self.expected, None
+            if expected:
                 sharded = self.parallel_config.tensor_parallel_size > 1
-                check_held(self.expected, self.model, dtype=self.model_config.dtype, sharded=sharded)
-                self.expected = None
+                check_held(expected, self.model, dtype=self.model_config.dtype, sharded=sharded)
 
         def shutdown(self) -> None:
             pass

@@ -70,6 +70,15 @@ def written_piecemeal(engine, policy, first, rank, own):
     }  # fmt: skip
 
 
+def several_end_tokens(engine, reference, policy, own):
+    """Parity where many tokens end a response, some at once; and of a call for which another rank has no prompts."""
+    before, policy.eos_token_ids = policy.eos_token_ids, tuple(range(1, len(policy.tokenizer), 2))
+    ours, theirs = (tokens(write(one, policy, temperature=0.0, keys=own)) for one in (engine, reference))
+    policy.eos_token_ids = before
+    lengths = [len(ids) for group in ours.values() for ids in group]
+    return ours == theirs and min(lengths) < 4
+
+
 def restricted_gap(policy, engine, own):
     """Largest difference of a token's log-prob from that of the model under top-p and top-k, as we cut them."""
     sampling = Sampling(max_response_tokens=16, top_p=0.7, top_k=9, seed=5)
@@ -166,6 +175,10 @@ def main(folder: str, tensor_parallel_size: int) -> None:
     first = write(engine, policy, temperature=1.0, keys=own, group_size=4)
     piecemeal = written_piecemeal(engine, policy, first, rank, own)
     again = write(engine, policy, temperature=1.0, keys=own, group_size=4)
+    several = several_end_tokens(engine, reference, policy, own)
+    share = own[:1] if rank == 0 else []
+    one = tokens(write(engine, policy, temperature=0.0, keys=share, group_size=1))
+    uneven = one == tokens(write(reference, policy, temperature=0.0, keys=share, group_size=1))
     restricted = restricted_gap(policy, engine, own)
     engine.close()
     engine.close()
@@ -187,7 +200,7 @@ def main(folder: str, tensor_parallel_size: int) -> None:
         "headless_noticed": headless_noticed, "repeats": first == again, "repeats_anew": first == anew,
         "distinct": len({ids for group in tokens(first).values() for ids in group}) > len(own), "group_alive": alive,
         "process_unchanged": kept, "versions": [group.version for group in first.values()],
-        "restricted_gap": restricted, **piecemeal,
+        "restricted_gap": restricted, "several_end_tokens": several, "uneven": uneven, **piecemeal,
         "compared": engine.metrics()["weights_compared"],
     }  # fmt: skip
     print(json.dumps(result))

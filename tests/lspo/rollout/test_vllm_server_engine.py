@@ -50,14 +50,25 @@ class FakeVLLM:
         self.report_temperature = True
         self._pending: dict[str, torch.Tensor] = {}
         self._lock = threading.Lock()
+        self.active = False
         self.key: str | None = None
         self.says = ""
 
     def restart(self) -> None:
         self.model.load_state_dict(self.initial)
         self.version = "default"
+        self.active = False
+
+    def _note(self, path: str) -> None:
+        """Starts and ends come in turn."""
+        if path in ("/start_weight_update", "/finish_weight_update"):
+            starts = path == "/start_weight_update"
+            if starts == self.active:
+                raise ValueError("already active" if starts else "without a matching start_weight_update")
+            self.active = starts
 
     def answer(self, path: str, body: dict[str, Any]) -> Any:
+        self._note(path)
         if path == "/v1/models":
             return {"data": [self.served]}
         if path == "/v1/completions":
@@ -74,7 +85,7 @@ class FakeVLLM:
         if path in ("/finish_weight_update", "/collective_rpc") and self.takes_weights:
             self.model.load_state_dict(self._pending, strict=False)
         if path == "/finish_weight_update":
-            self.version = body["weight_version"]
+            self.version = body.get("weight_version", self.version)
         if path == "/update_weight_version":
             self.version = body["new_version"]
         return {}
@@ -136,7 +147,10 @@ def served(fake: FakeVLLM) -> Iterator[str]:
                     self.end_headers()
                     self.wfile.write(fake.says.encode())
                     return
-                text = json.dumps({"error": "no"} if status else fake.answer(self.path, body)).encode()
+                try:
+                    text = json.dumps({"error": "no"} if status else fake.answer(self.path, body)).encode()
+                except ValueError as error:
+                    status, text = 500, str(error).encode()
             self.send_response(status or 200)
             self.end_headers()
             with suppress(ConnectionError):
@@ -328,6 +342,15 @@ def test_a_restart_amid_an_update_is_ridden_out(make_engine, model, fake, route)
     engine.update()
     assert engine.metrics()["probe_gap"] < 1e-5
     assert state["left"] == 0
+
+
+def test_an_update_that_a_killed_run_left_open_is_ended(make_engine, model, fake):
+    fake.active = True
+    engine = make_engine()
+    move(model)
+    engine.update()
+    assert engine.metrics()["probe_gap"] < 1e-5
+    assert not fake.active
 
 
 def test_a_restart_between_two_rounds_is_noticed(make_engine, model, fake):
