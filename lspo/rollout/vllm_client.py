@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,9 @@ AWAY_STATUS = (502, 503, 504)
 """What a proxy says for a server that is away."""
 
 
+NO_STATUS = 0
+
+
 class ServerAwayError(RuntimeError):
     """The server does not answer: it is down, unreachable, or slower than the time-out."""
 
@@ -29,7 +33,7 @@ class ServerRefusalError(RuntimeError):
 
     Args:
         message: What was asked, and what it says.
-        status: HTTP's.
+        status: HTTP's; `NO_STATUS` if it did not come so far.
     """
 
     def __init__(self, message: str, status: int) -> None:
@@ -86,6 +90,10 @@ class VLLMClient:
         asked = f"{method} {self.url}{path}"
         try:
             status, text = self._exchange(method, path, body, timeout_seconds or self.timeout_seconds)
+        except ssl.SSLCertVerificationError as error:
+            raise ServerRefusalError(
+                f"{asked}: {error}. Name the file with its authority in SSL_CERT_FILE.", NO_STATUS
+            ) from error
         except (OSError, http.client.HTTPException) as error:
             # Time-outs too are OSErrors.
             raise ServerAwayError(f"{asked}: {type(error).__name__}{f' ({error})' if str(error) else ''}") from error

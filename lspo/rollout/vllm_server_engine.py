@@ -298,7 +298,9 @@ class VLLMServerEngine(RolloutEngine):
                             whole.append(key)
                     for server in {server_of[key].url: server_of[key] for key in whole}.values():
                         if server.held_marker() != self._marker:
-                            raise ServerAwayError(f"the server at {server.url} has lost the weights: it restarted")
+                            raise ServerAwayError(
+                                f"{server.url} has other weights now: it restarted, or another run uses it"
+                            )
                     for key in whole:
                         yield key, tuple(done[key][place] for place in range(len(done[key])))
             finally:

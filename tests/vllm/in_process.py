@@ -21,6 +21,8 @@ from lspo.testing import StubPolicy
 from lspo.types import Prompt
 
 SYNCS = 20
+END_TOKENS = tuple(range(1, 38, 3))
+"""Many, so that responses are of unlike lengths, and some end at once."""
 
 
 def prompts(policy: StubPolicy, count: int = 8) -> list[Prompt]:
@@ -42,10 +44,11 @@ def tokens(groups):
     return {key: [rollout.token_ids for rollout in group.rollouts] for key, group in groups.items()}
 
 
-def written_piecemeal(engine, policy, first, rank, own):
+def written_piecemeal(engine, policy, rank, own):
     """Steps made until each group came, at unlike speeds on ranks; and what is left when rank 0 goes early."""
     core = engine._llm.llm_engine
     made, step = [0], core.step
+    before, policy.eos_token_ids = policy.eos_token_ids, END_TOKENS
 
     def counted():
         made[0] += 1
@@ -53,26 +56,27 @@ def written_piecemeal(engine, policy, first, rank, own):
 
     core.step = counted
     sampling = Sampling(max_response_tokens=16, temperature=1.0, seed=5)
-    chosen, steps, same = [prompts(policy)[key] for key in own], [], []
+    chosen, steps, found = [prompts(policy)[key] for key in own], [], []
     for leaving in (False, True):
-        for number, group in enumerate(engine.generate(chosen, group_size=4, sampling=sampling, keys=own)):
+        found.append({})
+        for group in engine.generate(chosen, group_size=2, sampling=sampling, keys=own):
             time.sleep(0.01 * rank)
-            same.append(group == first[group.draw_index])
+            found[-1][group.draw_index] = group
             if not leaving:
                 steps.append(made[0])
-            elif rank == 0 and number == 1:
+            elif rank == 0 and len(found[-1]) == 2:
                 break
-    core.step = step
+    core.step, policy.eos_token_ids = step, before
     wanted = 2 if rank == 0 else len(own)
     return {
-        "steps_until_groups": steps, "same_piecemeal": all(same) and len(same) == len(own) + wanted,
-        "in_flight": core.get_num_unfinished_requests(),
+        "steps_until_groups": steps, "in_flight": core.get_num_unfinished_requests(),
+        "same_piecemeal": len(found[1]) == wanted and all(found[0][key] == group for key, group in found[1].items()),
     }  # fmt: skip
 
 
 def several_end_tokens(engine, reference, policy, own):
     """Parity where many tokens end a response, some at once; and of a call for which another rank has no prompts."""
-    before, policy.eos_token_ids = policy.eos_token_ids, tuple(range(1, len(policy.tokenizer), 2))
+    before, policy.eos_token_ids = policy.eos_token_ids, END_TOKENS
     ours, theirs = (tokens(write(one, policy, temperature=0.0, keys=own)) for one in (engine, reference))
     policy.eos_token_ids = before
     lengths = [len(ids) for group in ours.values() for ids in group]
@@ -173,7 +177,7 @@ def main(folder: str, tensor_parallel_size: int) -> None:
             headless_noticed = str(error)
     engine.update()
     first = write(engine, policy, temperature=1.0, keys=own, group_size=4)
-    piecemeal = written_piecemeal(engine, policy, first, rank, own)
+    piecemeal = written_piecemeal(engine, policy, rank, own)
     again = write(engine, policy, temperature=1.0, keys=own, group_size=4)
     several = several_end_tokens(engine, reference, policy, own)
     share = own[:1] if rank == 0 else []

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -111,6 +113,13 @@ def test_a_redirection_is_a_refusal(serve):
 def test_words_that_are_no_json(serve):
     with pytest.raises(ServerRefusalError, match=r"expected JSON .* but got 'Grüß Gott'. Is `url` that of another"):
         client(serve(say(200, "Grüß Gott"))).ask("GET", "/x")
+
+
+def test_a_certificate_that_is_not_trusted_is_not_waited_for(monkeypatch):
+    asked = client("https://localhost:1")
+    monkeypatch.setattr(asked, "_exchange", mock.Mock(side_effect=ssl.SSLCertVerificationError("self-signed")))
+    with pytest.raises(ServerRefusalError, match=r"self-signed.* authority in SSL_CERT_FILE"):
+        asked.ask_patiently("GET", "/x")
 
 
 def test_patience_ends_for_a_server_that_takes_connections_and_says_nothing(serve, monkeypatch):
