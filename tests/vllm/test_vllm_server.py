@@ -175,3 +175,32 @@ def test_weights_of_another_shape_are_refused(server, policy, tmp_path):
 def test_no_server(policy):
     with pytest.raises(RuntimeError, match=r"has not answered for absence_seconds=0.5"):
         VLLMServerEngine("http://127.0.0.1:9", absence_seconds=0.5).setup(policy)
+
+
+def test_a_small_change_that_did_not_arrive_is_noticed_in_16_bits(make_server, served_folder, policy, tmp_path):
+    """As little as an optimizer step makes: the probe's log-probs can't tell it from rounding, the bits can."""
+    server = make_server(served_folder, "--dtype", "bfloat16")
+    engine = VLLMServerEngine(server.url, folder=str(tmp_path / "weights"), dtype="bfloat16")
+    engine.setup(policy)
+    engine.update()
+    stale = engine._sender.path.read_bytes()
+    with torch.no_grad():
+        policy.model.model.norm.weight[3] *= 1.01
+
+    def left_behind(stream: WeightStream, *arguments: Any) -> dict[str, list[int]]:
+        # As a network disk may: the file that the server reads is still the last one.
+        engine._sender.path.write_bytes(stale)
+        return taken(stream)
+
+    taken = WeightStream.plain_fingerprints
+    with mock.patch.object(WeightStream, "plain_fingerprints", left_behind):
+        with pytest.raises(RuntimeError, match=r"1 of \d+ .* differ in their bits: model.norm.weight"):
+            engine.update()
+        with mock.patch.object(engine, "verify", False):
+            engine.update()
+    engine._verify()
+    print(engine.metrics())
+    engine.dtype = "float16"
+    with pytest.raises(RuntimeError, match="in another type than the model's bfloat16"):
+        engine.update()
+    server.stop()
