@@ -29,6 +29,9 @@ class Sender(ABC):
     can_resend = True
     """Weights of an update can be sent again later, by any rank, to a server that has lost them."""
 
+    side_by_side = True
+    """Several servers can be sent to at the same time."""
+
     def connect(self, client: VLLMClient) -> None:  # noqa: B027 (most need none)
         """Gets ready, once the server is known to be there."""
 
@@ -44,7 +47,7 @@ class Sender(ABC):
         """Every server has them now."""
 
     def luggage(self) -> Any:
-        """What another rank needs to be able to send the same; small."""
+        """What another rank needs to be able to send the same."""
         return None
 
     def adopt(self, luggage: Any) -> None:  # noqa: B027 (most need none)
@@ -151,6 +154,7 @@ class NCCLSender(Sender):
 
     flags = '--weight-transfer-config \'{"backend": "nccl"}\''
     can_resend = False
+    side_by_side = False
 
     def __init__(self) -> None:
         self._groups: dict[str, Any] = {}

@@ -136,9 +136,7 @@ class VLLMServerEngine(RolloutEngine):
         if self._rank == 0:
             try:
                 self._sender.prepare(WeightStream(weights, getattr(torch, self.dtype), with_fingerprints=self.verify))
-                for server in self.servers:
-                    self._send(server)
-                self._sender.sent()
+                self._send_to_all()
             except Exception as error:
                 # Told to the other ranks first: they would wait for this one.
                 failure = error
@@ -205,6 +203,16 @@ class VLLMServerEngine(RolloutEngine):
             groups.close()
 
     # --- weights
+
+    def _send_to_all(self) -> None:
+        if len(self.servers) == 1 or not self._sender.side_by_side:
+            for server in self.servers:
+                self._send(server)
+        else:
+            with ThreadPoolExecutor(max_workers=len(self.servers)) as pool:
+                for future in [pool.submit(self._send, server) for server in self.servers]:
+                    future.result()
+        self._sender.sent()
 
     def _send(self, server: VLLMServer) -> None:
         """Sends the prepared weights and has the server remember which they are; if it goes away meanwhile, anew.
