@@ -119,8 +119,9 @@ class VLLMClient:
             connection.connect()
             connection.sock.settimeout(timeout_seconds)
             connection.request(method, self._parts.path.rstrip("/") + path, payload, self._headers)
-            response = connection.getresponse()
-            return response.status, response.read().decode("utf-8", errors="replace")
+            # Closed by name: one that breaks off amid its answer would keep the socket.
+            with connection.getresponse() as response:
+                return response.status, response.read().decode("utf-8", errors="replace")
         finally:
             with self._lock:
                 self._open.discard(connection)
