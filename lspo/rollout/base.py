@@ -21,8 +21,9 @@ class Sampling:
     Args:
         max_response_tokens: A response is cut here, the end token included.
         temperature: Divides the logits; training log-probs use the same. 0 is greedy, for evaluation only.
-        top_p: Share of probability to sample from. Below 1, training log-probs no longer match what was sampled.
-        top_k: Number of tokens to sample from; 0 is all of them. The same warning holds.
+        top_p: Share of probability to sample from. Below 1, training log-probs no longer match what was sampled; an
+            engine's do, so that a `correction` weighs for the difference.
+        top_k: Number of tokens to sample from; 0 is all of them. The same holds.
         seed: Names the stream of random numbers, together with a prompt's key and a response's place in its group.
 
     Raises:

@@ -80,7 +80,10 @@ def restrict(logits: RowLogits, *, top_p: float, top_k: int) -> RowLogits:
 def choose(
     logits: RowLogits, keys: RowKeys, position: int, *, temperature: float, top_p: float = 1.0, top_k: int = 0
 ) -> tuple[Int[Tensor, " R"], Float[Tensor, " R"]]:
-    """A token for each row and its log-prob under softmax(logits / temperature), before top-p and top-k.
+    """A token for each row and its log-prob under what it was sampled from.
+
+    That is softmax(logits / temperature); with top-p or top-k, over the tokens that these leave. So the log-ratio of
+    trainer and engine holds what they do to a sample, and a correction weighs for it, as with vLLM's log-probs.
 
     Temperature 0 takes the most probable token; its log-prob is then that of temperature 1.
     """
@@ -90,6 +93,7 @@ def choose(
     else:
         logits = logits / temperature
         noise = gumbel_noise(keys, position, logits.shape[-1])
-        tokens = (restrict(logits, top_p=top_p, top_k=top_k) + noise).argmax(dim=-1)
+        logits = restrict(logits, top_p=top_p, top_k=top_k)
+        tokens = (logits + noise).argmax(dim=-1)
     chosen = logits.gather(-1, tokens[:, None]).squeeze(-1)
     return tokens, chosen - logits.logsumexp(dim=-1)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gc
-import importlib.util
 import os
 import random
 import time
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, Literal
@@ -17,11 +17,14 @@ import torch
 import torch.distributed as dist
 
 from lspo.rollout.base import PolicyHandle, RolloutEngine, Sampling
-from lspo.rollout.sync_check import PROBE_SAMPLING, check_gap, probe_gap, probe_prompts, tolerance_for
-from lspo.rollout.vllm_requests import check_lengths, request_seeds, request_settings, written_rollout
-from lspo.rollout.vllm_transfer import BACKEND, offered, register
-from lspo.rollout.weight_stream import Comparison, Fingerprint, WeightStream, compare, fingerprint
+from lspo.rollout.sync_check import PROBE_SAMPLING, PROBES, check_gap, probe_gap, probe_prompts, tolerance_for
+from lspo.rollout.vllm_requests import check_lengths, request_seeds, request_settings, require_vllm, written_rollout
+from lspo.rollout.vllm_round import VLLMRound
+from lspo.rollout.vllm_transfer import BACKEND, held_weights, offered, register
+from lspo.rollout.weight_stream import Comparison, Fingerprint, WeightStream, compare
 from lspo.types import Prompt, Rollout, RolloutGroup
+
+Groups = Generator[RolloutGroup, None, None]
 
 CPU_CACHE_BYTES = 256 << 20
 """On a CPU vLLM would ask for nearly all memory unless told how much."""
@@ -91,6 +94,7 @@ class VLLMEngine(RolloutEngine):
         self.arguments = dict(arguments or {})
         self._policy: PolicyHandle | None = None
         self._llm: Any = None
+        self._round: weakref.ref[Groups] | None = None
         self._asleep = False
         self._keep_group = False
         self._metrics: dict[str, float] = {}
@@ -98,7 +102,7 @@ class VLLMEngine(RolloutEngine):
     # --- RolloutEngine
 
     def check(self) -> None:
-        require_vllm()
+        require_vllm("VLLMEngine")
 
     def setup(self, policy: PolicyHandle, *, rank: int = 0, world_size: int = 1) -> None:
         if world_size % self.tensor_parallel_size:
@@ -106,6 +110,7 @@ class VLLMEngine(RolloutEngine):
                 f"Expected the number of processes to be a multiple of tensor_parallel_size="
                 f"{self.tensor_parallel_size}, but got {world_size}."
             )
+        self.close()
         self._policy = policy
         self.version = -1
         self._keep_group = dist.is_available() and dist.is_initialized()
@@ -113,6 +118,7 @@ class VLLMEngine(RolloutEngine):
 
     def update(self) -> None:
         policy, llm = self._ready()
+        self._end_round()
         started = time.perf_counter()
         if self._asleep:
             llm.wake_up(tags=["weights"])
@@ -124,7 +130,7 @@ class VLLMEngine(RolloutEngine):
         if self._asleep:
             llm.wake_up(tags=["kv_cache"])
             self._asleep = False
-        llm.reset_prefix_cache()
+        self._empty_cache()
         self._metrics = {"sync_seconds": time.perf_counter() - started}
         if self.verify:
             started = time.perf_counter()
@@ -135,28 +141,41 @@ class VLLMEngine(RolloutEngine):
     def generate(
         self, prompts: Sequence[Prompt], *, group_size: int, sampling: Sampling, keys: Sequence[int]
     ) -> Iterator[RolloutGroup]:
+        self._end_round()
+        groups = self._groups(list(zip(prompts, keys, strict=True)), group_size, sampling)
+        self._round = weakref.ref(groups)
+        return groups
+
+    def _groups(self, own: list[tuple[Prompt, int]], group_size: int, sampling: Sampling) -> Groups:
         policy, llm = self._ready()
-        check_lengths(prompts, sampling, llm.llm_engine.model_config.max_model_len)
-        # What is in the cache would decide how prompts are cut: the same call must compute the same.
-        llm.reset_prefix_cache()
-        own = list(zip(prompts, keys, strict=True))
         shares = self._gather(own)
         everyone = [item for share in shares for item in share]
-        seeds = [request_seeds(sampling.seed, key, range(group_size)) for _, key in everyone]
-        written = self._write(
-            [prompt for prompt, _ in everyone for _ in range(group_size)],
-            sampling,
-            [seed for group in seeds for seed in group],
-            policy.eos_token_ids,
+        check_lengths([prompt for prompt, _ in everyone], sampling, llm.llm_engine.model_config.max_model_len)
+        # What is in the cache would decide how prompts are cut: the same call must compute the same.
+        self._empty_cache()
+        settings = request_settings(sampling, eos_token_ids=policy.eos_token_ids)
+        requests = self._requests(
+            [prompt for prompt, _ in everyone],
+            settings,
+            [request_seeds(sampling.seed, key, range(group_size)) for _, key in everyone],
+            shares=[len(share) for share in shares],
         )
-        first = sum(len(share) for share in shares[: self._place])
-        for place, (prompt, key) in enumerate(own, start=first):
-            rollouts = written[place * group_size : (place + 1) * group_size]
-            yield RolloutGroup(prompt, key, self.version, tuple(rollouts))
+        try:
+            while not requests.done:
+                for number, outputs in requests.advance():
+                    prompt, key = everyone[number]
+                    yield RolloutGroup(
+                        prompt, key, self.version, tuple(self._rollout(one, settings) for one in outputs)
+                    )
+                requests.agree()
+        finally:
+            if self._llm is llm:
+                requests.leave()
 
     def idle(self) -> None:
         if self._llm is None or self._asleep or not self._can_sleep:
             return
+        self._end_round()
         self._llm.sleep(level=self.sleep_level)
         self._asleep = True
 
@@ -189,7 +208,7 @@ class VLLMEngine(RolloutEngine):
 
     def _build(self, policy: PolicyHandle, rank: int, world_size: int) -> Any:
         """The `vllm.LLM`; after the strategy has its process group, which vLLM then uses."""
-        require_vllm()
+        require_vllm("VLLMEngine")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # its warnings are of no use to a user here
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # the trainer keeps its cores
         # In this process, so that weights need no copy.
@@ -232,39 +251,65 @@ class VLLMEngine(RolloutEngine):
             chosen["distributed_executor_backend"] = "external_launcher"
         return {**chosen, **self.arguments}
 
-    def _write(
-        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int], eos_token_ids: Sequence[int]
-    ) -> list[Rollout]:
-        """A response to each prompt, in order."""
-        policy, llm = self._ready()
-        settings = [request_settings(sampling, seed=seed, eos_token_ids=eos_token_ids) for seed in seeds]
-        with self._uncompiled():
-            outputs = llm.generate(
-                [{"prompt_token_ids": list(prompt.token_ids)} for prompt in prompts],
-                [self._parameters(chosen) for chosen in settings],
-                use_tqdm=False,
-            )
-        return [self._rollout(policy, output.outputs[0]) for output in outputs]
+    def _requests(
+        self,
+        prompts: Sequence[Prompt],
+        settings: dict[str, Any],
+        seeds: Sequence[Sequence[int]],
+        *,
+        shares: Sequence[int],
+    ) -> VLLMRound:
+        """A group of requests for each prompt, one for each of its seeds; `shares`: how many each sharer asked for."""
+        _, llm = self._ready()
+        return VLLMRound(
+            llm,
+            [
+                {"prompt_token_ids": list(prompt.token_ids)}
+                for prompt, group in zip(prompts, seeds, strict=True)
+                for _ in group
+            ],
+            [self._parameters({**settings, "seed": seed}) for group in seeds for seed in group],
+            group_size=len(seeds[0]) if seeds else 1,
+            owned=shares,
+            place=self._place if len(shares) > 1 else 0,
+            exchange=self._tell_sharers if len(shares) > 1 else None,
+            stepping=self._uncompiled,
+        )
 
     def _parameters(self, settings: dict[str, Any]) -> Any:
         from vllm import SamplingParams
 
         return SamplingParams(**settings, detokenize=False)
 
-    @staticmethod
-    def _rollout(policy: PolicyHandle, output: Any) -> Rollout:
+    def _rollout(self, output: Any, settings: dict[str, Any]) -> Rollout:
         token_ids = list(output.token_ids)
         logprobs = [place[token].logprob for token, place in zip(token_ids, output.logprobs, strict=True)]
-        return written_rollout(policy, token_ids, logprobs, output.finish_reason)
+        return written_rollout(self._ready()[0], token_ids, logprobs, output.finish_reason, settings)
+
+    def _end_round(self) -> None:
+        """Takes back what a generator that was left early still has in flight."""
+        groups = None if self._round is None else self._round()
+        if groups is not None:
+            groups.close()
+
+    def _empty_cache(self) -> None:
+        if self._ready()[1].reset_prefix_cache() is False:
+            raise RuntimeError("Expected vLLM to empty its cache, but requests are still in flight there.")
 
     def _verify(self, sent: dict[str, Fingerprint]) -> None:
         policy, llm = self._ready()
         # One element for each worker in this process: there is one.
-        held, packed = llm.apply_model(partial(_held_weights, dtype=self.torch_dtype))[0]
+        held, packed = llm.apply_model(partial(held_weights, dtype=self.torch_dtype))[0]
         comparison: Comparison = compare(sent, held, packed=packed, sharded=self.tensor_parallel_size > 1)
         prompts = probe_prompts(len(policy.tokenizer))
         # No end tokens: every probe has its full length.
-        gap = probe_gap(policy, prompts, self._write(prompts, PROBE_SAMPLING, range(len(prompts)), ()))
+        # Every sharer takes all of them.
+        settings = request_settings(PROBE_SAMPLING, eos_token_ids=())
+        requests = self._requests(prompts, settings, [[seed] for seed in range(PROBES)], shares=[PROBES])
+        written: dict[int, Rollout] = {}
+        while not requests.done:
+            written |= {number: self._rollout(outputs[0], settings) for number, outputs in requests.advance()}
+        gap = probe_gap(policy, prompts, [written[number] for number in range(PROBES)])
         self._metrics |= {
             "weights_compared": float(comparison.compared),
             "weights_not_compared": float(comparison.skipped),
@@ -293,6 +338,12 @@ class VLLMEngine(RolloutEngine):
         dist.all_gather_object(gathered, own, group=self._sharers().cpu_group)
         return gathered
 
+    def _tell_sharers(self, flag: bool) -> list[bool]:
+        flags = torch.zeros(self.tensor_parallel_size, dtype=torch.int64)
+        flags[self._place] = int(flag)
+        dist.all_reduce(flags, group=self._sharers().cpu_group)
+        return [bool(value) for value in flags]
+
     @staticmethod
     def _sharers() -> Any:
         from vllm.distributed.parallel_state import get_tp_group
@@ -315,28 +366,6 @@ _OWN_ARGUMENTS = (
     "enforce_eager", "enable_sleep_mode", "generation_config", "logprobs_mode", "weight_transfer_config",
     "kv_cache_memory_bytes", "distributed_executor_backend", "seed",
 )  # fmt: skip
-
-
-def require_vllm() -> None:
-    """Says what to install.
-
-    Raises:
-        ModuleNotFoundError: If vLLM is not there.
-    """
-    # Not by its metadata: the build for CPUs is a package of another name.
-    if importlib.util.find_spec("vllm") is None:
-        raise ModuleNotFoundError(
-            "Expected vLLM to be installed for VLLMEngine, but it is not. Install the extra, `pip install "
-            "'lspo[vllm]'`; without a GPU see docs/vllm.md; or take `TransformersEngine`, or a server with "
-            "`VLLMServerEngine`.",
-            name="vllm",
-        )
-
-
-def _held_weights(model: Any, *, dtype: torch.dtype) -> tuple[dict[str, Fingerprint], dict[str, list[str]]]:
-    """Fingerprints of the weights that a vLLM model holds in `dtype`, and which of its modules stand for several."""
-    held = {name: fingerprint(tensor) for name, tensor in model.named_parameters() if tensor.dtype == dtype}
-    return held, dict(getattr(model, "packed_modules_mapping", None) or {})
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +12,22 @@ import torch
 from lspo.rollout.base import PolicyHandle, Sampling
 from lspo.rollout.keyed_sampling import row_keys
 from lspo.types import Prompt, Rollout
+
+
+def require_vllm(what: str) -> None:
+    """Says what to install.
+
+    Raises:
+        ModuleNotFoundError: If vLLM is not there.
+    """
+    # Not by its metadata: the build for CPUs is a package of another name.
+    if importlib.util.find_spec("vllm") is None:
+        raise ModuleNotFoundError(
+            f"Expected vLLM to be installed for {what}, but it is not. Install the extra, `pip install "
+            "'lspo[vllm]'`; without a GPU see docs/vllm.md; or take `TransformersEngine`, or a server with "
+            "`VLLMServerEngine` and another `transfer` than 'nccl'.",
+            name="vllm",
+        )
 
 
 def request_seeds(seed: int, key: int, samples: Sequence[int]) -> list[int]:
@@ -22,10 +39,11 @@ def request_seeds(seed: int, key: int, samples: Sequence[int]) -> list[int]:
     return [value % 2**63 for value in keys.tolist()]
 
 
-def request_settings(sampling: Sampling, *, seed: int, eos_token_ids: Sequence[int]) -> dict[str, Any]:
-    """Every setting of a request that bears on what is sampled; names are those of `SamplingParams` and of HTTP alike.
+def request_settings(sampling: Sampling, *, eos_token_ids: Sequence[int]) -> dict[str, Any]:
+    """Every setting of a request that bears on what is sampled, but for its seed.
 
-    None is left to a default: a checkpoint's generation settings and a server's flags would change it.
+    Names are those of `SamplingParams` and of HTTP alike. None is left to a default: a checkpoint's generation settings
+    and a server's flags would change it.
     """
     return {
         "temperature": sampling.temperature,
@@ -35,7 +53,6 @@ def request_settings(sampling: Sampling, *, seed: int, eos_token_ids: Sequence[i
         "presence_penalty": 0.0,
         "frequency_penalty": 0.0,
         "repetition_penalty": 1.0,
-        "seed": seed,
         "max_tokens": sampling.max_response_tokens,
         "min_tokens": 0,
         "stop_token_ids": list(eos_token_ids),
@@ -61,16 +78,25 @@ def check_lengths(prompts: Sequence[Prompt], sampling: Sampling, max_model_len: 
 
 
 def written_rollout(
-    policy: PolicyHandle, token_ids: Sequence[int], logprobs: Sequence[float | None], finish_reason: str | None
+    policy: PolicyHandle,
+    token_ids: Sequence[int],
+    logprobs: Sequence[float | None],
+    finish_reason: str | None,
+    settings: Mapping[str, Any],
 ) -> Rollout:
-    """A rollout from what the engine says of one response.
+    """A rollout from what the engine says of one response to a request with these settings.
 
     Raises:
-        RuntimeError: If it did not end by itself or at the limit, or a token has no finite log-prob.
+        RuntimeError: If it did not end at an end token or at the limit that was asked for, or a token has no finite
+            log-prob.
     """
-    if finish_reason not in ("stop", "length"):
+    ended = finish_reason == "stop" and len(token_ids) > 0 and token_ids[-1] in settings["stop_token_ids"]
+    cut = finish_reason == "length" and len(token_ids) == settings["max_tokens"]
+    if not ended and not cut:
         raise RuntimeError(
-            f"Expected a response to end at an end token or at the limit, but vLLM gives the reason {finish_reason!r}."
+            f"Expected a response to end at an end token or at its limit of {settings['max_tokens']} tokens, but vLLM "
+            f"ended one after {len(token_ids)} and gives the reason {finish_reason!r}. Has the server a limit of its "
+            "own, or words to stop at?"
         )
     if len(logprobs) != len(token_ids) or not all(value is not None and math.isfinite(value) for value in logprobs):
         raise RuntimeError(
@@ -79,6 +105,6 @@ def written_rollout(
     return Rollout(
         tuple(token_ids),
         tuple(float(value) for value in logprobs if value is not None),
-        truncated=finish_reason == "length",
+        truncated=cut,
         text=policy.tokenizer.decode(list(token_ids), skip_special_tokens=True),
     )

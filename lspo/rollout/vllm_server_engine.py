@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +17,19 @@ import torch.distributed as dist
 
 from lspo.rollout.base import PolicyHandle, RolloutEngine, Sampling
 from lspo.rollout.sync_check import PROBE_SAMPLING, check_gap, probe_gap, probe_prompts, tolerance_for
-from lspo.rollout.vllm_client import ServerAwayError, ServerRefusalError, VLLMClient
-from lspo.rollout.vllm_requests import check_lengths, request_seeds, request_settings, written_rollout
+from lspo.rollout.vllm_client import FIRST_WAIT, ServerAwayError, ServerRefusalError, VLLMClient
+from lspo.rollout.vllm_requests import check_lengths, request_seeds, request_settings, require_vllm, written_rollout
 from lspo.rollout.vllm_sender import Sender, Transfer, make_sender
+from lspo.rollout.vllm_server import VLLMServer
 from lspo.rollout.weight_stream import WeightStream
 from lspo.types import Prompt, Rollout, RolloutGroup
 
+Groups = Generator[RolloutGroup, None, None]
+
 MAX_INTERRUPTIONS = 5
-"""How often one round's requests are taken up again after the server was away, before giving up."""
+"""How often in a row, without a group that was finished, requests are taken up again before giving up."""
+LEAST_TURN_SECONDS = 10.0
+"""How long a rank waits at least for those before it to send weights again."""
 
 
 class VLLMServerEngine(RolloutEngine):
@@ -34,18 +42,20 @@ class VLLMServerEngine(RolloutEngine):
 
     (or "nccl" for `transfer="nccl"`). Each response is a request of its own, with its own seed, many in flight
     together. What weights the server has is read before responses are used: if it restarted, they are sent again and
-    the responses asked for again. After each update the weights are checked by the log-probs of a few tokens.
+    the responses asked for again. After each update weights are checked: bit by bit within a server that has lspo, and
+    everywhere by the log-probs of a few tokens.
 
     Args:
-        url: Of the server.
+        url: Of the server; of several, which share the prompts, a list.
         model: The name it serves the model under; None: the policy's own name or path.
         transfer: How weights travel: by "nccl" between GPUs, in a file at a "path" that the server can read, as "bytes"
             in a message, or by "reload" of such a file on a server without lspo in its environment.
         folder: Where files of weights are written, for the server to read; None: `runs/vllm_weights`.
         dtype: The server's type, by torch's name; weights are cast to it before they are sent.
-        max_requests: Requests in flight together, from each process.
+        max_requests: Requests in flight together at each server, from each process.
         timeout_seconds: For the answer to one request.
         absence_seconds: How long a server may be away before the run stops.
+        api_key_variable: Environment variable with the key of servers that ask for one (`vllm serve --api-key`).
         verify: Check after each update that weights arrived.
         verify_tolerance: Largest mean |log-ratio|, in nats, that the check takes for rounding. None: 0.001 in float32,
             0.1 in types of 16 bits.
@@ -56,7 +66,7 @@ class VLLMServerEngine(RolloutEngine):
 
     def __init__(
         self,
-        url: str = "http://localhost:8000",
+        url: str | list[str] = "http://localhost:8000",
         model: str | None = None,
         transfer: Transfer = "path",
         folder: str | None = None,
@@ -64,6 +74,7 @@ class VLLMServerEngine(RolloutEngine):
         max_requests: int = 256,
         timeout_seconds: float = 600.0,
         absence_seconds: float = 120.0,
+        api_key_variable: str = "VLLM_API_KEY",
         verify: bool = True,
         verify_tolerance: float | None = None,
     ) -> None:
@@ -73,31 +84,50 @@ class VLLMServerEngine(RolloutEngine):
             raise ValueError(f"Expected `max_requests` to be at least 1, but got {max_requests}.")
         if verify_tolerance is not None and not verify_tolerance > 0:
             raise ValueError(f"Expected `verify_tolerance` to be above 0, but got {verify_tolerance}.")
-        self.client = VLLMClient(url, timeout_seconds=timeout_seconds, absence_seconds=absence_seconds)
+        urls = [url] if isinstance(url, str) else list(url)
+        if not urls or len({one.rstrip("/") for one in urls}) < len(urls):
+            raise ValueError(f"Expected `url` to name at least one server, and none twice, but got {url!r}.")
+        self.servers = [
+            VLLMServer(
+                VLLMClient(
+                    one,
+                    api_key=os.environ.get(api_key_variable),
+                    timeout_seconds=timeout_seconds,
+                    absence_seconds=absence_seconds,
+                )
+            )
+            for one in urls
+        ]
         self.transfer, self.folder = transfer, Path(folder or "runs/vllm_weights")
-        self._sender: Sender = make_sender(transfer, self.client, self.folder)
+        self._sender: Sender = make_sender(transfer, self.folder)
         self.model, self.dtype, self.max_requests = model, dtype, max_requests
         self.verify, self.verify_tolerance = verify, verify_tolerance
         self._policy: PolicyHandle | None = None
         self._rank, self._world_size = 0, 1
-        self._served = ""
-        self._max_model_len: int | None = None
         self._marker = ""
+        self._round: weakref.ref[Groups] | None = None
         self._updates = 0
         self._run = uuid.uuid4().hex[:8]
         self._metrics: dict[str, float] = {}
 
     # --- RolloutEngine
 
+    def check(self) -> None:
+        if self.transfer == "nccl":
+            require_vllm("transfer='nccl'")
+
     def setup(self, policy: PolicyHandle, *, rank: int = 0, world_size: int = 1) -> None:
         self._policy, self._rank, self._world_size = policy, rank, world_size
         self.version = -1
-        self._check_model()
-        if rank == 0:
-            self._sender.connect()
+        self._marker = ""
+        for server in self.servers:
+            server.find_model(self.model or policy.name_or_path)
+            if rank == 0:
+                self._sender.connect(server.client)
 
     def update(self) -> None:
         policy = self._ready()
+        self._end_round()
         started = time.perf_counter()
         self._updates += 1
         self._marker = self._shared(f"{self._run}-{self._updates}")
@@ -105,16 +135,18 @@ class VLLMServerEngine(RolloutEngine):
         failure = None
         if self._rank == 0:
             try:
-                self._sender.prepare(WeightStream(weights, getattr(torch, self.dtype)))
-                self._send()
-            except (OSError, RuntimeError) as error:
+                self._sender.prepare(WeightStream(weights, getattr(torch, self.dtype), with_fingerprints=self.verify))
+                self._send_to_all()
+            except Exception as error:
                 # Told to the other ranks first: they would wait for this one.
                 failure = error
         for _ in weights:
             pass  # gathering weights takes all ranks, and here what is left of them
-        problem = self._shared(None if failure is None else str(failure))
+        problem, luggage = self._shared((None if failure is None else str(failure), self._sender.luggage()))
         if problem is not None:
             raise RuntimeError(problem) from failure
+        if self._rank != 0:
+            self._sender.adopt(luggage)
         self._metrics = {"sync_seconds": time.perf_counter() - started, "interruptions": 0.0}
         if self.verify:
             self._verify()
@@ -123,57 +155,66 @@ class VLLMServerEngine(RolloutEngine):
     def generate(
         self, prompts: Sequence[Prompt], *, group_size: int, sampling: Sampling, keys: Sequence[int]
     ) -> Iterator[RolloutGroup]:
+        self._end_round()
+        groups = self._groups(list(zip(prompts, keys, strict=True)), group_size, sampling)
+        self._round = weakref.ref(groups)
+        return groups
+
+    def _groups(self, wanted: list[tuple[Prompt, int]], group_size: int, sampling: Sampling) -> Groups:
         policy = self._ready()
-        check_lengths(prompts, sampling, self._max_model_len)
-        asked = {
-            key: (prompt, request_seeds(sampling.seed, key, range(group_size)))
-            for prompt, key in zip(prompts, keys, strict=True)
-        }
-        interruptions = 0
+        if not self._marker:
+            raise RuntimeError("Expected `VLLMServerEngine.update` to be called before `generate`.")
+        for server in self.servers:
+            check_lengths([prompt for prompt, _ in wanted], sampling, server.max_model_len)
+        settings = request_settings(sampling, eos_token_ids=policy.eos_token_ids)
+        asked = {key: (prompt, request_seeds(sampling.seed, key, range(group_size))) for prompt, key in wanted}
+        in_a_row = 0
         while asked:
             self._ensure_weights()
             try:
-                for key, rollouts in self._written(asked, sampling, policy.eos_token_ids):
+                for key, rollouts in self._written(asked, settings):
+                    in_a_row = 0
                     yield RolloutGroup(asked.pop(key)[0], key, self.version, rollouts)
             except ServerAwayError as error:
-                interruptions += 1
+                in_a_row += 1
                 self._metrics["interruptions"] = self._metrics.get("interruptions", 0.0) + 1
-                if interruptions > MAX_INTERRUPTIONS:
+                if in_a_row > MAX_INTERRUPTIONS:
                     raise RuntimeError(
-                        f"Expected the vLLM server to answer a round of requests with at most {MAX_INTERRUPTIONS} "
-                        f"interruptions, but there was another one (last: {error}). See the server's log."
+                        f"Expected the vLLM server to answer requests with at most {MAX_INTERRUPTIONS} interruptions "
+                        f"in a row, but there was another one (last: {error}). See the server's log; if it is slow, "
+                        "raise `timeout_seconds` or lower `max_requests`."
                     ) from error
+                # One that fails within says so before it goes down.
+                self.servers[0].client.sleep(FIRST_WAIT * 2**in_a_row)
 
     def metrics(self) -> dict[str, float]:
         return dict(self._metrics)
 
     def close(self) -> None:
+        self._end_round()
         if self._policy is not None and self._rank == 0:
             self._sender.close()
         self._policy = None
 
-    # --- the server
+    def _end_round(self) -> None:
+        """Takes back what a generator that was left early still has in flight."""
+        groups = None if self._round is None else self._round()
+        if groups is not None:
+            groups.close()
 
-    def _check_model(self) -> None:
-        """Reads what the server serves.
+    # --- weights
 
-        Raises:
-            RuntimeError: If it is another model.
-        """
-        policy = self._ready()
-        served = self.client.ask_patiently("GET", "/v1/models")["data"]
-        wanted = self.model or policy.name_or_path
-        for entry in served:
-            if wanted == entry["id"] or _same_place(wanted, entry.get("root")):
-                self._served, self._max_model_len = entry["id"], entry.get("max_model_len")
-                return
-        names = ", ".join(f"{entry['id']} (from {entry.get('root')})" for entry in served)
-        raise RuntimeError(
-            f"Expected the vLLM server at {self.client.url} to serve {wanted}, but it serves {names}. Start it with "
-            "the policy's model, or set `model` to the name it goes by there."
-        )
+    def _send_to_all(self) -> None:
+        if len(self.servers) == 1 or not self._sender.side_by_side:
+            for server in self.servers:
+                self._send(server)
+        else:
+            with ThreadPoolExecutor(max_workers=len(self.servers)) as pool:
+                for future in [pool.submit(self._send, server) for server in self.servers]:
+                    future.result()
+        self._sender.sent()
 
-    def _send(self) -> None:
+    def _send(self, server: VLLMServer) -> None:
         """Sends the prepared weights and has the server remember which they are; if it goes away meanwhile, anew.
 
         Raises:
@@ -182,13 +223,13 @@ class VLLMServerEngine(RolloutEngine):
         try:
             for interruption in range(MAX_INTERRUPTIONS + 1):
                 try:
-                    self._sender.send(self._marker)
-                    self.client.ask("POST", "/reset_prefix_cache")
+                    self._sender.send(server.client, self._marker)
+                    server.client.ask("POST", "/reset_prefix_cache")
                     return
                 except ServerAwayError:
                     if interruption == MAX_INTERRUPTIONS or not self._sender.can_resend:
                         raise
-                    self._check_model()  # waits for it
+                    server.find_model(server.model)  # waits for it
         except ServerRefusalError as error:
             hint = (
                 "It was started without VLLM_SERVER_DEV_MODE=1."
@@ -200,38 +241,39 @@ class VLLMServerEngine(RolloutEngine):
                 f"{hint}"
             ) from error
 
-    def _held_marker(self) -> str | None:
-        return self.client.ask_patiently("GET", "/weight_info").get("weight_version")
-
     def _ensure_weights(self) -> None:
-        """Waits for the server; if it has other weights than the last update's, sends those again."""
-        self._check_model()
-        if self._held_marker() == self._marker:
-            return
-        if not self._sender.can_resend:
-            raise RuntimeError(
-                "Expected the vLLM server to keep its weights, but it has others now: it restarted, or another run "
-                f"uses it. Weights sent by '{self.transfer}' can't be sent again within an iteration; resume from the "
-                "last checkpoint."
-            )
-        if self._rank == 0:
-            self._send()
-        else:
-            self._await_marker()
+        """Waits for the servers; to those that have other weights than the last update's, sends these again."""
+        for server in self.servers:
+            server.find_model(server.model)
+            if server.held_marker() == self._marker:
+                continue
+            if not self._sender.can_resend:
+                raise RuntimeError(
+                    f"Expected the vLLM server at {server.url} to keep its weights, but it has others now: it "
+                    f"restarted, or another run uses it. Weights sent by '{self.transfer}' can't be sent again within "
+                    "an iteration; resume from the last checkpoint."
+                )
+            if not self._sent_by_another(server):
+                self._send(server)
 
-    def _await_marker(self) -> None:
-        """On another rank than 0, which alone sends: waits, then sends itself, should rank 0 not have noticed."""
-        deadline = time.monotonic() + self.client.absence_seconds / 4
+    def _sent_by_another(self, server: VLLMServer) -> bool:
+        """True if a rank before this one sends the weights meanwhile.
+
+        Of several ranks that see a restart one must send. Rank 0 does so at once. It may have no request in flight,
+        and not see it: then the next one's turn comes, and so on.
+        """
+        turn = max(LEAST_TURN_SECONDS, 3 * self._metrics.get("sync_seconds", 0.0))
+        deadline = time.monotonic() + self._rank * turn
         while time.monotonic() < deadline:
-            if self._held_marker() == self._marker:
-                return
+            if server.held_marker() == self._marker:
+                return True
             time.sleep(0.5)
-        self._send()
+        return False
 
     # --- requests
 
     def _written(
-        self, asked: dict[int, tuple[Prompt, list[int]]], sampling: Sampling, eos_token_ids: Sequence[int]
+        self, asked: dict[int, tuple[Prompt, list[int]]], settings: dict[str, Any]
     ) -> Iterator[tuple[int, tuple[Rollout, ...]]]:
         """Groups as they finish, each after a look whether the server still has the weights.
 
@@ -240,9 +282,15 @@ class VLLMServerEngine(RolloutEngine):
         """
         left = {key: len(seeds) for key, (_, seeds) in asked.items()}
         done: dict[int, dict[int, Rollout]] = {key: {} for key in asked}
-        with ThreadPoolExecutor(max_workers=self.max_requests) as pool:
+        # A group stays on one server, whose cache then has its prompt.
+        server_of = {key: self.servers[place % len(self.servers)] for place, key in enumerate(asked, start=self._rank)}
+        with ExitStack() as stack:
+            pools = {
+                server.url: stack.enter_context(ThreadPoolExecutor(max_workers=self.max_requests))
+                for server in self.servers
+            }
             pending: dict[Future[Rollout], tuple[int, int]] = {
-                pool.submit(self._request, prompt, sampling, seed, eos_token_ids): (key, place)
+                pools[server_of[key].url].submit(self._request, server_of[key], prompt, settings, seed): (key, place)
                 for key, (prompt, seeds) in asked.items()
                 for place, seed in enumerate(seeds)
             }
@@ -256,44 +304,53 @@ class VLLMServerEngine(RolloutEngine):
                         left[key] -= 1
                         if not left[key]:
                             whole.append(key)
-                    if whole and self._held_marker() != self._marker:
-                        raise ServerAwayError("the server has lost the weights: it restarted")
+                    for server in {server_of[key].url: server_of[key] for key in whole}.values():
+                        if server.held_marker() != self._marker:
+                            raise ServerAwayError(
+                                f"{server.url} has other weights now: it restarted, or another run uses it"
+                            )
                     for key in whole:
                         yield key, tuple(done[key][place] for place in range(len(done[key])))
             finally:
-                for future in pending:
-                    future.cancel()
+                self._drop(list(pending))
 
-    def _request(self, prompt: Prompt, sampling: Sampling, seed: int, eos_token_ids: Sequence[int]) -> Rollout:
-        body = request_settings(sampling, seed=seed, eos_token_ids=eos_token_ids)
-        body |= {
-            "model": self._served,
-            "prompt": list(prompt.token_ids),
-            "return_token_ids": True,
-            "stream": False,
-        }
-        choice = self.client.ask("POST", "/v1/completions", body)["choices"][0]
-        token_ids = choice["token_ids"]
-        return written_rollout(self._ready(), token_ids, choice["logprobs"]["token_logprobs"], choice["finish_reason"])
+    def _drop(self, futures: list[Future[Rollout]]) -> None:
+        """Takes back requests that nobody waits for any more, from the queue and from the servers."""
+        running = [future for future in futures if not future.cancel()]
+        while running:
+            # Again and again: one may be about to connect.
+            for server in self.servers:
+                server.client.hang_up()
+            running = list(wait(running, timeout=0.1).not_done)
+
+    def _request(self, server: VLLMServer, prompt: Prompt, settings: dict[str, Any], seed: int) -> Rollout:
+        answer = server.complete(list(prompt.token_ids), {**settings, "seed": seed})
+        return written_rollout(
+            self._ready(), answer["token_ids"], answer["logprobs"], answer["finish_reason"], settings
+        )
 
     def _verify(self) -> None:
         policy = self._ready()
         started = time.perf_counter()
         prompts = probe_prompts(len(policy.tokenizer))
-        try:
-            rollouts = self._probed(prompts)
-        except ServerAwayError:
-            self._ensure_weights()
-            rollouts = self._probed(prompts)
-        gap = probe_gap(policy, prompts, rollouts)
-        self._metrics |= {"probe_gap": gap, "verify_seconds": time.perf_counter() - started}
+        gaps = []
+        for server in self.servers:
+            try:
+                rollouts = self._probed(server, prompts)
+            except ServerAwayError:
+                self._ensure_weights()
+                rollouts = self._probed(server, prompts)
+            gaps.append(probe_gap(policy, prompts, rollouts))
+        self._metrics |= {"probe_gap": max(gaps), "verify_seconds": time.perf_counter() - started}
         tolerance = self.verify_tolerance or tolerance_for(getattr(torch, self.dtype))
-        check_gap(gap, tolerance, engine=f"the vLLM server at {self.client.url}", version=policy.version)
+        for server, gap in zip(self.servers, gaps, strict=True):
+            check_gap(gap, tolerance, engine=f"the vLLM server at {server.url}", version=policy.version)
 
-    def _probed(self, prompts: Sequence[Prompt]) -> list[Rollout]:
+    def _probed(self, server: VLLMServer, prompts: Sequence[Prompt]) -> list[Rollout]:
+        settings = request_settings(PROBE_SAMPLING, eos_token_ids=())
         with ThreadPoolExecutor(max_workers=len(prompts)) as pool:
             answers = [
-                pool.submit(self._request, prompt, PROBE_SAMPLING, seed, ()) for seed, prompt in enumerate(prompts)
+                pool.submit(self._request, server, prompt, settings, seed) for seed, prompt in enumerate(prompts)
             ]
         return [answer.result() for answer in answers]
 
@@ -309,10 +366,3 @@ class VLLMServerEngine(RolloutEngine):
         if self._policy is None:
             raise RuntimeError("Expected `VLLMServerEngine.setup` to be called before it is used.")
         return self._policy
-
-
-def _same_place(wanted: str, root: str | None) -> bool:
-    """True if both name one model: the same words, or two ways of writing one folder."""
-    if root is None:
-        return False
-    return wanted == root or (Path(wanted).exists() and Path(wanted).resolve() == Path(root).resolve())

@@ -7,12 +7,15 @@ an entry point of vLLM's plugins: a server in an environment with lspo has it.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
+
+from lspo.rollout.weight_stream import Comparison, Fingerprint, compare, fingerprint
 
 BACKEND = "lspo"
 
@@ -54,11 +57,14 @@ class UpdateInfo:
         offered: The name that `offered` gave.
         path: A safetensors file that the workers can read.
         safetensors: Such a file's bytes in base64.
+        fingerprints: Of the weights that were sent, by name: bits and number of elements. What the model then holds is
+            compared with them, where they are given.
     """
 
     offered: str | None = None
     path: str | None = None
     safetensors: str | None = None
+    fingerprints: dict[str, list[int]] | None = None
 
     def weights(self) -> Iterable[tuple[str, Tensor]]:
         if self.offered is not None:
@@ -80,6 +86,30 @@ def _file_weights(path: str) -> Iterator[tuple[str, Tensor]]:
             yield name, file.get_tensor(name)
 
 
+def held_weights(model: Any, *, dtype: torch.dtype) -> tuple[dict[str, Fingerprint], dict[str, list[str]]]:
+    """Fingerprints of the weights that a vLLM model holds in `dtype`, and which of its modules stand for several."""
+    held = {name: fingerprint(tensor) for name, tensor in model.named_parameters() if tensor.dtype == dtype}
+    return held, dict(getattr(model, "packed_modules_mapping", None) or {})
+
+
+def check_held(sent: Mapping[str, Fingerprint], model: Any, *, dtype: torch.dtype, sharded: bool) -> Comparison:
+    """Compares what a vLLM model holds with what was sent.
+
+    Raises:
+        RuntimeError: If a weight that can be compared differs in a bit.
+    """
+    held, packed = held_weights(model, dtype=dtype)
+    comparison = compare(sent, held, packed=packed, sharded=sharded)
+    if comparison.differing:
+        raise RuntimeError(
+            f"Expected vLLM to hold the weights that were sent, but {len(comparison.differing)} of "
+            f"{comparison.compared} that could be compared differ in their bits: "
+            f"{', '.join(comparison.differing[:4])}. Responses would be those of other weights; or they "
+            f"were sent in another type than the model's {str(dtype).removeprefix('torch.')}: set the engine's `dtype`."
+        )
+    return comparison
+
+
 def _receiver() -> Any:
     """The class of the backend; made on demand, as it is vLLM's that it extends."""
     from vllm.distributed.weight_transfer.base import WeightTransferEngine
@@ -89,6 +119,7 @@ def _receiver() -> Any:
 
         init_info_cls = Nothing
         update_info_cls = UpdateInfo
+        expected: dict[str, Fingerprint] | None = None
 
         def init_transfer_engine(self, init_info: Nothing) -> None:
             pass
@@ -100,10 +131,10 @@ def _receiver() -> Any:
 
         def update_weights(self, update_info: dict[str, Any]) -> None:
             # Not the base class's: that waits for an accelerator, even where there is none.
-            self.receive_weights(self.parse_update_info(update_info))
+            info = self.parse_update_info(update_info)
+            self.receive_weights(info)
+            self.expected = {name: Fingerprint(*one) for name, one in (info.fingerprints or {}).items()}
             if self.device.type == "cuda":
-                import torch
-
                 torch.cuda.synchronize(self.device)
 
         def receive_weights(self, update_info: UpdateInfo) -> None:
@@ -115,6 +146,11 @@ def _receiver() -> Any:
             from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
 
             finalize_layerwise_reload(self.model, self.model_config)
+            # Forgotten before the check: to vLLM an update that has failed is still open, and is ended once more.
+            expected, self.expected = self.expected, None
+            if expected:
+                sharded = self.parallel_config.tensor_parallel_size > 1
+                check_held(expected, self.model, dtype=self.model_config.dtype, sharded=sharded)
 
         def shutdown(self) -> None:
             pass

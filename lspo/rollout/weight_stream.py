@@ -75,6 +75,10 @@ class WeightStream:
         if embedding is not None and not has_head:
             yield self._passed(HEAD, embedding)
 
+    def plain_fingerprints(self) -> dict[str, list[int]]:
+        """Those, for a message; a stream that takes none has an empty one."""
+        return {name: [one.bits, one.numel] for name, one in self.fingerprints.items()}
+
     def _passed(self, name: str, tensor: Tensor) -> tuple[str, Tensor]:
         if self.with_fingerprints:
             self.fingerprints[name] = fingerprint(tensor)

@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +47,17 @@ def make_policy_folder(folder: Path, kind: str = "qwen2", *, tied: bool = True, 
 
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
-    """Of processes that tests start."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "HF_HUB_OFFLINE": "1"}
+    """Of processes that tests start. Servers ask for the key, and engines have it, by the variable's name alone."""
+    return {
+        **os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "HF_HUB_OFFLINE": "1", "VLLM_API_KEY": "key",
+    }  # fmt: skip
 
 
-@pytest.fixture
-def run_script(tmp_path: Path, environment: dict[str, str]) -> Callable[..., list[dict[str, Any]]]:
+@pytest.fixture(scope="session")
+def run_script_in(environment: dict[str, str]) -> Callable[..., list[dict[str, Any]]]:
     """Runs a script of this folder, in one process or several, and gives what each printed last, as JSON."""
 
-    def run(name: str, *arguments: str, processes: int = 1, timeout: float = 300) -> list[dict[str, Any]]:
+    def run(folder: Path, name: str, *arguments: str, processes: int = 1, timeout: float = 300) -> list[dict[str, Any]]:
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             port = found.getsockname()[1]
@@ -68,7 +71,7 @@ def run_script(tmp_path: Path, environment: dict[str, str]) -> Callable[..., lis
                 subprocess.Popen(
                     [sys.executable, str(HERE / name), *arguments],
                     env={**environment, **(ranks if processes > 1 else {})},
-                    cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                    cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                 )
             )  # fmt: skip
         try:
@@ -82,6 +85,11 @@ def run_script(tmp_path: Path, environment: dict[str, str]) -> Callable[..., lis
         return [json.loads(output.strip().splitlines()[-1]) for output, _ in printed]
 
     return run
+
+
+@pytest.fixture
+def run_script(tmp_path: Path, run_script_in: Callable[..., Any]) -> Callable[..., list[dict[str, Any]]]:
+    return partial(run_script_in, tmp_path)
 
 
 class Server:
@@ -139,13 +147,25 @@ def served_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(
-    served_folder: Path, tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
-) -> Iterator[Server]:
-    server = Server(served_folder, tmp_path_factory.mktemp("server") / "log.txt", environment)
-    server.start()
-    yield server
-    server.stop()
+def make_server(
+    tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
+) -> Iterator[Callable[..., Server]]:
+    """Starts a server of a folder; further arguments are flags."""
+    started: list[Server] = []
+
+    def make(folder: Path, *flags: str) -> Server:
+        started.append(Server(folder, tmp_path_factory.mktemp("server") / "log.txt", environment, *flags))
+        started[-1].start()
+        return started[-1]
+
+    yield make
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def server(served_folder: Path, make_server: Callable[..., Server]) -> Server:
+    return make_server(served_folder)
 
 
 @pytest.fixture

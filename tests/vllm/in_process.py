@@ -6,6 +6,7 @@ import json
 import os
 import random
 import sys
+import time
 from unittest import mock
 
 import torch
@@ -14,11 +15,14 @@ import torch.distributed as dist
 from lspo.causal_lm import load_model, load_tokenizer
 from lspo.rollout import Sampling, TransformersEngine, VLLMEngine
 from lspo.rollout.collate import TrainingRollout, collate
+from lspo.rollout.keyed_sampling import restrict
 from lspo.rollout.weight_stream import HEAD, WeightStream
 from lspo.testing import StubPolicy
 from lspo.types import Prompt
 
 SYNCS = 20
+END_TOKENS = tuple(range(1, 38, 3))
+"""Many, so that responses are of unlike lengths, and some end at once."""
 
 
 def prompts(policy: StubPolicy, count: int = 8) -> list[Prompt]:
@@ -38,6 +42,62 @@ def write(engine, policy, *, temperature, keys=range(8), group_size=2):
 
 def tokens(groups):
     return {key: [rollout.token_ids for rollout in group.rollouts] for key, group in groups.items()}
+
+
+def written_piecemeal(engine, policy, rank, own):
+    """Steps made until each group came, at unlike speeds on ranks; and what is left when rank 0 goes early."""
+    core = engine._llm.llm_engine
+    made, step = [0], core.step
+    before, policy.eos_token_ids = policy.eos_token_ids, END_TOKENS
+
+    def counted():
+        made[0] += 1
+        return step()
+
+    core.step = counted
+    sampling = Sampling(max_response_tokens=16, temperature=1.0, seed=5)
+    chosen, steps, found = [prompts(policy)[key] for key in own], [], []
+    for leaving in (False, True):
+        found.append({})
+        for group in engine.generate(chosen, group_size=2, sampling=sampling, keys=own):
+            time.sleep(0.01 * rank)
+            found[-1][group.draw_index] = group
+            if not leaving:
+                steps.append(made[0])
+            elif rank == 0 and len(found[-1]) == 2:
+                break
+    core.step, policy.eos_token_ids = step, before
+    wanted = 2 if rank == 0 else len(own)
+    return {
+        "steps_until_groups": steps, "in_flight": core.get_num_unfinished_requests(),
+        "same_piecemeal": len(found[1]) == wanted and all(found[0][key] == group for key, group in found[1].items()),
+    }  # fmt: skip
+
+
+def several_end_tokens(engine, reference, policy, own):
+    """Parity where many tokens end a response, some at once; and of a call for which another rank has no prompts."""
+    before, policy.eos_token_ids = policy.eos_token_ids, END_TOKENS
+    ours, theirs = (tokens(write(one, policy, temperature=0.0, keys=own)) for one in (engine, reference))
+    policy.eos_token_ids = before
+    lengths = [len(ids) for group in ours.values() for ids in group]
+    return ours == theirs and min(lengths) < 4
+
+
+def restricted_gap(policy, engine, own):
+    """Largest difference of a token's log-prob from that of the model under top-p and top-k, as we cut them."""
+    sampling = Sampling(max_response_tokens=16, top_p=0.7, top_k=9, seed=5)
+    worst = 0.0
+    for group in engine.generate(
+        [prompts(policy)[key] for key in own], group_size=2, sampling=sampling, keys=list(own)
+    ):
+        for rollout in group.rollouts:
+            ids = torch.tensor([group.prompt.token_ids + rollout.token_ids])
+            with torch.no_grad():
+                logits = policy.model(input_ids=ids).logits[0, len(group.prompt.token_ids) - 1 : -1]
+            logprobs = restrict(logits, top_p=0.7, top_k=9).log_softmax(-1)
+            ours = logprobs.gather(-1, torch.tensor(rollout.token_ids)[:, None]).squeeze(-1)
+            worst = max(worst, float((ours - torch.tensor(rollout.logprobs)).abs().max()))
+    return worst
 
 
 def gap(policy, groups, temperature):
@@ -117,7 +177,13 @@ def main(folder: str, tensor_parallel_size: int) -> None:
             headless_noticed = str(error)
     engine.update()
     first = write(engine, policy, temperature=1.0, keys=own, group_size=4)
+    piecemeal = written_piecemeal(engine, policy, rank, own)
     again = write(engine, policy, temperature=1.0, keys=own, group_size=4)
+    several = several_end_tokens(engine, reference, policy, own)
+    share = own[:1] if rank == 0 else []
+    one = tokens(write(engine, policy, temperature=0.0, keys=share, group_size=1))
+    uneven = one == tokens(write(reference, policy, temperature=0.0, keys=share, group_size=1))
+    restricted = restricted_gap(policy, engine, own)
     engine.close()
     engine.close()
     alive = dist.is_initialized()
@@ -138,6 +204,7 @@ def main(folder: str, tensor_parallel_size: int) -> None:
         "headless_noticed": headless_noticed, "repeats": first == again, "repeats_anew": first == anew,
         "distinct": len({ids for group in tokens(first).values() for ids in group}) > len(own), "group_alive": alive,
         "process_unchanged": kept, "versions": [group.version for group in first.values()],
+        "restricted_gap": restricted, "several_end_tokens": several, "uneven": uneven, **piecemeal,
         "compared": engine.metrics()["weights_compared"],
     }  # fmt: skip
     print(json.dumps(result))

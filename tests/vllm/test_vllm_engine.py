@@ -34,6 +34,13 @@ def test_parity_through_syncs(make_policy, run_script, kind, tied, processes, te
         assert result["compared"] > 0
         assert "differ from the trainer's by" in result["stale_noticed"]
         assert ("differ from the trainer's by" in result["headless_noticed"]) == tied
+        assert result["restricted_gap"] < 1e-4
+        assert result["several_end_tokens"]
+        assert result["uneven"]
+        # As they finish, and not when all are done; what is left early leaves nothing behind.
+        assert result["steps_until_groups"][0] < result["steps_until_groups"][-1]
+        assert result["same_piecemeal"]
+        assert result["in_flight"] == 0
         assert result["repeats"]
         assert result["repeats_anew"]
         assert result["distinct"]

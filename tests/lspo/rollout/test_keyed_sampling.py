@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -103,11 +104,16 @@ def test_samples_follow_the_softmax_at_the_temperature(temperature: float) -> No
     assert chi2 < freedom + 4 * math.sqrt(2 * freedom)
 
 
-def test_logprobs_are_those_of_the_temperature_before_any_cut() -> None:
-    logits = LOGITS.expand(50, -1)
-    tokens, logprobs = choose(logits, keys_of(50), 0, temperature=0.7, top_p=0.5, top_k=4)
-    expected = (logits / 0.7).log_softmax(-1).gather(-1, tokens[:, None]).squeeze(-1)
-    torch.testing.assert_close(logprobs, expected)
+@pytest.mark.parametrize("cut", [{}, {"top_p": 0.5}, {"top_k": 4}, {"top_p": 0.6, "top_k": 9}])
+def test_logprobs_are_those_of_what_was_sampled_from(cut: dict[str, Any]) -> None:
+    """A mean of pi / mu over samples from mu is the share of pi that mu can sample at all: importance weights work."""
+    rows = 4000
+    tokens, logprobs = choose(LOGITS.expand(rows, -1), keys_of(rows), 0, temperature=0.7, **cut)
+    whole = (LOGITS / 0.7).log_softmax(-1)
+    left = restrict(LOGITS[None] / 0.7, top_p=cut.get("top_p", 1.0), top_k=cut.get("top_k", 0))[0].isfinite()
+    torch.testing.assert_close(logprobs, (whole - whole[left].logsumexp(-1))[tokens])
+    weights = (whole[tokens] - logprobs).exp()
+    torch.testing.assert_close(weights, whole.exp()[left].sum().expand(rows))
 
 
 def test_greedy_takes_the_most_probable() -> None:

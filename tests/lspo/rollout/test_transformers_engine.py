@@ -233,8 +233,13 @@ def test_top_k_and_top_p_are_respected(
         for rollout in group.rollouts:
             probabilities = plain_logits(model, group.prompt.token_ids, rollout.token_ids).softmax(-1)
             assert all(token in allowed(row) for token, row in zip(rollout.token_ids, probabilities, strict=True))
-            # Training sees the whole softmax, so that is what is reported.
-            expected = probabilities.log().gather(-1, torch.tensor(rollout.token_ids)[:, None]).squeeze(-1)
+            # Reported is what was sampled from: the tokens that were left, renormalised.
+            expected = torch.tensor(
+                [
+                    float((row[token] / row[list(allowed(row))].sum()).log())
+                    for token, row in zip(rollout.token_ids, probabilities, strict=True)
+                ]
+            )
             torch.testing.assert_close(torch.tensor(rollout.logprobs), expected, atol=1e-4, rtol=0)
 
 

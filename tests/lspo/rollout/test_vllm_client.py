@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -91,6 +93,43 @@ def test_a_refusal_is_not_tried_again(serve):
     assert waits == []
 
 
+def break_off(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", "100")
+    handler.end_headers()
+    handler.wfile.write(b'{"a"')
+
+
+def test_an_answer_that_breaks_off_is_none(serve):
+    with pytest.raises(ServerAwayError, match="IncompleteRead"):
+        client(serve(break_off)).ask("GET", "/x")
+
+
+def test_a_redirection_is_a_refusal(serve):
+    with pytest.raises(ServerRefusalError, match="HTTP 302"):
+        client(serve(say(302))).ask("GET", "/x")
+
+
+def test_words_that_are_no_json(serve):
+    with pytest.raises(ServerRefusalError, match=r"expected JSON .* but got 'Grüß Gott'. Is `url` that of another"):
+        client(serve(say(200, "Grüß Gott"))).ask("GET", "/x")
+
+
+def test_a_certificate_that_is_not_trusted_is_not_waited_for(monkeypatch):
+    asked = client("https://localhost:1")
+    monkeypatch.setattr(asked, "_exchange", mock.Mock(side_effect=ssl.SSLCertVerificationError("self-signed")))
+    with pytest.raises(ServerRefusalError, match=r"self-signed.* authority in SSL_CERT_FILE"):
+        asked.ask_patiently("GET", "/x")
+
+
+def test_patience_ends_for_a_server_that_takes_connections_and_says_nothing(serve, monkeypatch):
+    monkeypatch.setattr("lspo.rollout.vllm_client.CONNECT_SECONDS", 0.05)
+    started = time.monotonic()
+    with pytest.raises(ServerAwayError, match=r"has not answered for absence_seconds=0.1 \(last: .*TimeoutError"):
+        client(serve(dawdle), absence_seconds=0.1, timeout_seconds=600.0).ask_patiently("GET", "/x")
+    assert time.monotonic() - started < 5
+
+
 def test_a_server_that_is_not_there_says_how_to_start_it(serve):
     found = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     port = found.server_address[1]
@@ -105,6 +144,9 @@ def test_a_server_that_is_not_there_says_how_to_start_it(serve):
     ("settings", "told"),
     [
         ({"url": "localhost:8000"}, "like 'http://localhost:8000', but got 'localhost:8000'"),
+        ({"url": "http://a:port"}, "like 'http://localhost:8000', but got 'http://a:port'"),
+        ({"url": "http://me:word@a"}, "like 'http://localhost:8000'"),
+        ({"url": "http://a/x?y=1"}, "like 'http://localhost:8000'"),
         ({"url": "http://a", "timeout_seconds": 0.0}, "`timeout_seconds` to be above 0"),
         ({"url": "http://a", "absence_seconds": -1.0}, "`absence_seconds` to be above 0"),
     ],

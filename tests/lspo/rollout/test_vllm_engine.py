@@ -36,7 +36,13 @@ class ScriptedLLM:
         self.llm_engine = SimpleNamespace(
             model_config=SimpleNamespace(max_model_len=32),
             engine_core=SimpleNamespace(shutdown=lambda: self.calls.append("shutdown")),
+            step=self.step,
+            abort_request=self.abort_request,
         )
+        self.steps = 0
+        self.aborted: list[str] = []
+        self._queue: dict[str, tuple[list[int], dict[str, Any]]] = {}
+        self._asked = 0
 
     def __getattr__(self, name: str) -> Any:
         return lambda *arguments, **settings: self.calls.append(name)
@@ -50,18 +56,33 @@ class ScriptedLLM:
     def apply_model(self, function: Any) -> list[Any]:
         return [function(SimpleNamespace(named_parameters=lambda: self.held.items()))]
 
-    def generate(self, prompts: Any, parameters: Any, use_tqdm: bool) -> list[Any]:
+    def reset_prefix_cache(self) -> bool:
+        self.calls.append("reset_prefix_cache")
+        return not self._queue
+
+    def enqueue(self, prompts: Any, parameters: Any, use_tqdm: bool) -> list[str]:
         self.parameters += parameters
-        outputs = []
+        names = []
         for prompt, chosen in zip(prompts, parameters, strict=True):
-            ids = [2 + (sum(prompt["prompt_token_ids"]) + chosen["seed"]) % 50] * min(3, chosen["max_tokens"])
-            logprobs = [{token: SimpleNamespace(logprob=-0.5)} for token in ids]
-            outputs.append(
-                SimpleNamespace(
-                    outputs=[SimpleNamespace(token_ids=ids, logprobs=logprobs, finish_reason=self.finish_reason)]
-                )
-            )
-        return outputs
+            names.append(f"{self._asked}-abcd")
+            self._queue[names[-1]] = (prompt["prompt_token_ids"], chosen)
+            self._asked += 1
+        return names
+
+    def step(self) -> list[Any]:
+        """The last request that was added is done first."""
+        self.steps += 1
+        name, (prompt_ids, chosen) = self._queue.popitem()
+        ids = [2 + (sum(prompt_ids) + chosen["seed"]) % 50] * chosen["max_tokens"]
+        logprobs = [{token: SimpleNamespace(logprob=-0.5)} for token in ids]
+        output = SimpleNamespace(token_ids=ids, logprobs=logprobs, finish_reason=self.finish_reason)
+        return [SimpleNamespace(request_id=name.partition("-")[0], finished=True, outputs=[output])]
+
+    def abort_request(self, names: list[str], internal: bool) -> None:
+        assert internal
+        self.aborted += names
+        for name in names:
+            del self._queue[name]
 
 
 class ScriptedVLLMEngine(VLLMEngine):
@@ -127,14 +148,53 @@ def test_groups_are_whole_and_every_response_has_its_seed(engine, policy):
     engine.update()
     engine.llm.parameters.clear()
     groups = list(engine.generate(PROMPTS, group_size=4, sampling=Sampling(max_response_tokens=2), keys=[5, 6, 7]))
-    assert [group.draw_index for group in groups] == [5, 6, 7]
-    assert [group.prompt for group in groups] == PROMPTS
+    assert {group.draw_index: group.prompt for group in groups} == dict(zip([5, 6, 7], PROMPTS, strict=True))
     assert [len(group.rollouts) for group in groups] == [4, 4, 4]
     seeds = [chosen["seed"] for chosen in engine.llm.parameters]
     assert len(set(seeds)) == 12
     assert all(0 <= seed < 2**63 for seed in seeds)
     alone = list(engine.generate(PROMPTS[1:2], group_size=4, sampling=Sampling(max_response_tokens=2), keys=[6]))
-    assert alone[0] == groups[1]
+    assert alone[0] == next(group for group in groups if group.draw_index == 6)
+
+
+def test_groups_come_as_they_finish(engine):
+    """The third is done first, after the steps that its responses take."""
+    engine.update()
+    steps = engine.llm.steps
+    groups = engine.generate(PROMPTS, group_size=4, sampling=Sampling(max_response_tokens=2), keys=[5, 6, 7])
+    assert [(group.draw_index, engine.llm.steps - steps) for group in groups] == [(7, 4), (6, 8), (5, 12)]
+
+
+@pytest.mark.parametrize("then", ["generate", "update", "dropped"])
+def test_requests_of_a_generator_that_was_left_are_taken_back(engine, then):
+    engine.update()
+    sampling = Sampling(max_response_tokens=2)
+    groups = engine.generate(PROMPTS, group_size=2, sampling=sampling, keys=[5, 6, 7])
+    expected = [next(groups)]
+    assert not engine.llm.aborted
+    if then == "generate":
+        assert next(engine.generate(PROMPTS[2:], group_size=2, sampling=sampling, keys=[7])) == expected[0]
+    elif then == "update":
+        engine.update()
+    del groups
+    assert len(engine.llm.aborted) == 4
+    assert not engine.llm._queue
+
+
+def test_requests_that_are_still_in_flight_stop_the_run(engine):
+    engine.update()
+    engine.llm.enqueue([{"prompt_token_ids": [1]}], [{"seed": 1, "max_tokens": 1}], use_tqdm=False)
+    with pytest.raises(RuntimeError, match="to empty its cache, but requests are still in flight"):
+        engine.update()
+
+
+def test_a_round_outlives_its_engine_without_harm(engine):
+    engine.update()
+    groups = engine.generate(PROMPTS, group_size=2, sampling=Sampling(max_response_tokens=2), keys=[5, 6, 7])
+    next(groups)
+    engine.close()
+    groups.close()
+    assert not engine.llm.aborted
 
 
 def test_seeds_depend_on_run_key_and_place():
@@ -167,14 +227,32 @@ def test_a_response_that_was_aborted_stops_the_run(engine):
 @pytest.mark.parametrize("logprobs", [[-1.0], [-1.0, float("nan")], [-1.0, None]])
 def test_a_missing_logprob_stops_the_run(policy, logprobs):
     with pytest.raises(RuntimeError, match="finite log-prob for each of 2 tokens"):
-        written_rollout(policy, [4, 5], logprobs, "length")
+        written_rollout(policy, [4, 5], logprobs, "length", {"stop_token_ids": [1], "max_tokens": 2})
+
+
+@pytest.mark.parametrize(
+    ("token_ids", "reason"),
+    [([4, 5], "length"), ([4, 5, 6], "stop"), ([], "stop"), ([4, 1], "abort"), ([4, 5, 6], "repetition")],
+)
+def test_a_response_that_ended_otherwise_than_asked_stops_the_run(policy, token_ids, reason):
+    """By a limit of the server's own, at a word, at nothing at all."""
+    settings = {"stop_token_ids": [1, 2], "max_tokens": 3}
+    with pytest.raises(RuntimeError, match=rf"ended one after {len(token_ids)} and gives the reason '{reason}'"):
+        written_rollout(policy, token_ids, [-1.0] * len(token_ids), reason, settings)
+
+
+def test_a_response_that_ends_at_once_or_at_any_of_several_end_tokens(policy):
+    settings = {"stop_token_ids": [1, 2], "max_tokens": 3}
+    assert not written_rollout(policy, [2], [-1.0], "stop", settings).truncated
+    assert not written_rollout(policy, [4, 1], [-1.0] * 2, "stop", settings).truncated
+    assert written_rollout(policy, [4, 4, 4], [-1.0] * 3, "length", settings).truncated
 
 
 def test_nothing_is_left_to_a_default():
-    settings = request_settings(Sampling(top_p=0.9, top_k=7, temperature=0.5), seed=3, eos_token_ids=(1, 4))
+    settings = request_settings(Sampling(top_p=0.9, top_k=7, temperature=0.5), eos_token_ids=(1, 4))
     assert settings == {
         "temperature": 0.5, "top_p": 0.9, "top_k": 7, "min_p": 0.0, "presence_penalty": 0.0, "frequency_penalty": 0.0,
-        "repetition_penalty": 1.0, "seed": 3, "max_tokens": 1024, "min_tokens": 0, "stop_token_ids": [1, 4],
+        "repetition_penalty": 1.0, "max_tokens": 1024, "min_tokens": 0, "stop_token_ids": [1, 4],
         "ignore_eos": True, "logprobs": 0,
     }  # fmt: skip
 
@@ -212,6 +290,15 @@ def test_idle_sleeps_and_update_wakes_where_there_is_a_gpu(engine, monkeypatch):
 def test_without_vllm_the_error_names_the_extra(policy):
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'lspo\[vllm\]'"):
         VLLMEngine().setup(policy)
+
+
+def test_setting_up_again_closes_what_was_there(engine, policy):
+    first = engine.llm
+    engine.setup(policy)
+    assert first.calls == ["shutdown"]
+    engine.close()
+    engine.close()
+    assert engine.llm.calls == ["shutdown"]
 
 
 def test_processes_must_divide(policy):
