@@ -26,7 +26,7 @@ def install() -> None:
     name = "discard_init_args_on_class_path_change"
     if not hasattr(_typehints, name):
         raise RuntimeError(
-            f"Expected jsonargparse to have `_typehints.{name}`, as versions 4.40 to 4.53 do, but it has not. Install "
+            f"Expected jsonargparse to have `_typehints.{name}`, as versions 4.46 to 4.53 do, but it has not. Install "
             "'jsonargparse<5', or report this."
         )
     setattr(_typehints, name, forget_init_args_of_another_class)
