@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -198,10 +198,12 @@ class PolicyModule(LightningModule, PolicyHandle):
         return context_tokens(AutoConfig.from_pretrained(self.name_or_path))
 
     def prepare_data(self) -> None:
+        _show_progress_once()
         if isinstance(self.source, ModelSource):
             self.source.prepare()
 
     def setup(self, stage: str) -> None:
+        _show_progress_once()
         write_whole_checkpoints(self.trainer.strategy)
 
     def configure_model(self) -> None:
@@ -429,6 +431,14 @@ def _response_counts(batch: RolloutBatch) -> dict[str, Tensor]:
     """Responses of a micro-batch, and those of which no token counts."""
     masked = ~batch.response_mask.any(dim=1)
     return {"masked": masked.sum().float(), "responses": masked.new_tensor(len(batch), dtype=torch.float32)}
+
+
+def _show_progress_once() -> None:
+    """Leaves transformers' bars, of loading and of writing weights, to rank 0."""
+    from transformers.utils import logging
+
+    if rank_zero_only.rank:
+        logging.disable_progress_bar()
 
 
 def weight_dtype(precision: str) -> torch.dtype:
