@@ -121,7 +121,7 @@ class ColdStart(ModelSource):
             enable_checkpointing=False,
             enable_model_summary=False,
             # Each node makes the model; one shows how far it is.
-            enable_progress_bar=rank_zero_only.rank == 0,
+            enable_progress_bar=getattr(rank_zero_only, "rank", 0) == 0,
             gradient_clip_val=1.0,
         )
         loader = DemonstrationLoader(

@@ -437,7 +437,7 @@ def _show_progress_once() -> None:
     """Leaves transformers' bars, of loading and of writing weights, to rank 0."""
     from transformers.utils import logging
 
-    if rank_zero_only.rank:
+    if getattr(rank_zero_only, "rank", 0):
         logging.disable_progress_bar()
 
 

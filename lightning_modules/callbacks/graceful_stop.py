@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities import rank_zero_info
@@ -127,9 +127,11 @@ def _requeue_signal(trainer: Trainer) -> signal.Signals | None:
     environment = trainer._accelerator_connector.cluster_environment
     if not isinstance(environment, SLURMEnvironment) or not environment.auto_requeue:
         return None
+    number = environment.requeue_signal
+    if number is None:
+        return None
     # A handler of somebody else, submitit for one, stays.
-    known = trainer._signal_connector._original_handlers.get(environment.requeue_signal)
-    return environment.requeue_signal if known in (None, signal.SIG_DFL) else None
+    return number if trainer._signal_connector._original_handlers.get(number) in (None, signal.SIG_DFL) else None
 
 
 def _timers(trainer: Trainer) -> list[Timer]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
 
 from lspo.lightning_modules import GracefulStop, RolloutCallback
 from lspo.problems import RunningSumProblems
@@ -142,6 +145,25 @@ def test_a_stopped_run_goes_on_as_if_unbroken(
     assert_same(stopped.batches + resumed.batches, unbroken[0])
     assert_same([second.weights()], [unbroken[1]])
     assert second.trainer.global_step == 3 * 2
+
+
+@pytest.mark.parametrize("where", ["collect", "round", "train", "validation"])
+def test_a_stopped_run_goes_on_with_the_next_step_in_the_logs(
+    make_run: Callable[..., Any], tmp_path: Path, where: str
+) -> None:
+    def fit(version: int, *callbacks: RolloutCallback, ckpt_path: Path | None = None) -> list[tuple[str, str]]:
+        changed = settings()
+        changed["trainer"]["logger"] = CSVLogger(tmp_path, version=version, flush_logs_every_n_steps=1)
+        changed["data"] = {**ROUNDS, "val": {"held_out": RunningSumProblems(3, seed=9)}}
+        run = make_run(callbacks, **changed)
+        with suppress(SystemExit):
+            run.fit(ckpt_path)
+        rows = csv.DictReader((Path(run.trainer.log_dir) / "metrics.csv").read_text().splitlines())
+        return [(row["step"], row["epoch"]) for row in rows if row.get("loss/total")]
+
+    first = fit(0, Interrupt(signal.SIGTERM, where, 1))
+    (saved,) = tmp_path.rglob("stopped.ckpt")
+    assert first + fit(1, ckpt_path=saved) == [(str(step), str(step // 2)) for step in range(6)]
 
 
 def test_the_checkpoint_lies_beside_the_others(make_run: Callable[..., Any], tmp_path: Path) -> None:
