@@ -17,7 +17,7 @@ class FSDP1OnCPU(FSDPShardedStrategy):
     def _setup_model(self, model: Any) -> Any:
         from torch.distributed.fsdp import FullyShardedDataParallel
 
-        # A whole state is moved to the CPU as it is gathered, and the memory it came from is used again: there, the same.
+        # A whole state is moved to the CPU as it is gathered, and its memory is used again: there, both are one.
         lightning_fsdp._get_full_state_dict_context = _whole_state_where_it_is
         if self.cpu_offload is not None and self.cpu_offload.offload_params:
             # It pins what it parks, so that the way to the accelerator is shorter; without one there is no such memory.

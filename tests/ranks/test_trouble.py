@@ -160,11 +160,27 @@ def test_a_run_goes_on_with_another_number_of_ranks(
         torch.testing.assert_close(second["weights"][name], tensor, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("strategy", ["fsdp", "fsdp2"])
+def test_a_file_goes_on_under_another_strategy(
+    fit: Fit, place: Path, worlds: dict[int, list[dict[str, Any]]], strategy: str
+) -> None:
+    """That of one process, on two which hold a half of the weights each."""
+    name = f"other-{strategy}"
+    codes, texts, _ = fit(name, strategy=strategy, accumulate=3, resume=str(place / "border.ckpt"))
+    assert codes == [0, 0], texts
+    other, whole = torch.load(place / name / "result-0.pt"), worlds[1][0]
+    assert other["chosen"] == whole["chosen"][1:]
+    for key, tensor in whole["weights"].items():
+        torch.testing.assert_close(other["weights"][key], tensor, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("strategy", "where", "how", "rank"),
     [
         ("ddp", "reward", "SIGTERM", 1),
         ("fsdp2", "train", "SIGINT", 0),
+        # A whole state, the default of `fsdp`.
+        ("fsdp_full", "reward", "SIGTERM", 0),
         pytest.param("fsdp", "reward", "SIGINT", 1, marks=pytest.mark.slow),
     ],
 )
