@@ -248,12 +248,18 @@ class PolicyModule(LightningModule, PolicyHandle):
     @property
     def data_parallel_size(self) -> int:
         """Ranks that see different batches: all, but for those that hold parts of the same layer."""
-        return self._sharding.data_parallel_size
+        return self._ways.data_parallel_size
 
     @property
     def data_parallel_rank(self) -> int:
         """Which of those batches this rank sees."""
-        return self._sharding.data_parallel_rank
+        return self._ways.data_parallel_rank
+
+    @property
+    def _ways(self) -> Sharding:
+        # The datamodule asks in its `setup` already, before there is a model to cut.
+        early = self.model is None and self._trainer is not None
+        return sharding_for(self.trainer.strategy) if early else self._sharding
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["nonfinite_in_a_row"] = self._nonfinite_in_a_row
