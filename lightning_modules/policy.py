@@ -6,6 +6,7 @@ Over 300 lines, as Lightning has one class hold the hooks of them all; what they
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -204,6 +205,8 @@ class PolicyModule(LightningModule, PolicyHandle):
 
     def setup(self, stage: str) -> None:
         _show_progress_once()
+        # On several ranks Lightning advises a mean over them, of what evaluation has summed up over them already.
+        warnings.filterwarnings("ignore", message=r".*self\.log\('(val|test)/.*sync_dist=True")
         write_whole_checkpoints(self.trainer.strategy)
 
     def configure_model(self) -> None:
