@@ -52,6 +52,7 @@ def launch(homes: list[Path]) -> Iterator[Launch]:
                 command = [
                     sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1",
                     "--rdzv_backend=c10d", f"--rdzv_endpoint=127.0.0.1:{port}", "--max_restarts=0",
+                    "--shutdown_timeout=60",
                 ]  # fmt: skip
             else:
                 command = [sys.executable]
