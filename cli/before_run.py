@@ -11,6 +11,9 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
+from lspo.lightning_modules.checkpoints import check_folder
+from lspo.lightning_modules.strategies import kind_of_folder
+
 NAMED_CHECKPOINTS = ("best", "last", "hpc")
 WRITTEN_BY_A_RUN, NEEDED_TO_GO_ON = b"pytorch-lightning_version", (b"optimizer_states", b"loops")
 FOLDER_OF_PARTS = ("meta.pt", ".metadata")
@@ -45,6 +48,8 @@ def check_before_run(trainer: Trainer, model: Any, data: Any, stage: str, ckpt_p
     """
     check_checkpoint(ckpt_path, stage)
     check_named_checkpoint(trainer, ckpt_path, stage)
+    if ckpt_path is not None and str(ckpt_path) not in NAMED_CHECKPOINTS:
+        check_folder(ckpt_path, reads=kind_of_folder(trainer.strategy))
     for folder in log_folders(trainer):
         check_writable(folder)
     # Classes of a user's own need not have these.

@@ -32,6 +32,10 @@ class WholeCheckpointIO(TorchCheckpointIO):
         self.write(checkpoint, scratch)
         put_in_place(scratch, target)
 
+    def load_checkpoint(self, path: Any, *arguments: Any, **settings: Any) -> dict[str, Any]:
+        check_folder(path, reads=None)
+        return super().load_checkpoint(path, *arguments, **settings)
+
     def write(self, checkpoint: dict[str, Any], path: Path) -> None:
         with path.open("wb") as file:
             torch.save(checkpoint, file)
@@ -41,6 +45,33 @@ def write_whole_checkpoints(strategy: Any) -> None:
     """Has a strategy write its files by `WholeCheckpointIO`, unless a user has chosen otherwise."""
     if type(strategy.checkpoint_io) is TorchCheckpointIO:
         strategy.checkpoint_io = WholeCheckpointIO()
+
+
+def check_folder(path: Any, *, reads: str | None) -> None:
+    """Checks that a checkpoint to which every process wrote its part was written by the kind of strategy that reads it.
+
+    Args:
+        path: Of a file, nothing is checked: every strategy reads those.
+        reads: Short name of the kind that is to read it; None: one that reads files alone.
+
+    Raises:
+        ValueError: If it is of another kind.
+    """
+    folder = Path(path)
+    if not (folder / ".metadata").is_file():
+        return
+    from torch.distributed.checkpoint.filesystem import FileSystemReader
+
+    # What Lightning calls the weights in it.
+    names = FileSystemReader(folder).read_metadata().state_dict_metadata
+    wrote = "fsdp2" if any(name.startswith("state_dict.") for name in names) else "fsdp_sharded"
+    if wrote != reads:
+        raise ValueError(
+            f"Expected a checkpoint that this strategy can read, but {path} is a folder, to which every process of a "
+            f"run with strategy {wrote!r} wrote its part. Take `--trainer.strategy={wrote}`, with any number of "
+            "devices, one too. Checkpoints that are one file can be read by every strategy: `fsdp` writes such, and so "
+            "does `FSDP2Strategy` with `save_distributed_checkpoint=False`."
+        )
 
 
 def put_in_place(scratch: Path, path: Path) -> None:

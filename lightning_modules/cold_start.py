@@ -8,13 +8,20 @@ from typing import Any
 
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from lspo import __version__
 from lspo.causal_lm import load_tokenizer
 from lspo.demonstrations import Demonstrations
-from lspo.lightning_modules.sources import ModelSource, cache_folder, random_model, settings_hash, whole_or_not_at_all
+from lspo.lightning_modules.sources import (
+    ModelSource,
+    cache_folder,
+    random_model,
+    save_model,
+    settings_hash,
+    whole_or_not_at_all,
+)
 from lspo.lightning_modules.supervised import DemonstrationLoader, SupervisedModule
 
 FOUND_BY_READING = ("_rows", "_tally")
@@ -86,8 +93,7 @@ class ColdStart(ModelSource):
         # The Trainer of the run waits while this one trains; its random state must not notice.
         with isolate_rng(), whole_or_not_at_all(self.folder) as scratch:
             module = self._train()
-            module.model.save_pretrained(scratch)
-            module.tokenizer.save_pretrained(scratch)
+            save_model(module.model, module.tokenizer, scratch)
             self._check_tokenizer(scratch, module.tokenizer)
             (scratch / "cold_start.json").write_text(json.dumps({"sampled_accuracy": module.accuracy}))
         rank_zero_info(f"Supervised start: sampled accuracy {module.accuracy:.2f}, kept in {self.folder}")
@@ -114,6 +120,8 @@ class ColdStart(ModelSource):
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
+            # Each node makes the model; one shows how far it is.
+            enable_progress_bar=getattr(rank_zero_only, "rank", 0) == 0,
             gradient_clip_val=1.0,
         )
         loader = DemonstrationLoader(

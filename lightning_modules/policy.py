@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -202,10 +203,14 @@ class PolicyModule(LightningModule, PolicyHandle):
         return context_tokens(AutoConfig.from_pretrained(self.name_or_path))
 
     def prepare_data(self) -> None:
+        _show_progress_once()
         if isinstance(self.source, ModelSource):
             self.source.prepare()
 
     def setup(self, stage: str) -> None:
+        _show_progress_once()
+        # On several ranks Lightning advises a mean over them, of what evaluation has summed up over them already.
+        warnings.filterwarnings("ignore", message=r".*self\.log\('(val|test)/.*sync_dist=True")
         write_whole_checkpoints(self.trainer.strategy)
 
     def configure_model(self) -> None:
@@ -251,12 +256,18 @@ class PolicyModule(LightningModule, PolicyHandle):
     @property
     def data_parallel_size(self) -> int:
         """Ranks that see different batches: all, but for those that hold parts of the same layer."""
-        return self._sharding.data_parallel_size
+        return self._ways.data_parallel_size
 
     @property
     def data_parallel_rank(self) -> int:
         """Which of those batches this rank sees."""
-        return self._sharding.data_parallel_rank
+        return self._ways.data_parallel_rank
+
+    @property
+    def _ways(self) -> Sharding:
+        # The datamodule asks in its `setup` already, before there is a model to cut.
+        early = self.model is None and self._trainer is not None
+        return sharding_for(self.trainer.strategy) if early else self._sharding
 
     def save_pretrained(self, folder: str | os.PathLike[str], dtype: torch.dtype | None = None) -> None:
         """Writes the policy so that transformers' `from_pretrained(folder)` has it; collective, rank 0 writes.
@@ -461,6 +472,14 @@ def _response_counts(batch: RolloutBatch) -> dict[str, Tensor]:
     """Responses of a micro-batch, and those of which no token counts."""
     masked = ~batch.response_mask.any(dim=1)
     return {"masked": masked.sum().float(), "responses": masked.new_tensor(len(batch), dtype=torch.float32)}
+
+
+def _show_progress_once() -> None:
+    """Leaves transformers' bars, of loading and of writing weights, to rank 0."""
+    from transformers.utils import logging
+
+    if getattr(rank_zero_only, "rank", 0):
+        logging.disable_progress_bar()
 
 
 def weight_dtype(precision: str) -> torch.dtype:

@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from lspo.causal_lm import has_weights, load_tokenizer
+
 
 def cache_folder() -> Path:
     """Where models made on the spot are kept: `LSPO_HOME`, or `~/.cache/lspo`."""
@@ -79,12 +81,29 @@ class RandomWeights(ModelSource):
     def prepare(self) -> None:
         if self.folder.is_dir():
             return
-        from lspo.causal_lm import load_tokenizer
-
         tokenizer = load_tokenizer(self.tokenizer)
         with whole_or_not_at_all(self.folder) as scratch:
-            random_model(self.config, tokenizer, self.seed).save_pretrained(scratch)
-            tokenizer.save_pretrained(scratch)
+            save_model(random_model(self.config, tokenizer, self.seed), tokenizer, scratch)
+
+
+def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Writes configuration, weights and tokenizer, in whatever process it is called.
+
+    Raises:
+        RuntimeError: If transformers has written no weights.
+    """
+    # In a run of several ranks transformers writes weights on the first of all ranks alone. Each node makes its own.
+    model.should_save_on_this_rank = lambda is_main_process: is_main_process
+    try:
+        model.save_pretrained(folder)
+    finally:
+        del model.should_save_on_this_rank
+    tokenizer.save_pretrained(folder)
+    if not has_weights(folder):
+        raise RuntimeError(
+            f"Expected transformers to write the weights of {type(model).__name__} to {folder}, but it wrote only "
+            f"{sorted(path.name for path in folder.iterdir())}. Make the model in a run of one process first."
+        )
 
 
 def random_model(config: dict[str, Any], tokenizer: Any, seed: int) -> Any:

@@ -7,11 +7,16 @@ from typing import Any, Literal
 
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy, StrategyRegistry
 
-from lspo.lightning_modules.checkpoints import put_in_place, remove
+from lspo.lightning_modules.checkpoints import check_folder, put_in_place, remove
 
 
 class _WholeFolders:
     """Writes a checkpoint that is a folder beside the one of its name, and lets it take its place when it is whole."""
+
+    def load_checkpoint(self, checkpoint_path: Any, *arguments: Any, **settings: Any) -> dict[str, Any]:
+        check_folder(checkpoint_path, reads=kind_of_folder(self))
+        loaded: dict[str, Any] = super().load_checkpoint(checkpoint_path, *arguments, **settings)  # type: ignore[misc]
+        return loaded
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
         strategy: Any = self
@@ -92,6 +97,13 @@ class FSDPShardedStrategy(_WholeFolders, FSDPStrategy):
 
     def __init__(self, state_dict_type: Literal["full", "sharded"] = "sharded", **settings: Any) -> None:
         super().__init__(state_dict_type=state_dict_type, **settings)
+
+
+def kind_of_folder(strategy: Any) -> str | None:
+    """Short name of the kind of strategy whose checkpoints this one reads where they are folders; None: it does not."""
+    if isinstance(strategy, ModelParallelStrategy):
+        return "fsdp2"
+    return "fsdp_sharded" if isinstance(strategy, FSDPStrategy) else None
 
 
 def register_strategies() -> None:

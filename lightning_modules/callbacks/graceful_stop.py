@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities import rank_zero_info
@@ -27,19 +28,38 @@ class GracefulStop(RolloutCallback):
     So it does when the Trainer's `max_time` is over, at which Lightning would stop within an iteration. The place is
     the end of a round of rollouts, which are then generated again, or the end of an iteration, whichever comes first. A
     second signal ends it at once.
+
+    Under SLURM the signal by which Lightning puts a job back into the queue (SIGUSR1) is one more, as Lightning would
+    write its checkpoint within the signal's handler, amid a round or a gradient, where several ranks hang.
     """
 
     def __init__(self) -> None:
         self._received: signal.Signals | None = None
         self._previous: dict[signal.Signals, Any] = {}
+        self._requeue_signal: signal.Signals | None = None
+        self._requeue = False
         self._speaks = True
 
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # The evaluation before training may take long.
+        self._take_over(trainer)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._received, self._speaks = None, trainer.is_global_zero
+        self._take_over(trainer)
+
+    def _take_over(self, trainer: Trainer) -> None:
+        if self._previous:
+            return
+        self._received, self._requeue, self._speaks = None, False, trainer.is_global_zero
+        self._requeue_signal = _requeue_signal(trainer)
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
+            more = () if self._requeue_signal is None else (self._requeue_signal,)
+            self._previous = {number: signal.signal(number, self._note) for number in (*SIGNALS, *more)}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._received is not None and self._received == self._requeue_signal and number != signal.SIGINT:
+            # SLURM ends a job that goes back into the queue.
+            return
         if self._received is not None:
             # Not the handler that was there before: Lightning's for SIGTERM would wait for the end of a batch.
             raise KeyboardInterrupt(f"A second signal: {signal.Signals(number).name}")
@@ -61,7 +81,11 @@ class GracefulStop(RolloutCallback):
     def _asked(self, trainer: Trainer) -> bool:
         """True on all ranks if one has had a signal, or its time is over."""
         over = any((timer.time_remaining() or 0) <= 0 for timer in _timers(trainer))
-        return trainer.strategy.reduce_boolean_decision(over or self._received is not None, all=False)
+        asked = trainer.strategy.reduce_boolean_decision(over or self._received is not None, all=False)
+        if asked and self._requeue_signal is not None:
+            mine = self._received == self._requeue_signal
+            self._requeue = trainer.strategy.reduce_boolean_decision(mine, all=False)
+        return asked
 
     def on_collect_start(self, trainer: Trainer, pl_module: LightningModule, plan: CollectPlan) -> None:
         if self._asked(trainer):
@@ -87,11 +111,27 @@ class GracefulStop(RolloutCallback):
         self._restore()
 
     def _save(self, trainer: Trainer, what: str) -> None:
+        if self._requeue:
+            # Lightning's: a checkpoint where the job looks for one when it begins again, and word to SLURM.
+            trainer._signal_connector._slurm_sigusr_handler_fn(self._requeue_signal, None)  # type: ignore[arg-type]
+            return
         folder = getattr(trainer.checkpoint_callback, "dirpath", None) or trainer.log_dir or trainer.default_root_dir
         path = Path(folder) / "stopped.ckpt"
         trainer.save_checkpoint(path)
         more = " and more --trainer.max_time" if any((t.time_remaining() or 0) <= 0 for t in _timers(trainer)) else ""
         rank_zero_info(f"{what} Go on with the same command{more} and --ckpt_path {path}")
+
+
+def _requeue_signal(trainer: Trainer) -> signal.Signals | None:
+    """The signal by which Lightning would requeue a job of SLURM; None if it would not."""
+    environment = trainer._accelerator_connector.cluster_environment
+    if not isinstance(environment, SLURMEnvironment) or not environment.auto_requeue:
+        return None
+    number = environment.requeue_signal
+    if number is None:
+        return None
+    # A handler of somebody else, submitit for one, stays.
+    return number if trainer._signal_connector._original_handlers.get(number) in (None, signal.SIG_DFL) else None
 
 
 def _timers(trainer: Trainer) -> list[Timer]:

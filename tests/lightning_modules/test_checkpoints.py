@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed.checkpoint
+from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
 
-from lspo.lightning_modules import checkpoints
-from lspo.lightning_modules.checkpoints import WholeCheckpointIO, put_in_place
+from lspo.lightning_modules import FSDP2Strategy, FSDPShardedStrategy, checkpoints
+from lspo.lightning_modules.checkpoints import WholeCheckpointIO, check_folder, put_in_place
+from lspo.lightning_modules.strategies import kind_of_folder
 
 
 def folder_of(path: Path, text: str) -> Path:
@@ -73,3 +77,32 @@ def test_a_file_takes_the_place(tmp_path: Path, before: str) -> None:
 def test_a_fit_writes_by_it(make_run: Any) -> None:
     run = make_run(trainer={"max_epochs": 1}).fit()
     assert isinstance(run.trainer.strategy.checkpoint_io, WholeCheckpointIO)
+
+
+@pytest.fixture(params=["fsdp2", "fsdp_sharded"])
+def parts(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
+    """A checkpoint to which every process wrote its part, as Lightning's strategies name the weights in one."""
+    name = {"fsdp2": "state_dict", "fsdp_sharded": "model"}[request.param]
+    folder = tmp_path / "last.ckpt"
+    state = {name: {"model.layer": torch.zeros(2)}}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        torch.distributed.checkpoint.save(state, checkpoint_id=folder, no_dist=True)
+    return folder, request.param
+
+
+@pytest.mark.parametrize("strategy", [FSDP2Strategy, FSDPShardedStrategy, FSDPStrategy, DDPStrategy])
+def test_a_folder_is_read_by_its_kind_alone(parts: tuple[Path, str], strategy: type) -> None:
+    folder, kind = parts
+    reads = kind_of_folder(strategy())
+    assert reads == {FSDP2Strategy: "fsdp2", DDPStrategy: None}.get(strategy, "fsdp_sharded")
+    if reads == kind:
+        check_folder(folder, reads=reads)
+    else:
+        with pytest.raises(ValueError, match=f"Take `--trainer.strategy={kind}`, with any number of devices"):
+            check_folder(folder, reads=reads)
+
+
+def test_a_run_refuses_the_folder_of_another_strategy(make_run: Any, parts: tuple[Path, str]) -> None:
+    with pytest.raises(ValueError, match=r"Expected a checkpoint that this strategy can read, but .*last\.ckpt"):
+        make_run().fit(parts[0])

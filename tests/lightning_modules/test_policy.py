@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, Trainer
 
 from lspo.batching import BatchLayout, deal
@@ -378,3 +381,15 @@ def test_what_a_broken_optimizer_step_has_left_is_not_logged(make_run: Callable[
         run.fit()
     again.trainer.fit(run.policy, again.data)
     assert counts.responses == 16
+
+
+def test_no_advice_to_average_what_is_summed_up_already() -> None:
+    policy = PolicyModule("unused")
+    policy._trainer = SimpleNamespace(strategy=SimpleNamespace(checkpoint_io=None))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        policy.setup("fit")
+        advice = "It is recommended to use `self.log('{}', ..., sync_dist=True)` when logging on epoch level"
+        warnings.warn(advice.format("val/held_out/avg@4"), PossibleUserWarning, stacklevel=1)
+        with pytest.raises(PossibleUserWarning, match="my_metric"):
+            warnings.warn(advice.format("my_metric"), PossibleUserWarning, stacklevel=1)

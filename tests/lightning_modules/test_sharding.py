@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, StrategyRegistry
 from torch import nn
 
-from lspo.lightning_modules import FSDP2Strategy, FSDPShardedStrategy
+from lspo.lightning_modules import FSDP2Strategy, FSDPShardedStrategy, PolicyModule
 from lspo.lightning_modules.sharding import (
     FullyShardedOne,
     FullyShardedTwo,
@@ -65,6 +65,14 @@ def test_peers_of_tensor_parallelism_see_one_batch() -> None:
         sharding = FullyShardedTwo(strategy)
         assert (sharding.data_parallel_size, sharding.data_parallel_rank) == (2, 1)
     assert Sharding(strategy).data_parallel_size == 4
+
+
+def test_ranks_are_known_before_the_model_is_cut() -> None:
+    """The datamodule refuses a mini-batch with too few rollouts for them before anything is generated."""
+    policy = PolicyModule("unused")
+    policy._trainer = SimpleNamespace(strategy=SimpleNamespace(world_size=3, global_rank=2))
+    assert policy.data_parallel_size == 3
+    assert policy.data_parallel_rank == 2
 
 
 def test_layers_are_found(model: Any) -> None:

@@ -10,7 +10,13 @@ import pytest
 import torch
 
 from lspo.lightning_modules import PolicyModule, RandomWeights, sources
-from lspo.lightning_modules.sources import cache_folder, random_model, settings_hash, whole_or_not_at_all
+from lspo.lightning_modules.sources import (
+    cache_folder,
+    random_model,
+    save_model,
+    settings_hash,
+    whole_or_not_at_all,
+)
 
 CONFIG = {
     "model_type": "qwen2", "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
@@ -154,3 +160,23 @@ def test_a_run_starts_from_random_weights(make_run: Callable[..., Any], tokenize
     run.policy = PolicyModule(RandomWeights(CONFIG, tokenizer_folder))
     run.fit()
     assert run.trainer.global_step == 2
+
+
+def test_a_model_is_written_on_a_later_node_too(policy_folder: Path) -> None:
+    """transformers would write weights on the first of all ranks alone."""
+    source = RandomWeights(CONFIG, str(policy_folder))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.distributed, "is_initialized", lambda: True)
+        patch.setattr(torch.distributed, "get_rank", lambda: 8)
+        source.prepare()
+    assert {"config.json", "model.safetensors"} <= {path.name for path in source.folder.iterdir()}
+
+
+def test_a_folder_without_weights_is_no_model(policy_folder: Path, tmp_path: Path) -> None:
+    class Writer:
+        def save_pretrained(self, folder: Path) -> None:
+            folder.mkdir(exist_ok=True)
+            (folder / "config.json").touch()
+
+    with pytest.raises(RuntimeError, match=r"wrote only \['config.json'\]"):
+        save_model(Writer(), Writer(), tmp_path / "folder")

@@ -16,9 +16,10 @@ from rank_strategies import FSDP1OnCPU
 
 from lspo.datamodules import RolloutDataModule
 from lspo.lightning_modules import HealthWarnings, PolicyModule, RankWatch, RolloutCallback
+from lspo.objectives import DAPO
 from lspo.problems import RunningSumProblems
 from lspo.rollout import Sampling
-from lspo.sampling import AccuracyBand
+from lspo.sampling import AccuracyBand, MaxVariance
 from lspo.testing import ScriptedReward
 
 RANK = int(os.environ.get("LOCAL_RANK", 0))
@@ -70,9 +71,11 @@ class Journal(RolloutCallback):
         self.save = save
         self.batches: list[dict[str, Any]] = []
         self.chosen: list[list[int]] = []
+        self.carried: list[int] = []
 
     def on_collect_end(self, trainer: Any, pl_module: Any, report: Any) -> None:
         self.chosen.append([group.draw_index for group in report.groups])
+        self.carried.append(report.num_carried)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self.batches.append(batch.state_dict())
@@ -87,7 +90,8 @@ def main(folder: str, settings: dict[str, Any]) -> None:
     world = int(os.environ["WORLD"])
     trouble = Trouble(**settings.get("trouble", {}))
     watch = RankWatch(**{"beat_seconds": 0.5, "lost_seconds": 15.0, "grace_seconds": 3.0} | settings.get("watch", {}))
-    strategy = {"fsdp": FSDP1OnCPU(), "single": "auto"}.get(settings["strategy"], settings["strategy"])
+    fsdp = {"fsdp": "sharded", "fsdp_full": "full"}.get(settings["strategy"])
+    strategy = FSDP1OnCPU(fsdp) if fsdp else {"single": "auto"}.get(settings["strategy"], settings["strategy"])
     journal = Journal(settings.get("save"))
     trainer = Trainer(
         accelerator="cpu", devices=world, strategy=strategy, max_epochs=settings.get("epochs", 2),
@@ -96,15 +100,21 @@ def main(folder: str, settings: dict[str, Any]) -> None:
         callbacks=[HealthWarnings(max_truncated_frac=1), watch, journal, trouble],
         max_time=settings.get("max_time"),
     )  # fmt: skip
-    policy = trouble.policy = PolicyModule(folder, optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=1e-3))
+    policy = trouble.policy = PolicyModule(
+        folder,
+        objective=DAPO(**settings.get("objective", {})),
+        optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=1e-3),
+    )
     data = RolloutDataModule(
         RunningSumProblems(40), trouble, val={"held_out": RunningSumProblems(5, seed=9)}, selector=AccuracyBand(),
         group_size=4, train_groups=8, minibatch_groups=4, round_prompts=settings.get("round_prompts", 13), min_pool=0,
-        sampling=Sampling(max_response_tokens=6), val_group_size=2, **settings.get("data", {}),
+        sampling=Sampling(max_response_tokens=6), val_group_size=2,
+        downsample=MaxVariance(settings["keep"]) if "keep" in settings else None, **settings.get("data", {}),
     )  # fmt: skip
     trainer.fit(policy, data, ckpt_path=settings.get("resume"))
     weights = {name: tensor.clone() for name, tensor in policy.full_weights()}
-    torch.save({"batches": journal.batches, "chosen": journal.chosen, "weights": weights}, f"result-{RANK}.pt")
+    result = {"batches": journal.batches, "chosen": journal.chosen, "weights": weights}
+    torch.save({**result, "carried": journal.carried}, f"result-{RANK}.pt")
 
 
 if __name__ == "__main__":

@@ -42,6 +42,9 @@ def all_objectives() -> dict[str, objectives.Objective]:
             found[name] = kind(**given)
     found["DAPO-entropy"] = objectives.DAPO(entropy_coef=0.01)
     found["GRPO-dual_clip"] = objectives.GRPO(dual_clip=1.1)
+    found["GRPO-kl"] = objectives.GRPO(kl_coef=0.5)
+    found["DAPO-kl-k1"] = objectives.DAPO(kl_coef=0.5, kl="k1")
+    found["GSPO-kl-k2-importance"] = objectives.GSPO(kl_coef=0.5, kl="k2", kl_importance=True)
     return found
 
 
@@ -70,13 +73,23 @@ class Batches(LightningDataModule):
 
 
 class Policy(PolicyModule):
-    """Weights that sampled are made up: so far from the present ones that some ratios are clipped."""
+    """Weights that sampled are made up: so far from the present ones that some ratios are clipped.
+
+    So is the reference: by its own weights' KL the first gradient would not be moved.
+    """
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        if self._reference is not None:
+            for parameter in self._reference.model.parameters():
+                parameter.mul_(1.1)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         position = torch.arange(batch.response_mask.shape[1])[None, :]
         shift = 0.3 * torch.sin(position + 3 * batch.advantages[:, None])
         old = self.logprobs(batch)
         batch.old_logprobs = old + shift.to(old)
+        batch.ref_logprobs = self.ref_logprobs(batch)
 
 
 def run(folder: str, way: dict[str, Any]) -> dict[str, Any]:
@@ -155,14 +168,13 @@ def ways(world: int) -> dict[str, dict[str, Any]]:
         base = {"strategy": strategy, "k": k}
         for name in all_objectives():
             found[f"gradient/{name}/{cut}"] = {**base, "objective": name, "dtype": "float64", "steps": 1}
-        for name in ("DAPO", "GRPO"):
+        for name in ("DAPO", "GRPO", "GRPO-kl"):
             found[f"steps/{name}/{cut}"] = {**base, "objective": name}
         found[f"clipped/{cut}"] = {**base, "clip": 0.05}
         found[f"checkpointing/{cut}"] = {**base, "checkpointing": True}
         found[f"mixed/{cut}"] = {**base, "precision": "bf16-mixed"}
         found[f"mixed-gradient/{cut}"] = {**base, "precision": "bf16-mixed", "sgd": True, "steps": 1}
-        if strategy == "fsdp2":
-            # FSDP1 pins memory for it, which needs an accelerator.
+        if strategy.startswith("fsdp"):
             found[f"offload/{cut}"] = {**base, "offload": True}
     return found
 

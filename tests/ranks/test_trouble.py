@@ -122,6 +122,32 @@ def test_selection_and_training_do_not_depend_on_the_number_of_ranks(worlds: dic
         assert max(bins) - min(bins) <= 6
 
 
+def test_surplus_downsampling_and_kl_do_not_depend_on_the_number_of_ranks(fit: Fit, place: Path) -> None:
+    """Surplus of one iteration is trained on in the next, with stored log-probs; two of four responses are kept."""
+    results = {}
+    for world in (1, 2):
+        codes, texts, _ = fit(
+            f"extras{world}", world=world, strategy="single" if world == 1 else "ddp", accumulate=4 // world, epochs=3,
+            round_prompts=16, data={"max_age": 1}, keep=2, objective={"kl_coef": 0.1},
+        )  # fmt: skip
+        assert codes == [0] * world, texts
+        results[world] = [torch.load(place / f"extras{world}/result-{rank}.pt") for rank in range(world)]
+    one = results[1][0]
+    assert one["carried"][0] == 0
+    assert min(one["carried"][1:]) > 0
+    for result in results[2]:
+        assert result["chosen"] == one["chosen"]
+        assert result["carried"] == one["carried"]
+        for name, tensor in one["weights"].items():
+            torch.testing.assert_close(result["weights"][name], tensor, atol=1e-5, rtol=0)
+    for iteration in range(3):
+        # What both ranks have trained on together: of 8 groups 2 responses, each with log-probs of the reference.
+        for result, count in ((results[1][:1], 8), (results[2], 4)):
+            batches = [b for rank in result for b in rank["batches"][iteration * count : (iteration + 1) * count]]
+            assert sum(len(batch["advantages"]) for batch in batches) == 16
+            assert all(batch["ref_logprobs"] is not None for batch in batches)
+
+
 def test_a_run_goes_on_with_another_number_of_ranks(
     fit: Fit, place: Path, worlds: dict[int, list[dict[str, Any]]]
 ) -> None:
@@ -134,11 +160,27 @@ def test_a_run_goes_on_with_another_number_of_ranks(
         torch.testing.assert_close(second["weights"][name], tensor, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("strategy", ["fsdp", "fsdp2"])
+def test_a_file_goes_on_under_another_strategy(
+    fit: Fit, place: Path, worlds: dict[int, list[dict[str, Any]]], strategy: str
+) -> None:
+    """That of one process, on two which hold a half of the weights each."""
+    name = f"other-{strategy}"
+    codes, texts, _ = fit(name, strategy=strategy, accumulate=3, resume=str(place / "border.ckpt"))
+    assert codes == [0, 0], texts
+    other, whole = torch.load(place / name / "result-0.pt"), worlds[1][0]
+    assert other["chosen"] == whole["chosen"][1:]
+    for key, tensor in whole["weights"].items():
+        torch.testing.assert_close(other["weights"][key], tensor, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("strategy", "where", "how", "rank"),
     [
         ("ddp", "reward", "SIGTERM", 1),
         ("fsdp2", "train", "SIGINT", 0),
+        # A whole state, the default of `fsdp`.
+        ("fsdp_full", "reward", "SIGTERM", 0),
         pytest.param("fsdp", "reward", "SIGINT", 1, marks=pytest.mark.slow),
     ],
 )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
 
 from lspo.lightning_modules import GracefulStop, RolloutCallback
 from lspo.problems import RunningSumProblems
@@ -144,6 +147,25 @@ def test_a_stopped_run_goes_on_as_if_unbroken(
     assert second.trainer.global_step == 3 * 2
 
 
+@pytest.mark.parametrize("where", ["collect", "round", "train", "validation"])
+def test_a_stopped_run_goes_on_with_the_next_step_in_the_logs(
+    make_run: Callable[..., Any], tmp_path: Path, where: str
+) -> None:
+    def fit(version: int, *callbacks: RolloutCallback, ckpt_path: Path | None = None) -> list[tuple[str, str]]:
+        changed = settings()
+        changed["trainer"]["logger"] = CSVLogger(tmp_path, version=version, flush_logs_every_n_steps=1)
+        changed["data"] = {**ROUNDS, "val": {"held_out": RunningSumProblems(3, seed=9)}}
+        run = make_run(callbacks, **changed)
+        with suppress(SystemExit):
+            run.fit(ckpt_path)
+        rows = csv.DictReader((Path(run.trainer.log_dir) / "metrics.csv").read_text().splitlines())
+        return [(row["step"], row["epoch"]) for row in rows if row.get("loss/total")]
+
+    first = fit(0, Interrupt(signal.SIGTERM, where, 1))
+    (saved,) = tmp_path.rglob("stopped.ckpt")
+    assert first + fit(1, ckpt_path=saved) == [(str(step), str(step // 2)) for step in range(6)]
+
+
 def test_the_checkpoint_lies_beside_the_others(make_run: Callable[..., Any], tmp_path: Path) -> None:
     saver = ModelCheckpoint(tmp_path / "saved", every_n_epochs=1)
     trainer = {"max_epochs": 2, "enable_checkpointing": True}
@@ -157,6 +179,74 @@ def test_a_signal_in_evaluation_stops_behind_it(make_run: Callable[..., Any], tm
     make_run([journal, Interrupt(signal.SIGTERM, "validation", 1)], trainer={"max_epochs": 3}, data=data).fit()
     assert len(journal.batches) == 2
     assert (tmp_path / "stopped.ckpt").is_file()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_in_the_evaluation_before_training_stops_behind_it(
+    make_run: Callable[..., Any], tmp_path: Path, number: signal.Signals
+) -> None:
+    journal = Journal()
+    data = {"val": {"held_out": RunningSumProblems(3, seed=9)}, "val_before_training": True}
+    run = make_run([journal, Interrupt(number, "validation", 0)], data=data)
+    with pytest.raises(SystemExit):
+        run.fit()
+    assert not journal.batches
+    resumed = make_run([journal], data=data).fit(tmp_path / "stopped.ckpt")
+    assert len(journal.batches) == resumed.trainer.global_step == 4
+
+
+@pytest.fixture
+def slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The variables of a SLURM job of one task, and a `scontrol`; returns the file it writes what it is asked to."""
+    task = {"NTASKS": 1, "NTASKS_PER_NODE": 1, "NNODES": 1, "PROCID": 0, "LOCALID": 0, "NODEID": 0}
+    for name, value in {**task, "JOB_ID": 4711, "JOB_NAME": "lspo", "NODELIST": "127.0.0.1"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    monkeypatch.delenv("SLURM_ARRAY_JOB_ID", raising=False)
+    told = tmp_path / "told.txt"
+    command = tmp_path / "bin" / "scontrol"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\necho "$@" >> {told}\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
+    return told
+
+
+@pytest.mark.parametrize(("where", "trained"), [("round", 4), ("train", 8)])
+def test_a_job_of_slurm_goes_back_into_the_queue_where_it_goes_on(
+    make_run: Callable[..., Any],
+    unbroken: tuple[list[dict[str, Any]], dict[str, Any]],
+    tmp_path: Path,
+    slurm: Path,
+    where: str,
+    trained: int,
+) -> None:
+    """By itself, from Lightning's checkpoint for that, which was written at a place to go on from."""
+    stopped = Journal()
+    run = make_run([stopped, Interrupt(signal.SIGUSR1, where, 1)], **settings())
+    if where == "round":
+        with pytest.raises(SystemExit):
+            run.fit()
+    else:
+        run.fit()
+    assert len(stopped.batches) == trained
+    assert slurm.read_text() == "requeue 4711\n"
+    assert (tmp_path / "hpc_ckpt_1.ckpt").is_file()
+    assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
+
+    resumed = Journal()
+    second = make_run([resumed], **settings()).fit()
+    assert_same(stopped.batches + resumed.batches, unbroken[0])
+    assert_same([second.weights()], [unbroken[1]])
+
+
+def test_a_job_that_goes_back_into_the_queue_is_not_hurried_by_sigterm(
+    make_run: Callable[..., Any], tmp_path: Path, slurm: Path
+) -> None:
+    journal = Journal()
+    both = [Interrupt(signal.SIGUSR1, "train", 1), Interrupt(signal.SIGTERM, "train", 1)]
+    make_run([journal, *both], **settings()).fit()
+    assert len(journal.batches) == 8
+    assert (tmp_path / "hpc_ckpt_1.ckpt").is_file()
 
 
 @pytest.mark.parametrize("number", SIGNALS)
