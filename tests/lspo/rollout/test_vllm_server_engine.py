@@ -145,7 +145,8 @@ def served(fake: FakeVLLM) -> Iterator[str]:
                 if status == 200:
                     self.send_response(200)
                     self.end_headers()
-                    self.wfile.write(fake.says.encode())
+                    with suppress(ConnectionError):  # the client has hung up
+                        self.wfile.write(fake.says.encode())
                     return
                 try:
                     text = json.dumps({"error": "no"} if status else fake.answer(self.path, body)).encode()
