@@ -54,7 +54,7 @@ def suggestions(message: str, parser: Any) -> Iterator[str]:
         yield from _did_you_mean(name, _public(module))
     command = re.search(r"argument subcommand: invalid choice: '(\S+)' \(choose from (.*)\)", message)
     if command:
-        yield from _did_you_mean(command[1], [*re.findall(r"\w+", command[2]), "recipes"], cutoff=0.6)
+        yield from _did_you_mean(command[1], [*re.findall(r"\w+", command[2]), "recipes", "export"], cutoff=0.6)
     yield from _advice(message)
 
 
