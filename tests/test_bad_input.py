@@ -217,6 +217,7 @@ REFUSED = [
     Row("unknown recipe", ["--config=quickstrt"],
         r"'quickstrt' is neither\. Did you mean 'quickstart'\? Recipes: .*lspo"),
     Row("unknown command", [], r"invalid choice: 'fti'[\s\S]*Did you mean fit\?", "fti"),
+    Row("unknown command beside fit", [], r"invalid choice: 'exprt'[\s\S]*Did you mean export\?", "exprt"),
     Row("configuration that is no YAML", lambda place, policy: config(place, "data:\n\tgroup_size: 4\n"),
         r"at mine\.yaml, but it can't be read at line 2, column 1: .* not with tabs"),
     Row("configuration that is no text", lambda place, policy: config(place, b"data: \xff\xfe"),
