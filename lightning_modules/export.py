@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lspo.causal_lm import load_tokenizer
 from lspo.lightning_modules.checkpoints import put_in_place, remove
+from lspo.lightning_modules.sources import save_model
 
 NAME = "name_or_path"
 """Under this name a checkpoint says which model its weights are of."""
@@ -60,8 +61,7 @@ def write_pretrained(folder: str | os.PathLike[str], weights: Mapping[str, Tenso
     scratch = target.with_name(f".{target.name}.part")
     remove(scratch)
     scratch.mkdir(parents=True)
-    model.save_pretrained(scratch)
-    load_tokenizer(name_or_path).save_pretrained(scratch)
+    save_model(model, load_tokenizer(name_or_path), scratch)
     put_in_place(scratch, target)
 
 
