@@ -15,6 +15,7 @@ from torch import Tensor
 from lspo.causal_lm import load_tokenizer
 from lspo.lightning_modules.checkpoints import put_in_place, remove
 from lspo.lightning_modules.sources import save_model
+from lspo.pretrained import check_model
 
 NAME = "name_or_path"
 """Under this name a checkpoint says which model its weights are of."""
@@ -82,6 +83,7 @@ def export_checkpoint(
 
     Raises:
         FileExistsError: If something is in the folder.
+        FileNotFoundError: If that model is not there.
         ValueError: If the checkpoint holds no policy, or does not say which model's it is.
     """
     target = Path(folder)
@@ -94,6 +96,7 @@ def export_checkpoint(
         raise ValueError(f"Expected a checkpoint of a PolicyModule at {source}, but it holds no weights of a policy.")
     if model is None and name is None:
         raise ValueError(f"Expected {source} to say which model it is of, but it does not. Name it with `--model`.")
+    check_model(str(model or name))
     write_pretrained(target, weights, str(model or name))
 
 

@@ -31,11 +31,15 @@ def test_one_message_where_something_is_wrong(tmp_path: Path, capsys: pytest.Cap
     (tmp_path / "cut.ckpt").write_bytes(b"PK")
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     torch.save({"state_dict": {}, "pytorch-lightning_version": "2.6.6"}, tmp_path / "run.ckpt")
+    torch.save(
+        {"state_dict": {"model.x": torch.zeros(1)}, "pytorch-lightning_version": "2.6.6"}, tmp_path / "moved.ckpt"
+    )
     for arguments, message in (
         (["missing.ckpt", "out"], "Expected a checkpoint at"),
         (["cut.ckpt", "out"], "not all of one"),
         (["other.ckpt", "out"], "may be bare weights"),
         (["run.ckpt", "out"], "holds no weights of a policy"),
+        (["moved.ckpt", "out", "--model", "./gone"], "Expected a model's folder at ./gone, but there is none"),
         (["run.ckpt", "full"], "a folder that is empty or not there"),
         (["other.ckpt", "out", "--dtype", "int8"], "invalid choice: 'int8'"),
         (["other.ckpt"], "required: folder"),
