@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
+FSDP2_KEY, FSDP1_KEY = "state_dict", "model"
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
@@ -60,11 +61,7 @@ def check_folder(path: Any, *, reads: str | None) -> None:
     folder = Path(path)
     if not (folder / ".metadata").is_file():
         return
-    from torch.distributed.checkpoint.filesystem import FileSystemReader
-
-    # What Lightning calls the weights in it.
-    names = FileSystemReader(folder).read_metadata().state_dict_metadata
-    wrote = "fsdp2" if any(name.startswith("state_dict.") for name in names) else "fsdp_sharded"
+    wrote = "fsdp2" if entries_of_parts(folder)[0] == FSDP2_KEY else "fsdp_sharded"
     if wrote != reads:
         raise ValueError(
             f"Expected a checkpoint that this strategy can read, but {path} is a folder, to which every process of a "
@@ -72,6 +69,14 @@ def check_folder(path: Any, *, reads: str | None) -> None:
             "devices, one too. Checkpoints that are one file can be read by every strategy: `fsdp` writes such, and so "
             "does `FSDP2Strategy` with `save_distributed_checkpoint=False`."
         )
+
+
+def entries_of_parts(folder: Path) -> tuple[str, dict[str, Any]]:
+    """What Lightning calls the weights in a folder of parts, and all that the folder lists, by name."""
+    from torch.distributed.checkpoint.filesystem import FileSystemReader
+
+    entries: dict[str, Any] = FileSystemReader(folder).read_metadata().state_dict_metadata
+    return FSDP2_KEY if any(name.startswith(f"{FSDP2_KEY}.") for name in entries) else FSDP1_KEY, entries
 
 
 def put_in_place(scratch: Path, path: Path) -> None:

@@ -7,13 +7,12 @@ import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from lspo.causal_lm import load_tokenizer
-from lspo.lightning_modules.checkpoints import put_in_place, remove
+from lspo.lightning_modules.checkpoints import entries_of_parts, put_in_place, remove
 from lspo.lightning_modules.sources import save_model
 from lspo.pretrained import check_model
 
@@ -21,8 +20,6 @@ NAME = "name_or_path"
 """Under this name a checkpoint says which model its weights are of."""
 PREFIX = "model."
 """Of the policy's weights among the module's."""
-PARTS_KEYS = ("state_dict", "model")
-"""What a folder of parts calls the module's weights: under FSDP2, and under FSDP1."""
 
 
 def write_pretrained(folder: str | os.PathLike[str], weights: Mapping[str, Tensor], name_or_path: str) -> None:
@@ -117,15 +114,13 @@ def _file(path: Path) -> tuple[dict[str, Tensor], str | None]:
 
 def _parts(folder: Path) -> tuple[dict[str, Tensor], str | None]:
     from lightning.fabric.utilities.load import _METADATA_FILENAME
-    from torch.distributed.checkpoint.filesystem import FileSystemReader
     from torch.distributed.checkpoint.state_dict_loader import load
 
-    entries: dict[str, Any] = FileSystemReader(folder).read_metadata().state_dict_metadata
-    key = next((key for key in PARTS_KEYS if any(name.startswith(f"{key}.") for name in entries)), "")
+    key, entries = entries_of_parts(folder)
     weights = {
         name.removeprefix(f"{key}."): torch.empty(entry.size, dtype=entry.properties.dtype)
         for name, entry in entries.items()
-        if key and name.startswith(f"{key}.") and hasattr(entry, "size")
+        if name.startswith(f"{key}.") and hasattr(entry, "size")
     }
     if weights:
         with warnings.catch_warnings():
