@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from lspo.causal_lm import last_hidden_state, output_head
-from lspo.logprobs import response_logprobs
+from lspo.models.causal_lm import last_hidden_state, output_head
+from lspo.models.logprobs import response_logprobs
 from lspo.rollout import Sampling, TransformersEngine
 from lspo.rollout.local_policy import LocalPolicy
 from lspo.types import Prompt
@@ -29,7 +29,7 @@ from lspo.types import Prompt
 def build(arguments: argparse.Namespace) -> tuple[Any, Any]:
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    from lspo.tokenizers import character_tokenizer
+    from lspo.models.tokenizers import character_tokenizer
 
     tokenizer = character_tokenizer("0123456789")
     config = Qwen2Config(

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from lightning.pytorch.cli import LightningArgumentParser
 
 SHORT_NAMES = ("lspo.objectives", "lspo.rewards", "lspo.sampling", "lspo.rollout", "lspo.problems",
-               "lspo.lightning_modules", "lspo.demonstrations", "lspo.datamodules")  # fmt: skip
+               "lspo.lightning_modules", "lspo.problems.demonstrations", "lspo.datamodules")  # fmt: skip
 """Where the classes stand that recipes name."""
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_warn
 
-from lspo.advantages import Scale
-from lspo.batching import BatchLayout
+from lspo.batching.deal import BatchLayout
+from lspo.objectives.advantages import Scale
 from lspo.problems import ProblemSet
 from lspo.rewards import Reward
 from lspo.types import Prompt

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lspo.plan import CollectPlan
-from lspo.report import CollectReport, RoundReport
+from lspo.collecting.plan import CollectPlan
+from lspo.collecting.report import CollectReport, RoundReport
 
 
 class CallbackDispatch:

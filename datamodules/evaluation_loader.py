@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning.pytorch.utilities.seed import isolate_rng
 
-from lspo.collect import slice_of
+from lspo.collecting.collect import slice_of
 from lspo.rewards import Reward, score_groups
 from lspo.rollout import RolloutEngine, Sampling
 from lspo.types import Prompt, RolloutGroup

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from lspo.batching import BatchLayout
+from lspo.batching.collate import TrainingRollout, collate
+from lspo.batching.deal import BatchLayout
 from lspo.rollout import PolicyHandle
-from lspo.rollout.collate import TrainingRollout, collate
 from lspo.types import Rollout, RolloutBatch, RolloutGroup
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from lspo.order import MixedOrder, Order, TurnOrder
 from lspo.problems.mixed import SET
+from lspo.problems.order import MixedOrder, Order, TurnOrder
 from lspo.types import Prompt
 
 

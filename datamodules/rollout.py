@@ -11,9 +11,10 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule
 
-from lspo.advantages import Baseline, Scale
-from lspo.batching import BatchLayout
-from lspo.collect import collect
+from lspo.batching.deal import BatchLayout
+from lspo.collecting.collect import collect
+from lspo.collecting.plan import CollectPlan, LastYield, PoolScope, Shortfall
+from lspo.collecting.prompt_history import PromptHistory
 from lspo.datamodules.checks import (
     check_first_problem,
     check_layout,
@@ -29,9 +30,8 @@ from lspo.datamodules.micro_batches import OldLogprobs, micro_batches, surplus_t
 from lspo.datamodules.prompts import PromptSource
 from lspo.datamodules.rollout_loader import RolloutLoader
 from lspo.datamodules.state import LoopState, count_epoch, in_words, roll_back
-from lspo.plan import CollectPlan, LastYield, PoolScope, Shortfall
+from lspo.objectives.advantages import Baseline, Scale
 from lspo.problems import MixedProblems, ProblemSet, as_set
-from lspo.prompt_history import PromptHistory
 from lspo.rewards import Reward
 from lspo.rollout import PolicyHandle, RolloutEngine, Sampling, TransformersEngine
 from lspo.sampling import AccuracyBand, Chain, Downsampler, GroupSelector, LengthBand

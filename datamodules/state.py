@@ -9,11 +9,11 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_warn
 
+from lspo.collecting.plan import LastYield
+from lspo.collecting.pool_history import PoolHistory
+from lspo.collecting.prompt_history import PromptHistory
+from lspo.collecting.report import CollectReport
 from lspo.datamodules.prompts import PromptSource
-from lspo.plan import LastYield
-from lspo.pool_history import PoolHistory
-from lspo.prompt_history import PromptHistory
-from lspo.report import CollectReport
 from lspo.types import RolloutBatch, RolloutGroup
 
 STATE_VERSION = 1

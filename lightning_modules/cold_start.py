@@ -12,8 +12,6 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zer
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from lspo import __version__
-from lspo.causal_lm import load_tokenizer
-from lspo.demonstrations import Demonstrations
 from lspo.lightning_modules.sources import (
     ModelSource,
     cache_folder,
@@ -23,6 +21,8 @@ from lspo.lightning_modules.sources import (
     whole_or_not_at_all,
 )
 from lspo.lightning_modules.supervised import DemonstrationLoader, SupervisedModule
+from lspo.models.causal_lm import load_tokenizer
+from lspo.problems.demonstrations import Demonstrations
 
 FOUND_BY_READING = ("_rows", "_tally")
 """Attributes that are no settings: what reading the problems left."""

@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lspo.causal_lm import load_tokenizer
 from lspo.lightning_modules.checkpoints import entries_of_parts, put_in_place, remove
 from lspo.lightning_modules.sources import save_model
-from lspo.pretrained import check_model
+from lspo.models.causal_lm import load_tokenizer
+from lspo.models.pretrained import check_model
 
 NAME = "name_or_path"
 """Under this name a checkpoint says which model its weights are of."""

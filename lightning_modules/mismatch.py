@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lspo.correction import MismatchCorrection, mismatch_log_ratio, mismatch_metrics
+from lspo.objectives.correction import MismatchCorrection, mismatch_log_ratio, mismatch_metrics
 from lspo.types import PerToken, RolloutBatch
 
 

@@ -19,16 +19,6 @@ from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lspo.advantages import Scale
-from lspo.causal_lm import (
-    check_head,
-    eos_token_ids,
-    evaluation_mode,
-    load_model,
-    load_tokenizer,
-    model_logprobs,
-)
-from lspo.correction import MismatchCorrection
 from lspo.lightning_modules.callbacks import default_callbacks
 from lspo.lightning_modules.checkpoints import write_whole_checkpoints
 from lspo.lightning_modules.evaluation import EvaluationMetrics
@@ -39,8 +29,18 @@ from lspo.lightning_modules.reference import ReferencePolicy
 from lspo.lightning_modules.saved_optimizer import check_optimizer, saved_settings
 from lspo.lightning_modules.sharding import Sharding, sharding_for
 from lspo.lightning_modules.sources import ModelSource
+from lspo.models.causal_lm import (
+    check_head,
+    eos_token_ids,
+    evaluation_mode,
+    load_model,
+    load_tokenizer,
+    model_logprobs,
+)
+from lspo.models.pretrained import check_model, context_tokens
 from lspo.objectives import DAPO, Objective
-from lspo.pretrained import check_model, context_tokens
+from lspo.objectives.advantages import Scale
+from lspo.objectives.correction import MismatchCorrection
 from lspo.rollout import PolicyHandle
 from lspo.types import PerToken, RolloutBatch
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from lspo.causal_lm import check_head, load_model, load_tokenizer, model_logprobs
+from lspo.models.causal_lm import check_head, load_model, load_tokenizer, model_logprobs
 from lspo.types import PerToken, RolloutBatch
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from lspo.causal_lm import has_weights, load_tokenizer
+from lspo.models.causal_lm import has_weights, load_tokenizer
 
 
 def cache_folder() -> Path:

@@ -10,12 +10,12 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from lspo.causal_lm import model_logprobs
-from lspo.demonstrations import Demonstrations
-from lspo.masking import token_mean
+from lspo.batching.collate import pad_right
+from lspo.models.causal_lm import model_logprobs
+from lspo.objectives.masking import token_mean
+from lspo.problems.demonstrations import Demonstrations
 from lspo.rewards import score_groups
 from lspo.rollout import Sampling, TransformersEngine
-from lspo.rollout.collate import pad_right
 from lspo.rollout.local_policy import LocalPolicy
 
 

@@ -66,9 +66,9 @@ def problem_sets() -> Path:
 @pytest.fixture(scope="session")
 def policy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random policy with the built-in task's tokenizer, as a folder."""
+    from lspo.models.tokenizers import character_tokenizer
     from lspo.tasks.running_sum import ALPHABET
     from lspo.testing import tiny_model
-    from lspo.tokenizers import character_tokenizer
 
     folder = tmp_path_factory.mktemp("tiny_policy")
     tokenizer = character_tokenizer(ALPHABET)

@@ -58,7 +58,7 @@ print(root, len(names))
 def test_the_core_imports_neither_lightning_nor_transformers(installed: Path, tmp_path: Path) -> None:
     script = """
 import sys
-import lspo.collect, lspo.objectives, lspo.rollout, lspo.rewards, lspo.sampling, lspo.batching, lspo.causal_lm
+import lspo.collecting, lspo.objectives, lspo.rollout, lspo.rewards, lspo.sampling, lspo.batching, lspo.models.causal_lm
 print(sorted({"lightning", "transformers", "vllm", "datasets", "jsonargparse"} & set(sys.modules)))
 """
     assert run(installed, tmp_path, "-c", script).strip() == "[]"

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lspo.plan import CollectPlan
-from lspo.report import CollectReport, RoundReport
+from lspo.collecting.plan import CollectPlan
+from lspo.collecting.report import CollectReport, RoundReport
 
 
 class RolloutCallback(Callback):

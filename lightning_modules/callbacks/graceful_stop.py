@@ -14,10 +14,10 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities import rank_zero_info
 
-from lspo.collect import StopCollecting
+from lspo.collecting.collect import StopCollecting
+from lspo.collecting.plan import CollectPlan
+from lspo.collecting.report import RoundReport
 from lspo.lightning_modules.callbacks.base import RolloutCallback
-from lspo.plan import CollectPlan
-from lspo.report import RoundReport
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -9,9 +9,9 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from lspo.collecting.plan import CollectPlan
+from lspo.collecting.report import CollectReport, RoundReport
 from lspo.lightning_modules.callbacks.base import ReportingCallback
-from lspo.plan import CollectPlan
-from lspo.report import CollectReport, RoundReport
 
 WATCHED_ELEMENTS = 4096
 """Elements of each weight whose movement is watched: enough to see that updates vanish in rounding, and small."""

@@ -9,9 +9,9 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
+from lspo.collecting.plan import CollectPlan
+from lspo.collecting.report import CollectReport, RoundReport
 from lspo.lightning_modules.callbacks.base import RolloutCallback
-from lspo.plan import CollectPlan
-from lspo.report import CollectReport, RoundReport
 
 
 class CollectProgress(RolloutCallback):

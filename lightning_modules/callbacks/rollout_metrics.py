@@ -11,10 +11,10 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
+from lspo.collecting.plan import CollectPlan
+from lspo.collecting.report import CollectReport
 from lspo.lightning_modules.callbacks.base import ReportingCallback
-from lspo.plan import CollectPlan
 from lspo.problems.mixed import SET
-from lspo.report import CollectReport
 
 QUANTILES = (0.05, 0.3, 0.5, 0.65, 0.95)
 

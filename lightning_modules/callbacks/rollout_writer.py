@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from lightning.pytorch import LightningModule, Trainer
 
+from lspo.collecting.report import CollectReport
 from lspo.lightning_modules.callbacks.base import RolloutCallback
-from lspo.report import CollectReport
 from lspo.types import RolloutGroup
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 
+from lspo.collecting.plan import CollectPlan
 from lspo.lightning_modules.callbacks.base import RolloutCallback
-from lspo.plan import CollectPlan
 
 
 class WeightSync(RolloutCallback):

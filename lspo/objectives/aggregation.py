@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lspo.masking import masked_row_mean, masked_sum, sequence_mean, token_mean
+from lspo.objectives.masking import masked_row_mean, masked_sum, sequence_mean, token_mean
 from lspo.types import PerToken, Scalar, TokenMask
 
 

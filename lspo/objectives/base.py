@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import torch
 
-from lspo.advantages import Scale
-from lspo.kl import KLEstimator, kl_estimate
-from lspo.masking import masked_extremes, token_mean
+from lspo.objectives.advantages import Scale
+from lspo.objectives.kl import KLEstimator, kl_estimate
+from lspo.objectives.masking import masked_extremes, token_mean
 from lspo.objectives.ratios import token_log_ratio
 from lspo.types import PerRollout, PerToken, Scalar, TokenMask
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lspo.advantages import Scale
+from lspo.objectives.advantages import Scale
 from lspo.objectives.aggregation import mean_of_token_sums
 from lspo.objectives.clipped import ClippedObjective
 from lspo.types import PerToken, Scalar, TokenMask

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lspo.masking import masked_row_mean
+from lspo.objectives.masking import masked_row_mean
 from lspo.types import PerRollout, PerToken, TokenMask
 
 MAX_LOG_RATIO = 20.0

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lspo.advantages import Scale
+from lspo.objectives.advantages import Scale
 from lspo.types import PerToken, Prompt, RolloutBatch, RolloutGroup
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lspo.causal_lm import eos_token_ids as default_eos_token_ids
-from lspo.causal_lm import evaluation_mode, model_logprobs
+from lspo.models.causal_lm import eos_token_ids as default_eos_token_ids
+from lspo.models.causal_lm import evaluation_mode, model_logprobs
 from lspo.rollout.base import PolicyHandle
 from lspo.types import PerToken, RolloutBatch
 

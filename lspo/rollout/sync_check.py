@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
+from lspo.batching.collate import TrainingRollout, collate
 from lspo.rollout.base import PolicyHandle, Sampling
-from lspo.rollout.collate import TrainingRollout, collate
 from lspo.types import Prompt, Rollout
 
 PROBES = 4

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lspo.batching.collate import pad_left
+from lspo.batching.dealing import spread
 from lspo.rollout.base import PolicyHandle, RolloutEngine, Sampling
-from lspo.rollout.collate import pad_left
-from lspo.rollout.dealing import spread
 from lspo.rollout.growing_cache import cache_argument, growing_cache
 from lspo.rollout.keyed_sampling import choose, row_keys
 from lspo.types import Prompt, Rollout, RolloutGroup

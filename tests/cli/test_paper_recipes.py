@@ -11,7 +11,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from lspo.batching import BatchLayout
+from lspo.batching.deal import BatchLayout
 from lspo.cli.main import LSPOCommand
 from lspo.cli.recipes import recipe_paths
 from lspo.problems import GSM8K, MATH, DAPOMath17k, DatasetProblems

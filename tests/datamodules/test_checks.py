@@ -8,7 +8,7 @@ import pytest
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import StochasticWeightAveraging, Timer
 
-from lspo.batching import BatchLayout
+from lspo.batching.deal import BatchLayout
 from lspo.datamodules.checks import check_context, check_layout, refuse_unfit_trainer
 from lspo.testing import ListPrompts
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lspo.collect import CollectListener
+from lspo.collecting.collect import CollectListener
 from lspo.datamodules.dispatch import CallbackDispatch
 
 

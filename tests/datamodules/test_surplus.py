@@ -12,15 +12,15 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from lspo.batching import BatchLayout
+from lspo.batching.deal import BatchLayout
 from lspo.datamodules.log_probs import store_logprobs
 from lspo.lightning_modules import RolloutCallback
+from lspo.models.tokenizers import character_tokenizer
 from lspo.problems import Problem, ProblemSet, RunningSumProblems
 from lspo.rollout import Sampling, TransformersEngine
 from lspo.sampling import AccuracyBand, Chain, LengthBand
 from lspo.tasks.running_sum import ALPHABET
 from lspo.testing import ListPrompts, StubPolicy, tiny_model
-from lspo.tokenizers import character_tokenizer
 from lspo.types import RolloutBatch, RolloutGroup
 
 DATA = {"round_prompts": 24, "max_age": 2}

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from lspo.causal_lm import load_model, load_tokenizer
-from lspo.demonstrations import RunningSumDemonstrations, WorkedSolutions
 from lspo.lightning_modules import ColdStart, cold_start
 from lspo.lightning_modules.supervised import SupervisedModule
+from lspo.models.causal_lm import load_model, load_tokenizer
+from lspo.models.tokenizers import character_tokenizer
 from lspo.problems import DatasetProblems, Problem, ProblemSet
+from lspo.problems.demonstrations import RunningSumDemonstrations, WorkedSolutions
 from lspo.rewards import GSM8KReward
-from lspo.tokenizers import character_tokenizer
 
 CONFIG = {
     "model_type": "llama", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,

@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lspo.lightning_modules import FSDP2Strategy, PolicyModule, PretrainedWriter
 from lspo.lightning_modules.export import export_checkpoint, write_pretrained
+from lspo.models.tokenizers import character_tokenizer
 from lspo.tasks.running_sum import ALPHABET
 from lspo.testing import tiny_model
-from lspo.tokenizers import character_tokenizer
 
 
 def loaded(folder: Path) -> dict[str, torch.Tensor]:

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback
 from torch.testing import assert_close
 
-from lspo.correction import MismatchCorrection
+from lspo.objectives.correction import MismatchCorrection
 from lspo.rollout import TransformersEngine
 from lspo.testing import ScriptedEngine
 

@@ -13,12 +13,12 @@ import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, Trainer
 
-from lspo.batching import BatchLayout, deal
-from lspo.collect import collect
+from lspo.batching.deal import BatchLayout, deal
+from lspo.collecting.collect import collect
+from lspo.collecting.plan import CollectPlan
 from lspo.lightning_modules import PolicyModule, RolloutMetrics
 from lspo.lightning_modules.policy import weight_dtype
 from lspo.objectives import DAPO, GRPO, GSPO, DrGRPO, Objective
-from lspo.plan import CollectPlan
 from lspo.rollout import Sampling
 from lspo.sampling import KeepAll
 from lspo.testing import ListPrompts, ScriptedEngine, ScriptedResponse, ScriptedReward

@@ -11,8 +11,8 @@ import torch
 from lightning.pytorch import Callback
 from torch.testing import assert_close
 
-from lspo.causal_lm import load_model
 from lspo.lightning_modules import PolicyModule
+from lspo.models.causal_lm import load_model
 from lspo.objectives import DAPO, GRPO
 from lspo.rollout import Sampling
 from lspo.testing import tiny_model
@@ -38,7 +38,7 @@ class Watch(Callback):
 @pytest.fixture
 def other_folder(policy_folder: Path, tmp_path: Path) -> Path:
     """Other weights with the same tokenizer."""
-    from lspo.causal_lm import load_tokenizer
+    from lspo.models.causal_lm import load_tokenizer
 
     tokenizer = load_tokenizer(str(policy_folder))
     tiny_model(tokenizer, seed=9, initializer_range=0.3).save_pretrained(tmp_path / "other")
@@ -172,7 +172,7 @@ def test_checkpoints_load_with_and_without_the_term(make_run: Callable[..., Any]
 def test_another_vocabulary_is_refused_before_anything_is_generated(
     make_run: Callable[..., Any], tmp_path: Path
 ) -> None:
-    from lspo.tokenizers import character_tokenizer
+    from lspo.models.tokenizers import character_tokenizer
 
     tokenizer = character_tokenizer("abcdef")
     tiny_model(tokenizer).save_pretrained(tmp_path / "foreign")

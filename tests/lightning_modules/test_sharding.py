@@ -19,9 +19,9 @@ from lspo.lightning_modules.sharding import (
     layer_classes,
     sharding_for,
 )
+from lspo.models.tokenizers import character_tokenizer
 from lspo.tasks.running_sum import ALPHABET
 from lspo.testing import tiny_model
-from lspo.tokenizers import character_tokenizer
 
 
 @pytest.fixture(params=[True, False])

@@ -95,7 +95,7 @@ def test_the_hash_is_that_of_the_settings() -> None:
 
 @pytest.fixture
 def tokenizer_folder(policy_folder: Path, tmp_path: Path) -> str:
-    from lspo.causal_lm import load_tokenizer
+    from lspo.models.causal_lm import load_tokenizer
 
     load_tokenizer(str(policy_folder)).save_pretrained(tmp_path / "tokenizer")
     return str(tmp_path / "tokenizer")

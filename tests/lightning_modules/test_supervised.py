@@ -9,12 +9,12 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from lspo.demonstrations import Demonstrations
 from lspo.lightning_modules.supervised import DemonstrationLoader, SupervisedModule
+from lspo.models.tokenizers import character_tokenizer
 from lspo.problems import Problem
+from lspo.problems.demonstrations import Demonstrations
 from lspo.rewards import ExactMatchReward, Reward
 from lspo.testing import tiny_model
-from lspo.tokenizers import character_tokenizer
 
 
 class Copies(Demonstrations):

@@ -6,7 +6,8 @@ import sys
 import pytest
 import torch
 
-from lspo.collect import Prompts
+from lspo.collecting.collect import Prompts
+from lspo.models.tokenizers import character_tokenizer
 from lspo.rewards import Response, score_groups
 from lspo.rollout import Sampling, TrainingRollout, collate
 from lspo.testing import (
@@ -19,7 +20,6 @@ from lspo.testing import (
     make_pool,
     tiny_model,
 )
-from lspo.tokenizers import character_tokenizer
 from lspo.types import RolloutGroup
 
 SAMPLING = Sampling(max_response_tokens=20)

@@ -19,10 +19,10 @@ from rank_strategies import FSDP1OnCPU, FullPrecision
 
 import lspo.lightning_modules.policy as policy_file
 from lspo import objectives
-from lspo.batching import BatchLayout, deal
-from lspo.collect import collect
+from lspo.batching.deal import BatchLayout, deal
+from lspo.collecting.collect import collect
+from lspo.collecting.plan import CollectPlan
 from lspo.lightning_modules import FSDP2Strategy, PolicyModule
-from lspo.plan import CollectPlan
 from lspo.rollout import Sampling, TransformersEngine
 from lspo.rollout.sync_check import PROBE_SAMPLING, probe_gap, probe_prompts
 from lspo.sampling import KeepAll

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from lspo.tokenizers import character_tokenizer
+from lspo.models.tokenizers import character_tokenizer
 
 TOKENIZER = character_tokenizer(string.ascii_lowercase + string.digits)  # 38: vLLM pads that to 64
 HERE = Path(__file__).parent

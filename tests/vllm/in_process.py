@@ -12,9 +12,9 @@ from unittest import mock
 import torch
 import torch.distributed as dist
 
-from lspo.causal_lm import load_model, load_tokenizer
+from lspo.batching.collate import TrainingRollout, collate
+from lspo.models.causal_lm import load_model, load_tokenizer
 from lspo.rollout import Sampling, TransformersEngine, VLLMEngine
-from lspo.rollout.collate import TrainingRollout, collate
 from lspo.rollout.keyed_sampling import restrict
 from lspo.rollout.weight_stream import HEAD, WeightStream
 from lspo.testing import StubPolicy
@@ -171,7 +171,7 @@ def main(folder: str, tensor_parallel_size: int) -> None:
     headless_noticed = ""
     if model.config.tie_word_embeddings:
         try:
-            with mock.patch("lspo.rollout.vllm_engine.WeightStream", Headless):
+            with mock.patch("lspo.rollout.vllm.engine.WeightStream", Headless):
                 engine.update()
         except RuntimeError as error:
             headless_noticed = str(error)

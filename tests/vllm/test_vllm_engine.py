@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from lspo.models.tokenizers import character_tokenizer
 from lspo.tasks.running_sum import ALPHABET
 from lspo.testing import tiny_model
-from lspo.tokenizers import character_tokenizer
 
 pytestmark = pytest.mark.vllm
 

@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 import torch
 
-from lspo.causal_lm import load_model, load_tokenizer
+from lspo.models.causal_lm import load_model, load_tokenizer
 from lspo.rollout import Sampling, TransformersEngine, VLLMServerEngine
 from lspo.rollout.weight_stream import WeightStream
 from lspo.testing import StubPolicy

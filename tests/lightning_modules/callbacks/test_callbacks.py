@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from lspo.collect import StopCollecting
+from lspo.collecting.collect import StopCollecting
 from lspo.lightning_modules import OnPolicyGuard, ReportingCallback, RolloutCallback, RolloutMetrics
 from lspo.lightning_modules.callbacks import DEFAULTS, default_callbacks
 

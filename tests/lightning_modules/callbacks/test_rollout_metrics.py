@@ -15,9 +15,9 @@ import pytest
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
+from lspo.collecting.report import CollectReport
 from lspo.lightning_modules import RolloutCallback
 from lspo.lightning_modules.callbacks.rollout_metrics import RolloutMetrics, _reward_parts
-from lspo.report import CollectReport
 from lspo.rewards import Response
 from lspo.rollout import Sampling
 from lspo.sampling import AccuracyBand, Chain, Decision, GroupSelector, GroupStats, LengthBand, MaxVariance

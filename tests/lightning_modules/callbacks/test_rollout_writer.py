@@ -11,9 +11,9 @@ import pytest
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
+from lspo.collecting.report import CollectReport
 from lspo.lightning_modules import RolloutCallback, RolloutWriter
 from lspo.lightning_modules.callbacks import rollout_writer
-from lspo.report import CollectReport
 from lspo.sampling import MaxVariance
 from lspo.testing import ScriptedReward
 from lspo.types import Score

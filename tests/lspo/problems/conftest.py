@@ -10,7 +10,7 @@ from typing import Any
 import datasets
 import pytest
 
-from lspo.tokenizers import trained_tokenizer
+from lspo.models.tokenizers import trained_tokenizer
 
 
 @pytest.fixture(autouse=True)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from lspo.models.tokenizers import trained_tokenizer
 from lspo.problems import DatasetProblems, Problem
 from lspo.problems.chat import as_messages
-from lspo.tokenizers import trained_tokenizer
 
 USER = ({"role": "user", "content": "What is 1 + 1?"},)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from lspo.models.tokenizers import trained_tokenizer
 from lspo.problems import DatasetProblems, Problem
-from lspo.tokenizers import trained_tokenizer
 
 Writer = Callable[..., Path]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from lspo.models.tokenizers import trained_tokenizer
 from lspo.problems import DatasetProblems, MixedProblems, RunningSumProblems
-from lspo.tokenizers import trained_tokenizer
 
 
 def test_ids_begin_with_the_set_and_are_unique(write: Any) -> None:

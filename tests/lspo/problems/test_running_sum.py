@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from lspo.models.tokenizers import character_tokenizer
 from lspo.problems import Problem, RunningSumProblems
 from lspo.tasks.running_sum import ALPHABET
-from lspo.tokenizers import character_tokenizer
 
 
 def test_running_sums_are_drawn_by_seed() -> None:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
+from lspo.models.tokenizers import character_tokenizer
 from lspo.rollout import Sampling, TransformersEngine
 from lspo.rollout.transformers_engine import COMPACT_AT
 from lspo.testing import StubPolicy, hashed, tiny_model
-from lspo.tokenizers import character_tokenizer
 from lspo.types import Prompt, RolloutGroup
 
 TOKENIZER = character_tokenizer(string.ascii_letters + string.digits)  # 64 tokens: more than a top_k of 50

@@ -5,9 +5,9 @@ import string
 import pytest
 import torch
 
+from lspo.models.tokenizers import character_tokenizer
 from lspo.rollout.weight_stream import Fingerprint, WeightStream, compare, fingerprint
 from lspo.testing import StubPolicy, tiny_model
-from lspo.tokenizers import character_tokenizer
 
 TOKENIZER = character_tokenizer(string.ascii_letters)
 PACKED = {"qkv_proj": ["q_proj", "k_proj", "v_proj"]}

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from lspo.plan import CollectPlan
-from lspo.pool import judge
+from lspo.collecting.plan import CollectPlan
+from lspo.collecting.pool import judge
 from lspo.sampling import (
     AccuracyBand,
     Annealed,

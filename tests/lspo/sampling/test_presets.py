@@ -10,8 +10,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from lspo.collect import collect
-from lspo.plan import CollectPlan
+from lspo.collecting.collect import collect
+from lspo.collecting.plan import CollectPlan
 from lspo.rollout import Sampling
 from lspo.sampling import AccuracyBand, AuthorsCodeLSPO, Chain, GroupSelector, LengthBand, PaperLSPO
 from lspo.testing import ListPrompts, ScriptedEngine, ScriptedResponse, ScriptedReward, hashed, make_pool

@@ -8,8 +8,8 @@ import random
 import pytest
 import torch
 
-from lspo.plan import CollectPlan
-from lspo.pool import judge
+from lspo.collecting.plan import CollectPlan
+from lspo.collecting.pool import judge
 from lspo.sampling import (
     AccuracyBand,
     Annealed,

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lspo.models.tokenizers import character_tokenizer
 from lspo.rewards import ExactMatchReward
 from lspo.tasks.running_sum import ALPHABET, PLACES, demonstration, draw_digits, prompt_text, running_sums
-from lspo.tokenizers import character_tokenizer
 
 DIGITS = st.lists(st.integers(0, 9), min_size=2, max_size=PLACES)
 

@@ -1,0 +1,7 @@
+"""From the groups of an iteration to micro-batches: advantages, dealing into bins, padding."""
+
+from lspo.batching.collate import TrainingRollout, collate
+from lspo.batching.deal import BatchLayout, deal, in_passes
+from lspo.batching.dealing import pack, spread
+
+__all__ = ["BatchLayout", "TrainingRollout", "collate", "deal", "in_passes", "pack", "spread"]

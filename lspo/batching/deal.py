@@ -1,0 +1,166 @@
+"""From the groups of an iteration to this rank's micro-batches."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from lspo.batching.collate import TrainingRollout, collate
+from lspo.batching.dealing import pack, spread
+from lspo.objectives.advantages import Baseline, Scale, group_advantages
+from lspo.types import RolloutBatch, RolloutGroup
+
+
+@dataclass(frozen=True)
+class BatchLayout:
+    """How an iteration's groups are cut into optimizer steps, and those over ranks and micro-batches.
+
+    Args:
+        train_groups: Groups of an iteration.
+        minibatch_groups: Groups of an optimizer step, on all ranks.
+        passes: How often the iteration's groups are gone through.
+        accumulate: Micro-batches of an optimizer step on each rank, K.
+        data_parallel_size: Ranks that see different batches.
+        max_micro_batch_tokens: Prompt and response tokens that a micro-batch may have, padding included; None: any.
+        baseline: See `group_advantages`.
+        scale: See `group_advantages`.
+        mask_truncated: Leave responses that were cut at the limit out of the loss and its counts.
+
+    Raises:
+        ValueError: If the sizes do not divide; the message shows the arithmetic.
+    """
+
+    train_groups: int
+    minibatch_groups: int
+    passes: int = 1
+    accumulate: int = 1
+    data_parallel_size: int = 1
+    max_micro_batch_tokens: int | None = None
+    baseline: Baseline = "mean"
+    scale: Scale = "group"
+    mask_truncated: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("train_groups", "minibatch_groups", "passes", "accumulate", "data_parallel_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"Expected `{name}` to be at least 1, but got {getattr(self, name)}.")
+        if self.train_groups % self.minibatch_groups:
+            raise ValueError(
+                "Expected `train_groups` to be a multiple of `minibatch_groups`, but got "
+                f"{self.train_groups} = {self.train_groups // self.minibatch_groups} * {self.minibatch_groups} "
+                f"+ {self.train_groups % self.minibatch_groups}."
+            )
+
+    @property
+    def num_minibatches(self) -> int:
+        return self.train_groups // self.minibatch_groups
+
+    @property
+    def optimizer_steps(self) -> int:
+        """Optimizer steps of an iteration."""
+        return self.passes * self.num_minibatches
+
+    @property
+    def num_batches(self) -> int:
+        """Micro-batches of an iteration on each rank: the length of an epoch."""
+        return self.optimizer_steps * self.accumulate
+
+    @property
+    def bins(self) -> int:
+        """Micro-batches of an optimizer step on all ranks."""
+        return self.accumulate * self.data_parallel_size
+
+
+def deal(
+    groups: Sequence[RolloutGroup], layout: BatchLayout, *, rank: int, pad_token_id: int, temperature: float
+) -> list[list[RolloutBatch]]:
+    """This rank's K micro-batches of each mini-batch.
+
+    What is dealt is the rollout: those of a mini-batch go into one bin for each rank and micro-batch, of like token
+    counts, computed alike on every rank. Fewer groups than planned are spread over the same number of mini-batches.
+    Masked responses are still dealt, and their rewards are part of their group's advantages.
+
+    Raises:
+        RuntimeError: If there are fewer groups than mini-batches.
+        ValueError: If a mini-batch has fewer rollouts than bins, or a bin more tokens than allowed; the message names
+            the `accumulate_grad_batches` that fits.
+    """
+    if len(groups) < layout.num_minibatches:
+        raise RuntimeError(
+            f"Expected at least one group for each of the {layout.num_minibatches} mini-batches of an iteration, but "
+            f"only {len(groups)} of {layout.train_groups} were kept. Keep more (wider bounds, more `max_rounds`, "
+            "`on_shortfall='fill'`), or raise `minibatch_groups`."
+        )
+    rewards = torch.tensor([[score.reward for score in group.scores] for group in groups], dtype=torch.float64)
+    advantages = group_advantages(rewards, baseline=layout.baseline, scale=layout.scale).tolist()
+    minibatches = []
+    for places in spread(len(groups), layout.num_minibatches):
+        rollouts = [
+            TrainingRollout(
+                groups[place].prompt.token_ids,
+                rollout,
+                advantage,
+                groups[place].version,
+                masked=layout.mask_truncated and rollout.truncated,
+            )
+            for place in places
+            for rollout, advantage in zip(groups[place].rollouts, advantages[place], strict=True)
+        ]
+        bins = pack([rollout.num_tokens for rollout in rollouts], layout.bins)
+        _check_tokens(rollouts, bins, layout)
+        own = bins[rank * layout.accumulate : (rank + 1) * layout.accumulate]
+        minibatches.append(
+            [
+                collate(
+                    [rollouts[item] for item in members],
+                    pad_token_id=pad_token_id,
+                    num_tokens=sum(rollout.num_counted for rollout in rollouts),
+                    num_sequences=sum(rollout.num_counted > 0 for rollout in rollouts),
+                    temperature=temperature,
+                )
+                for members in own
+            ]
+        )
+    return minibatches
+
+
+def in_passes(minibatches: Sequence[Sequence[RolloutBatch]], passes: int, *, seed: int) -> list[RolloutBatch]:
+    """Micro-batches in the order of training: the first pass as dealt, later ones with the mini-batches shuffled."""
+    ordered: list[RolloutBatch] = []
+    for number in range(passes):
+        order = list(range(len(minibatches)))
+        if number:
+            random.Random(f"{seed}-{number}").shuffle(order)
+        ordered += [batch for place in order for batch in minibatches[place]]
+    return ordered
+
+
+def _padded_tokens(members: Sequence[int], rollouts: Sequence[TrainingRollout]) -> int:
+    return len(members) * max(rollouts[item].num_tokens for item in members)
+
+
+def _check_tokens(rollouts: Sequence[TrainingRollout], bins: Sequence[Sequence[int]], layout: BatchLayout) -> None:
+    limit = layout.max_micro_batch_tokens
+    worst = max(_padded_tokens(members, rollouts) for members in bins)
+    if limit is None or worst <= limit:
+        return
+    sizes = [rollout.num_tokens for rollout in rollouts]
+    least = worst
+    for accumulate in range(layout.accumulate + 1, len(sizes) // layout.data_parallel_size + 1):
+        finer = pack(sizes, accumulate * layout.data_parallel_size)
+        least = min(least, max(_padded_tokens(members, rollouts) for members in finer))
+        if least <= limit:
+            advice = f"`accumulate_grad_batches={accumulate}` fits this mini-batch."
+            break
+    else:
+        advice = (
+            f"No `accumulate_grad_batches` fits: at best the largest has {least}, and the longest rollout alone "
+            f"{max(sizes)}. Raise the limit, or lower `max_response_tokens`."
+        )
+    raise ValueError(
+        f"Expected micro-batches of at most max_micro_batch_tokens={limit} tokens, padding included, but the largest "
+        f"of {layout.bins} has {worst}. {advice}"
+    )

@@ -1,0 +1,289 @@
+"""The loop that fills an iteration: generate a round, score it, judge the pool, until enough groups are kept.
+
+Selection does not depend on how the rollouts were cut. The pool is every group of the iteration, from complete rounds;
+after each round the selector judges all of it anew, so a group rejected earlier may enter and one kept earlier may
+leave. Nothing is decided before every group of a round has finished: short responses finish first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from lspo.batching.dealing import spread
+from lspo.collecting.plan import CollectPlan
+from lspo.collecting.pool import Judged, judge, shortfall_fill
+from lspo.collecting.report import CollectReport, RoundReport
+from lspo.rewards.base import Reward, score_groups
+from lspo.rollout.base import RolloutEngine
+from lspo.sampling.base import GroupSelector, GroupStats
+from lspo.types import Prompt, RolloutGroup
+
+Gather = Callable[[Any], list[Any]]
+"""Gives every rank the list of all ranks' objects, in rank order."""
+
+
+@runtime_checkable
+class Prompts(Protocol):
+    """Where prompts come from: each draw has a running number, and all ranks see the same draws."""
+
+    def draw(self, count: int) -> list[tuple[int, Prompt]]: ...
+
+
+@runtime_checkable
+class CollectListener(Protocol):
+    """Is told of a collection's course. May change the plan at its start, and raise to end it."""
+
+    def on_collect_start(self, plan: CollectPlan) -> None: ...
+
+    def on_group_end(self, done: int, drawn: int) -> None: ...
+
+    def on_round_end(self, report: RoundReport) -> None: ...
+
+    def on_collect_end(self, report: CollectReport) -> None: ...
+
+
+class StopCollecting(KeyboardInterrupt):
+    """Raised by a listener to end the run between two rounds. What was collected is dropped, to be collected again."""
+
+
+def alone(item: Any) -> list[Any]:
+    """The `gather` of a single process."""
+    return [item]
+
+
+def collect(
+    prompts: Prompts,
+    engine: RolloutEngine,
+    reward: Reward,
+    selector: GroupSelector,
+    plan: CollectPlan,
+    *,
+    gather: Gather = alone,
+    rank: int = 0,
+    world_size: int = 1,
+    listeners: Sequence[CollectListener] = (),
+    history: GroupStats | None = None,
+    carried: Sequence[RolloutGroup] = (),
+) -> CollectReport:
+    """Collects `plan.train_groups` groups that the selector keeps.
+
+    Args:
+        prompts: Source of prompts; the only thing here with a state.
+        engine: Writes the responses. Its weights must be those of `plan.iteration`.
+        reward: Scores them.
+        selector: Judges the pool. A `plan.selector` set by a listener takes its place.
+        plan: How much of what; listeners may change it in `on_collect_start`.
+        gather: Exchange between ranks.
+        rank: This process among `world_size`; every round is sliced between them.
+        world_size: Number of processes.
+        listeners: Told of start, rounds and end.
+        history: Groups of earlier iterations that count towards the bounds (`pool="window"`).
+        carried: Surplus of earlier iterations, the same on every rank. Those within `plan.max_age` are trained on
+            first, the oldest first; they count towards N, never towards bounds, and leave at least one place for a
+            fresh group.
+
+    Returns:
+        The groups to train on, those of all ranks, in draw order, and all that is known of the collection.
+
+    Raises:
+        RuntimeError: If the groups were written by other weights than the plan's, or if the round limit is reached and
+            the plan says to raise, or if nothing at all could be kept.
+    """
+    started = time.perf_counter()
+    for listener in listeners:
+        listener.on_collect_start(plan)
+    phases = {"sync": time.perf_counter() - started}
+    selector = plan.selector or selector
+    usable = [group for group in carried if plan.may_train(group.version)]
+    used, unused = usable[: plan.train_groups - 1], usable[plan.train_groups - 1 :]
+    fresh = replace(plan, train_groups=plan.train_groups - len(used))
+    groups: list[RolloutGroup] = []
+    stats: list[GroupStats] = []
+    rounds: list[RoundReport] = []
+    judged: Judged | None = None
+
+    while True:
+        seconds: dict[str, float] = {}
+        drawn = prompts.draw(fresh.next_round(rounds))
+        share = drawn[slice_of(len(drawn), rank, world_size)]
+        own = _generate(engine, reward, share, plan, seconds, listeners)
+        _check_version(own, plan)
+        clock = time.perf_counter()
+        groups += own
+        # Slices are contiguous, so the ranks' parts, one behind the other, are in draw order.
+        stats.append(GroupStats.concatenate(gather(group_stats(own, plan.group_size))))
+        judged = judge(stats, selector, plan, history=history)
+        seconds["select"] = time.perf_counter() - clock
+        counters = gather((reward.metrics(), _part_sums(own)))
+        rounds.append(
+            RoundReport(
+                iteration=plan.iteration,
+                number=len(rounds),
+                stats=stats[-1],
+                pool_groups=len(judged.stats),
+                pool_size=judged.pool_size,
+                history_size=judged.history_size,
+                kept=judged.num_kept,
+                wanted=fresh.train_groups,
+                decided=judged.decided,
+                reasons=judged.count_reasons(),
+                thresholds=judged.decision.thresholds,
+                seconds=seconds,
+                reward_metrics=_merge_counters([metrics for metrics, _ in counters]),
+                reward_parts=_part_means([sums for _, sums in counters]),
+            )
+        )
+        for listener in listeners:
+            listener.on_round_end(rounds[-1])
+        if judged.decided and judged.num_kept >= fresh.train_groups:
+            chosen = judged.first_kept(fresh.train_groups)
+            break
+        if len(rounds) >= plan.max_rounds:
+            if plan.on_shortfall != "raise":
+                judged = judged.at_the_limit()
+            chosen = shortfall_fill(judged, fresh, rounds, others=len(used))
+            break
+    for phase in ("generate", "reward", "select"):
+        phases[phase] = sum(report.seconds[phase] for report in rounds)
+
+    wanted = set(judged.stats.draw_index[chosen].tolist())
+    # Surplus travels only where it may be used: groups are large.
+    spare = judged.decision.keep & ~chosen if plan.max_age else torch.zeros_like(chosen)
+    surplus = set(judged.stats.draw_index[spare].tolist())
+    mine = [group for group in groups if group.draw_index in wanted | surplus]
+    everyone = sorted((group for part in gather(mine) for group in part), key=lambda group: group.draw_index)
+    report = CollectReport(
+        plan=plan,
+        groups=[*used, *(group for group in everyone if group.draw_index in wanted)],
+        surplus=[*unused, *(group for group in everyone if group.draw_index in surplus)],
+        num_carried=len(used),
+        num_expired=len(carried) - len(usable),
+        own_groups=groups,
+        stats=judged.stats,
+        decision=judged.decision,
+        chosen=chosen,
+        rounds=rounds,
+        phases=phases,
+        seconds=time.perf_counter() - started,
+        undecided=judged.undecided,
+    )
+    for listener in listeners:
+        listener.on_collect_end(report)
+    return report
+
+
+def slice_of(total: int, rank: int, world_size: int) -> slice:
+    """This rank's part of a round."""
+    part = spread(total, world_size)[rank]
+    return slice(part.start, part.stop)
+
+
+def group_stats(groups: Sequence[RolloutGroup], group_size: int) -> GroupStats:
+    """What a selector sees of scored groups, in draw order."""
+    ordered = sorted(groups, key=lambda group: group.draw_index)
+
+    def table(value: Callable[[Any], float]) -> torch.Tensor:
+        values = [[value(rollout) for rollout in group.rollouts] for group in ordered]
+        return torch.tensor(values, dtype=torch.float64).reshape(len(ordered), group_size)
+
+    return GroupStats(
+        draw_index=torch.tensor([group.draw_index for group in ordered], dtype=torch.int64),
+        prompt_ids=[group.prompt.id for group in ordered],
+        lengths=table(lambda rollout: rollout.num_tokens),
+        accuracy=table(lambda rollout: rollout.score.accuracy),
+        rewards=table(lambda rollout: rollout.score.reward),
+        truncated=table(lambda rollout: rollout.truncated).bool(),
+    )
+
+
+def _generate(
+    engine: RolloutEngine,
+    reward: Reward,
+    drawn: Sequence[tuple[int, Prompt]],
+    plan: CollectPlan,
+    seconds: dict[str, float],
+    listeners: Sequence[CollectListener],
+) -> list[RolloutGroup]:
+    """Responses to the drawn prompts, scored as their groups finish."""
+    keys = [index for index, _ in drawn]
+    stream = engine.generate(
+        [prompt for _, prompt in drawn], group_size=plan.group_size, sampling=plan.sampling, keys=keys
+    )
+    scored: list[RolloutGroup] = []
+    seconds["generate"] = seconds["reward"] = 0.0
+    clock = time.perf_counter()
+    batch: list[RolloutGroup] = []
+    for group in stream:
+        batch.append(group)
+        if len(batch) >= plan.reward_batch_groups:
+            seconds["generate"] += time.perf_counter() - clock
+            scored += _timed_scores(reward, batch, seconds)
+            batch = []
+            for listener in listeners:
+                listener.on_group_end(len(scored), len(drawn))
+            clock = time.perf_counter()
+    seconds["generate"] += time.perf_counter() - clock
+    scored += _timed_scores(reward, batch, seconds)
+    for listener in listeners if batch else ():
+        listener.on_group_end(len(scored), len(drawn))
+    got = [group.draw_index for group in scored]
+    if sorted(got) != sorted(keys):
+        raise RuntimeError(
+            f"Expected engine {type(engine).__name__} to return one group for each of {len(keys)} prompts, "
+            f"but got {len(got)}. Draws missing or not asked for: {sorted(set(got) ^ set(keys))[:8]}."
+        )
+    for group in scored:
+        if len(group.rollouts) != plan.group_size:
+            raise RuntimeError(
+                f"Expected engine {type(engine).__name__} to return group_size={plan.group_size} responses for each "
+                f"prompt, but got {len(group.rollouts)} for prompt {group.prompt.id}."
+            )
+    return scored
+
+
+def _timed_scores(reward: Reward, batch: list[RolloutGroup], seconds: dict[str, float]) -> list[RolloutGroup]:
+    clock = time.perf_counter()
+    scored = score_groups(reward, batch) if batch else []
+    seconds["reward"] += time.perf_counter() - clock
+    return scored
+
+
+def _check_version(groups: Sequence[RolloutGroup], plan: CollectPlan) -> None:
+    for group in groups:
+        age = plan.iteration - group.version
+        if age < 0 or age > plan.max_age:
+            raise RuntimeError(
+                f"Expected rollouts that are at most max_age={plan.max_age} iterations old in iteration "
+                f"{plan.iteration}, but the group of prompt {group.prompt.id} was written by version {group.version}. "
+                "The engine's weights were not updated: is the WeightSync callback there?"
+            )
+
+
+def _merge_counters(parts: Sequence[dict[str, float]]) -> dict[str, float]:
+    merged: dict[str, float] = {}
+    for part in parts:
+        for name, value in part.items():
+            merged[name] = merged.get(name, 0.0) + value
+    return merged
+
+
+def _part_sums(groups: Sequence[RolloutGroup]) -> dict[str, tuple[float, int]]:
+    """By part of the reward: its sum, and the number of responses that have it."""
+    sums: dict[str, tuple[float, int]] = {}
+    for group in groups:
+        for score in group.scores:
+            for name, value in score.parts.items():
+                total, count = sums.get(name, (0.0, 0))
+                sums[name] = (total + value, count + 1)
+    return sums
+
+
+def _part_means(parts: Sequence[dict[str, tuple[float, int]]]) -> dict[str, float]:
+    names = dict.fromkeys(name for sums in parts for name in sums)
+    pairs = {name: [sums[name] for sums in parts if name in sums] for name in names}
+    return {name: sum(total for total, _ in pair) / sum(count for _, count in pair) for name, pair in pairs.items()}

@@ -1,0 +1,139 @@
+"""What is known of a round, and of a collection, when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from lspo.collecting.plan import CollectPlan
+from lspo.sampling.base import Decision, GroupStats
+from lspo.sampling.downsample import Downsampler
+from lspo.types import GroupMask, ResponseMask, RolloutGroup
+
+
+@dataclass(frozen=True)
+class RoundReport:
+    """One round of generation, seen from all ranks.
+
+    Args:
+        iteration: Which iteration it belongs to.
+        number: Its place among the iteration's rounds, from 0.
+        stats: The groups of this round.
+        pool_groups: Groups judged after it, this iteration's earlier rounds included.
+        kept: Of those, kept so far.
+        wanted: Groups to keep.
+        decided: False while the pool is smaller than `min_pool`.
+        reasons: Number of the pool's groups by reason.
+        thresholds: Bounds applied.
+        seconds: By phase: generate, reward, select.
+        reward_metrics: The reward's own counters.
+        pool_size: Groups the relative rule saw; None without one.
+        history_size: Of those, groups of earlier iterations.
+        reward_parts: Mean over the round's responses of each named part of the reward.
+    """
+
+    iteration: int
+    number: int
+    stats: GroupStats
+    pool_groups: int
+    kept: int
+    wanted: int
+    decided: bool
+    reasons: Mapping[str, int]
+    thresholds: Mapping[str, float]
+    seconds: Mapping[str, float]
+    reward_metrics: Mapping[str, float]
+    pool_size: int | None = None
+    history_size: int = 0
+    reward_parts: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def num_groups(self) -> int:
+        return len(self.stats)
+
+    @property
+    def num_tokens(self) -> int:
+        return int(self.stats.lengths.sum())
+
+
+@dataclass(frozen=True)
+class CollectReport:
+    """A collection that is over.
+
+    Args:
+        plan: What was asked for.
+        groups: What is trained on, from all ranks, in draw order.
+        surplus: What was kept but not needed, and may be trained on in a later iteration; empty where `max_age` is 0.
+        own_groups: All groups that this rank generated, kept or not.
+        stats: All groups of the iteration, from all ranks, in draw order.
+        decision: On each of them.
+        chosen: Those trained on: the kept ones less surplus, plus those filled up.
+        rounds: Each round's report.
+        phases: Seconds by phase: sync, generate, reward, select, and what the caller adds.
+        seconds: Wall time of the whole collection.
+        num_carried: Groups trained on that earlier iterations had as surplus.
+        num_expired: Surplus of earlier iterations that has become older than `max_age`, and is dropped.
+        responses: True = a response trained on, where those of a group are down-sampled; None: all of the chosen.
+        undecided: True = a group whose pool was below `min_pool` to the last; None: none.
+        places: Of groups of which not all responses are trained on, by draw index: which of them are.
+    """
+
+    plan: CollectPlan
+    groups: list[RolloutGroup]
+    own_groups: list[RolloutGroup]
+    stats: GroupStats
+    decision: Decision
+    chosen: GroupMask
+    rounds: list[RoundReport]
+    phases: Mapping[str, float]
+    seconds: float
+    surplus: list[RolloutGroup] = field(default_factory=list)
+    num_carried: int = 0
+    num_expired: int = 0
+    responses: ResponseMask | None = None
+    undecided: GroupMask | None = None
+    places: Mapping[int, Sequence[int]] = field(default_factory=dict)
+
+    def downsampled(self, rule: Downsampler) -> CollectReport:
+        """The same collection, with the responses of each chosen group alone that the rule keeps."""
+        places = {group.draw_index: rule.places(group) for group in self.groups}
+        responses = torch.zeros(self.stats.lengths.shape, dtype=torch.bool)
+        for row, index in enumerate(self.stats.draw_index.tolist()):
+            responses[row, places.get(index, [])] = True
+        groups = [
+            replace(group, rollouts=tuple(group.rollouts[place] for place in places[group.draw_index]))
+            for group in self.groups
+        ]
+        return replace(self, groups=groups, responses=responses, places=places)
+
+    @property
+    def trained(self) -> ResponseMask:
+        """True = a response that is trained on."""
+        whole = self.chosen[:, None].expand(self.stats.lengths.shape)
+        return whole if self.responses is None else self.responses
+
+    @property
+    def num_downsampled(self) -> int:
+        """Responses of chosen groups that are not trained on."""
+        return int((self.chosen[:, None] & ~self.trained).sum())
+
+    @property
+    def num_surplus(self) -> int:
+        """Groups of this iteration that were kept but not needed; dropped where `max_age` is 0."""
+        return int((self.decision.keep & ~self.chosen).sum())
+
+    @property
+    def num_filled(self) -> int:
+        return int((self.chosen & ~self.decision.keep).sum())
+
+    @property
+    def num_undecided(self) -> int:
+        """Groups trained on by bounds of a pool below `min_pool`, as the round limit had come."""
+        return 0 if self.undecided is None else int((self.chosen & self.undecided).sum())
+
+    @property
+    def num_tokens(self) -> int:
+        """Response tokens generated for this iteration, on all ranks."""
+        return int(self.stats.lengths.sum())

@@ -1,0 +1,1 @@
+"""What is known of transformers' models: loading, log-probs, heads, tokenizers."""

@@ -1,0 +1,358 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
+from lspo.models.logprobs import response_logprobs, response_positions, target_logprobs
+
+NAN = float("nan")
+H, V = 5, 11
+
+
+class RecordingHead(nn.Module):
+    """A linear head that writes down how many rows each call gave it."""
+
+    def __init__(self, dtype: torch.dtype = torch.float64) -> None:
+        super().__init__()
+        self.linear = nn.Linear(H, V, dtype=dtype)
+        self.rows: list[int] = []
+
+    @property
+    def weight(self) -> nn.Parameter:
+        return self.linear.weight
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        self.rows.append(len(hidden))
+        return 3 * self.linear(hidden)
+
+
+@pytest.fixture
+def head() -> RecordingHead:
+    return RecordingHead()
+
+
+@pytest.fixture
+def layout():
+    """Four rollouts with prompts of 3, 1, 2, 4 tokens and responses of 5, 2, 0, 4, the last with a hole; float64."""
+    prompt_lengths = torch.tensor([3, 1, 2, 4])
+    mask = torch.arange(5) < torch.tensor([5, 2, 0, 4])[:, None]
+    mask[3, 1] = False
+    return {
+        "hidden": torch.randn(4, 9, H, dtype=torch.float64, requires_grad=True),
+        "token_ids": torch.randint(V, (4, 9)),
+        "prompt_lengths": prompt_lengths,
+        "response_mask": mask,
+    }
+
+
+def slow_logprobs(hidden, token_ids, prompt_lengths, response_mask, head, temperature):
+    """Token t of a response stands at prompt + t, and the distribution it was drawn from one place before."""
+    distribution = (head(hidden) / temperature).log_softmax(dim=-1)  # (N, L, V): what the code must never hold
+    logprobs = torch.zeros(response_mask.shape, dtype=hidden.dtype)
+    entropies = torch.zeros(response_mask.shape, dtype=hidden.dtype)
+    for row, offset in response_mask.nonzero().tolist():
+        place = int(prompt_lengths[row]) + offset
+        logprobs[row, offset] = distribution[row, place - 1, token_ids[row, place]]
+        for of_token in distribution[row, place - 1]:
+            entropies[row, offset] = entropies[row, offset] - of_token.exp() * of_token
+    return logprobs, entropies
+
+
+@pytest.mark.parametrize("chunk_tokens", [1, 3, 10, 1024])
+@pytest.mark.parametrize("temperature", [0.6, 1.0, 1.7])
+@pytest.mark.parametrize("with_entropy", [False, True])
+def test_values_and_gradients_equal_the_full_log_softmax(layout, head, chunk_tokens, temperature, with_entropy):
+    leaves = [layout["hidden"], head.weight]
+    logprobs, entropies = response_logprobs(
+        **layout, head=head, temperature=temperature, chunk_tokens=chunk_tokens, with_entropy=with_entropy
+    )
+    slow, slow_entropies = slow_logprobs(**layout, head=head, temperature=temperature)
+    weights, entropy_weights = torch.randn(2, 4, 5, dtype=torch.float64)
+
+    assert_close(logprobs, slow)
+    expected, actual = (weights * slow).sum(), (weights * logprobs).sum()
+    if with_entropy:
+        assert_close(entropies, slow_entropies)
+        expected = expected + (entropy_weights * slow_entropies).sum()
+        actual = actual + (entropy_weights * entropies).sum()
+    else:
+        assert entropies is None
+    assert_close(torch.autograd.grad(actual, leaves), torch.autograd.grad(expected, leaves))
+
+
+def test_by_hand():
+    """Logits log 1, log 3 at temperature 1: probabilities 1/4, 3/4. At 1/2 they are squared: 1/10, 9/10."""
+    hidden = torch.tensor([[0.0, math.log(3)], [0.0, math.log(3)]], dtype=torch.float64)
+    targets = torch.tensor([0, 1])
+    for temperature, probabilities in ((1.0, (0.25, 0.75)), (0.5, (0.1, 0.9))):
+        logprobs, entropies = target_logprobs(
+            hidden, targets, lambda hidden: hidden, temperature=temperature, with_entropy=True
+        )
+        assert_close(logprobs.exp(), torch.tensor(probabilities, dtype=torch.float64))
+        entropy = -sum(p * math.log(p) for p in probabilities)
+        assert_close(entropies, torch.tensor([entropy, entropy], dtype=torch.float64))
+
+
+def test_gradient_is_that_of_the_value(layout, head):
+    targets = torch.tensor([0, 3, 10, 3])
+
+    def values(hidden):
+        return target_logprobs(hidden, targets, head, temperature=0.7, chunk_tokens=3, with_entropy=True)
+
+    assert torch.autograd.gradcheck(values, torch.randn(4, H, dtype=torch.float64, requires_grad=True))
+
+
+def test_positions_by_hand():
+    """Prompt of 3: its first response token, at 3, is predicted by place 2. Prompt of 1: by places 0 and 1."""
+    rows, columns = response_positions(
+        torch.tensor([3, 1, 2]), torch.tensor([[True, False, True], [True, True, False], [False, False, False]])
+    )
+    assert rows.tolist() == [0, 0, 1, 1]
+    assert columns.tolist() == [2, 4, 0, 1]
+
+
+@pytest.mark.parametrize("chunk_tokens", [1, 4, 9, 10, 64])
+@pytest.mark.parametrize("gradient", [False, True])
+def test_head_sees_each_counted_token_and_no_more_than_a_chunk_at_once(layout, head, chunk_tokens, gradient):
+    """Prompts, padding and tokens left out cost no logits; the backward pass makes each chunk's once again."""
+    tokens = int(layout["response_mask"].sum())
+    assert tokens == 10
+    with torch.set_grad_enabled(gradient):
+        logprobs, _ = response_logprobs(**layout, head=head, chunk_tokens=chunk_tokens)
+    assert max(head.rows) <= chunk_tokens
+    assert sum(head.rows) == tokens
+    assert logprobs.requires_grad == gradient
+    if gradient:
+        logprobs.sum().backward()
+        assert max(head.rows) <= chunk_tokens
+        assert sum(head.rows) == 2 * tokens
+
+
+def test_no_logits_are_kept_for_the_backward_pass(layout, head):
+    kept = []
+
+    def keep(tensor):
+        kept.append(tuple(tensor.shape))
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        response_logprobs(**layout, head=head, chunk_tokens=4, with_entropy=True)
+    assert not [shape for shape in kept if shape[-1:] == (V,)]
+
+
+@pytest.mark.parametrize("chunk_tokens", [3, 1024])
+def test_what_predicts_no_counted_token_has_no_part(layout, head, chunk_tokens):
+    """Neither hidden states nor ids of prompt and padding, NaN and the like included."""
+    rows, columns = response_positions(layout["prompt_lengths"], layout["response_mask"])
+    predicts = torch.zeros(4, 9, dtype=torch.bool)
+    predicts[rows, columns] = True
+    counted = torch.zeros(4, 9, dtype=torch.bool)
+    counted[rows, columns + 1] = True
+    spoiled = {
+        **layout,
+        "hidden": layout["hidden"].detach().masked_fill(~predicts[..., None], NAN).requires_grad_(),
+        "token_ids": layout["token_ids"].masked_fill(~counted, 10**9),
+    }
+
+    expected, _ = response_logprobs(**layout, head=head, chunk_tokens=chunk_tokens)
+    actual, _ = response_logprobs(**spoiled, head=head, chunk_tokens=chunk_tokens)
+    assert torch.equal(actual, expected)
+    assert torch.all(actual[~layout["response_mask"]] == 0)
+    actual.sum().backward()
+    assert torch.isfinite(head.weight.grad).all()
+    assert torch.all(spoiled["hidden"].grad[~predicts] == 0)
+    assert torch.all(spoiled["hidden"].grad[predicts] != 0)
+
+
+def test_mask_with_any_memory_layout(layout, head):
+    mask = layout["response_mask"]
+    expected, _ = response_logprobs(**layout, head=head)
+    for other in (mask.t().contiguous().t(), torch.stack([mask, ~mask], dim=-1)[..., 0]):
+        assert not other.is_contiguous()
+        assert torch.equal(response_logprobs(**{**layout, "response_mask": other}, head=head)[0], expected)
+
+
+def test_row_order_and_extra_padding_change_nothing(layout, head):
+    expected, _ = response_logprobs(**layout, head=head, chunk_tokens=3)
+    order = torch.tensor([2, 0, 3, 1])
+    shuffled = {name: value[order] for name, value in layout.items()}
+    assert_close(response_logprobs(**shuffled, head=head, chunk_tokens=3)[0], expected[order])
+    pad = nn.functional.pad
+    wider = {
+        "hidden": pad(layout["hidden"], (0, 0, 0, 2)),
+        "token_ids": pad(layout["token_ids"], (0, 2)),
+        "prompt_lengths": layout["prompt_lengths"],
+        "response_mask": pad(layout["response_mask"], (0, 2)),
+    }
+    assert_close(response_logprobs(**wider, head=head, chunk_tokens=3)[0], pad(expected, (0, 2)))
+
+
+@pytest.mark.parametrize("with_entropy", [False, True])
+def test_an_empty_mask_gives_zeros_with_a_graph(layout, head, with_entropy):
+    layout["response_mask"] = torch.zeros_like(layout["response_mask"])
+    outputs = [x for x in response_logprobs(**layout, head=head, with_entropy=with_entropy) if x is not None]
+    assert len(outputs) == 1 + with_entropy
+    assert sum(head.rows) == 0
+    for output in outputs:
+        assert output.shape == (4, 5)
+        assert torch.all(output == 0)
+    sum(output.sum() for output in outputs).backward()
+    assert torch.all(layout["hidden"].grad == 0)
+    assert torch.all(head.weight.grad == 0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [(torch.bfloat16, torch.float32), (torch.float32, torch.float32), (torch.float64, torch.float64)],
+)
+def test_result_is_float32_or_finer(dtype, expected):
+    logprobs, entropies = target_logprobs(
+        torch.randn(4, H, dtype=dtype), torch.tensor([0, 1, 2, 3]), RecordingHead(dtype), with_entropy=True
+    )
+    assert logprobs.dtype == entropies.dtype == expected
+
+
+def test_the_softmax_of_bfloat16_logits_is_taken_in_float32():
+    logits = (4 * torch.randn(6, V)).bfloat16()
+    targets = torch.arange(6)
+    logprobs, _ = target_logprobs(logits, targets, lambda hidden: hidden, temperature=0.7)
+    assert_close(logprobs, (logits.float() / 0.7).log_softmax(dim=-1)[torch.arange(6), targets])
+
+
+def test_under_autocast_the_backward_pass_makes_the_same_logits_again(layout):
+    """The chunk is computed a second time outside the `with`; it must be in bfloat16 there, too."""
+    head = RecordingHead(torch.float32)
+    hidden = layout["hidden"].detach().float().requires_grad_()
+    leaves = [hidden, head.weight]
+    layout["hidden"] = hidden
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logprobs, _ = response_logprobs(**layout, head=head, chunk_tokens=100)
+        rows, columns = response_positions(layout["prompt_lengths"], layout["response_mask"])
+        logits = head(hidden[rows, columns]).float()
+    whole = logits.log_softmax(dim=-1).gather(-1, layout["token_ids"][rows, columns + 1][:, None]).squeeze(-1)
+    assert logits.detach().bfloat16().float().equal(logits)
+    assert_close(logprobs[layout["response_mask"]], whole)
+    # The gradient of the logits is rounded to bfloat16 in both, after sums in another order: 2 ** -8.
+    assert_close(
+        torch.autograd.grad(logprobs.sum(), leaves), torch.autograd.grad(whole.sum(), leaves), rtol=2**-6, atol=2**-6
+    )
+
+
+@pytest.mark.parametrize("scale", [1e2, 1e4])
+def test_finite_at_large_logits(scale):
+    logits = (scale * torch.randn(6, V)).requires_grad_()
+    logprobs, entropies = target_logprobs(logits, torch.arange(6), lambda hidden: hidden, with_entropy=True)
+    (logprobs + entropies).sum().backward()
+    assert torch.isfinite(logprobs).all()
+    assert torch.isfinite(logits.grad).all()
+    assert entropies.min() > -1e-3 * scale  # float32 rounds logits of this size at 1e-7 * scale * a few
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, NAN])
+def test_temperature_out_of_range(layout, head, temperature):
+    with pytest.raises(ValueError, match="Expected `temperature` to be above 0, but got"):
+        response_logprobs(**layout, head=head, temperature=temperature)
+
+
+@pytest.mark.parametrize("chunk_tokens", [0, -1])
+def test_chunk_tokens_out_of_range(layout, head, chunk_tokens):
+    with pytest.raises(ValueError, match=f"Expected `chunk_tokens` to be at least 1, but got {chunk_tokens}"):
+        response_logprobs(**layout, head=head, chunk_tokens=chunk_tokens)
+
+
+def test_an_empty_prompt_is_refused_where_it_has_a_response(layout, head):
+    """Place -1 exists in Python: it would be the last hidden state of the row."""
+    layout["prompt_lengths"][2] = 0
+    response_logprobs(**layout, head=head)
+    layout["prompt_lengths"][1] = 0
+    with pytest.raises(ValueError, match=r"Expected every prompt to have at least one token, .* row 1 has none"):
+        response_logprobs(**layout, head=head)
+
+
+SMALL = {
+    "vocab_size": 67,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+}
+
+
+@pytest.fixture(
+    params=[
+        (Qwen2ForCausalLM, Qwen2Config, True),
+        (Qwen2ForCausalLM, Qwen2Config, False),
+        (LlamaForCausalLM, LlamaConfig, False),
+    ],
+    ids=["qwen2-tied", "qwen2", "llama"],
+)
+def language_model(request):
+    model_class, config_class, tied = request.param
+    model = model_class(config_class(**SMALL, tie_word_embeddings=tied, initializer_range=0.3))
+    return model.double().train()
+
+
+@pytest.fixture
+def rollouts():
+    prompts, lengths = torch.tensor([5, 2, 7, 1]), torch.tensor([4, 6, 1, 3])
+    ids = torch.randint(67, (4, 9))
+    behind = torch.arange(9) >= (prompts + lengths)[:, None]
+    return {
+        "token_ids": ids.masked_fill(behind, 0),
+        "prompt_lengths": prompts,
+        "response_mask": torch.arange(6) < lengths[:, None],
+    }
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.8])
+def test_of_a_transformers_model_equal_the_log_softmax_of_its_logits(language_model, rollouts, temperature):
+    ids = rollouts["token_ids"]
+    hidden = language_model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    logprobs, _ = response_logprobs(
+        hidden, **rollouts, head=language_model.lm_head, temperature=temperature, chunk_tokens=3
+    )
+
+    full = (language_model(input_ids=ids, use_cache=False).logits / temperature).log_softmax(dim=-1)
+    of_next = full[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)  # place k: log-prob of token k + 1
+    lengths = rollouts["response_mask"].sum(dim=1).tolist()
+    responses = [
+        of_next[row, prompt - 1 : prompt - 1 + length]
+        for row, (prompt, length) in enumerate(zip(rollouts["prompt_lengths"].tolist(), lengths, strict=True))
+    ]
+    for row, response in enumerate(responses):
+        assert_close(logprobs[row, : len(response)], response)
+        assert torch.all(logprobs[row, len(response) :] == 0)
+    weights = [*language_model.parameters()]
+    expected = torch.autograd.grad(torch.cat(responses).sum(), weights)
+    assert_close(torch.autograd.grad(logprobs.sum(), weights), expected)
+
+
+def test_of_a_transformers_model_padded_on_the_right_without_an_attention_mask_equal_each_row_alone(
+    language_model, rollouts
+):
+    """Attention is causal and positions count from the left, so that nothing behind a response reaches it."""
+
+    def logprobs(batch):
+        hidden = language_model.base_model(input_ids=batch["token_ids"], use_cache=False).last_hidden_state
+        return response_logprobs(hidden, **batch, head=language_model.lm_head, with_entropy=True)
+
+    together, entropies = logprobs(rollouts)
+    for row in range(4):
+        prompt, mask = rollouts["prompt_lengths"][row], rollouts["response_mask"][row]
+        length = int(mask.sum())
+        alone, entropy = logprobs(
+            {
+                "token_ids": rollouts["token_ids"][row : row + 1, : prompt + length],
+                "prompt_lengths": prompt[None],
+                "response_mask": mask[None, :length],
+            }
+        )
+        assert_close(together[row, :length], alone[0])
+        assert_close(entropies[row, :length], entropy[0])
