@@ -26,9 +26,11 @@ PHASES = ("generation", "reward", "training", "checkpoint", "validation")
 HERE = Path(__file__).parent
 COMMAND = [
     sys.executable, "-W", "ignore", "-m", "lspo.cli.main", "fit", "--config", "quickstart",
-    f"--trainer.max_epochs={ITERATIONS}", "--data.val_before_training=false", "--trainer.check_val_every_n_epoch=1",
+    f"--trainer.max_epochs={ITERATIONS}", "--data.evaluation.before_training=false",
+    "--trainer.check_val_every_n_epoch=1",
     "--trainer.enable_progress_bar=false", "--trainer.accumulate_grad_batches=2",
-    "--model.model.init_args.max_steps=60", "--data.train_groups=8", "--data.minibatch_groups=4", "--data.min_pool=12",
+    "--model.model.init_args.max_steps=60",
+    "--data.train_groups=8", "--data.minibatch_groups=4", "--data.rounds.min_pool=12",
     "--data.val", json.dumps({"held_out": {"class_path": "RunningSumProblems", "init_args": {"size": 16, "seed": 2}}}),
     "--data.reward=kill_phases.MarkedReward",
     "--trainer.callbacks", json.dumps([

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import yaml
 
+from lspo.renamed import NOW, moved_classes, renamed_flag
 
-def check_config(path: str) -> None:
+
+def check_config(path: str, known: Collection[str] = ()) -> None:
     """Checks that a file is a configuration.
+
+    Args:
+        path: Of the file.
+        known: The command's settings, by which those with an old name are told from a user's own.
 
     Raises:
         ValueError: If it is not; the message names the file and the line.
@@ -37,6 +43,28 @@ def check_config(path: str) -> None:
             f"Expected each setting once in the configuration {path}, but {name!r} stands in line {first} and again in "
             f"line {again}, and of the two the first would count for nothing. Put both under one {name!r}."
         )
+    old = [f"line {line}: {told}" for line, told in old_names(text, root, known)]
+    if old:
+        raise ValueError("\n  ".join([f"Expected present names in the configuration {path}, but:", *old]))
+
+
+def old_names(text: str, root: yaml.MappingNode, known: Collection[str]) -> Iterator[tuple[int, str]]:
+    """Settings and classes that are called something else now, each with its line."""
+    for setting, line in _settings(root):
+        new = renamed_flag(setting, known)
+        if new:
+            yield line, f"`{setting}{NOW}{new}`"
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        if isinstance(token, yaml.ScalarToken):
+            for told in moved_classes(token.value):
+                yield token.start_mark.line + 1, told
+
+
+def _settings(root: yaml.MappingNode) -> Iterator[tuple[str, int]]:
+    """`data.group_size` and its like, with their lines."""
+    for section, content in root.value:
+        for name, _ in content.value if isinstance(content, yaml.MappingNode) else ():
+            yield f"{section.value}.{name.value}", name.start_mark.line + 1
 
 
 def repeated(root: yaml.Node) -> Iterator[tuple[str, int, int]]:

@@ -25,14 +25,14 @@ from lspo.cli.config_file import check_config
 from lspo.cli.errors import FAILED_RUN, WRONG_SETTING, exit_status, report
 from lspo.cli.export import export
 from lspo.cli.recipes import describe, resolve, text_of
-from lspo.cli.suggest import SuggestingParser
+from lspo.cli.suggest import SuggestingParser, setting_names
 from lspo.datamodules import RolloutDataModule
 from lspo.lightning_modules import PolicyModule
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     # Counted in optimizer steps; an iteration often has fewer than Lightning's 50.
     "log_every_n_steps": 1,
-    # A sanity check would generate responses for nothing. `data.val_before_training` evaluates all of it.
+    # A sanity check would generate responses for nothing. `data.evaluation.before_training` evaluates all of it.
     "num_sanity_val_steps": 0,
 }
 
@@ -49,7 +49,7 @@ class ActionRecipe(ActionConfigFile):
         if isinstance(values, str):
             try:
                 values = resolve(values)
-                check_config(values)
+                check_config(values, setting_names(parser))
             except (ValueError, OSError) as error:
                 parser.error(str(error))
         super().__call__(parser, cfg, values, option_string)

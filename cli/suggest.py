@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
+from lspo.renamed import NOW, moved_classes, renamed_flag
+
 SHORT_NAMES = ("lspo.objectives", "lspo.rewards", "lspo.sampling", "lspo.rollout", "lspo.problems",
                "lspo.lightning_modules", "lspo.problems.demonstrations", "lspo.datamodules")  # fmt: skip
 """Where the classes stand that recipes name."""
@@ -25,7 +27,12 @@ class SuggestingParser(LightningArgumentParser):
         parser = getattr(ex, "subcommand_parser", None) or self._parser_of_the_command()
         # That a class's name is no file either helps nobody.
         message = re.sub(r"\n\s*- Expected a path but \S+ either not accessible or invalid", "", message)
-        lines = [message, *suggestions(message, parser)]
+        # Of a class that has moved, what was tried with its old name helps nobody.
+        moved = [] if NOW in message else moved_classes(message)
+        if moved:
+            lines = [f"Expected classes by their present names, but {', and '.join(moved)}."]
+        else:
+            lines = [message, *suggestions(message, parser)]
         name = parser.prog.replace(" [options]", "")
         sys.stderr.write("error: " + "\n".join(lines) + f"\nAll settings: {name} --help\n")
         self.exit(2)
@@ -44,7 +51,9 @@ class SuggestingParser(LightningArgumentParser):
 def suggestions(message: str, parser: Any) -> Iterator[str]:
     """What may have been meant, in words, if anything is near."""
     for key in re.findall(r"(?:--|does not accept (?:option|nested key) ')([\w.]+)", message):
-        yield from _did_you_mean(key, setting_names(parser))
+        known = setting_names(parser)
+        new = renamed_flag(key, known)
+        yield from [f"`{key}{NOW}{new}`."] if new else _did_you_mean(key, known)
     refused = re.search(r"class_path '([\w.]+)':\s+Option '(\w+)' is not accepted", message)
     if refused:
         yield from _did_you_mean(refused[2], _settings_of(refused[1]))

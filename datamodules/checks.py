@@ -16,7 +16,7 @@ from lspo.types import Prompt
 UNFIT_CALLBACKS = {
     "GradientAccumulationScheduler": "changes the number of micro-batches within a run, by which an iteration is cut; "
     "set `accumulate_grad_batches`",
-    "BatchSizeFinder": "trains on batches that no iteration has; set `max_micro_batch_tokens`",
+    "BatchSizeFinder": "trains on batches that no iteration has; set `batches.max_micro_batch_tokens`",
     "LearningRateFinder": "trains on an iteration and leaves it half-used",
     "StochasticWeightAveraging": "puts other weights in the place of those that were trained, and runs an epoch more",
 }
@@ -75,7 +75,7 @@ def warn_of_scale(scale: Scale, allowed: Sequence[Scale]) -> None:
     if scale not in allowed:
         rank_zero_warn(
             f"The objective is defined with advantages that are not divided by the {scale}'s standard deviation, "
-            f"but advantage_scale='{scale}'. Set it to {' or '.join(repr(name) for name in reversed(allowed))}."
+            f"but batches.advantage_scale='{scale}'. Set it to {' or '.join(repr(name) for name in reversed(allowed))}."
         )
 
 
@@ -122,7 +122,7 @@ def check_context(prompts: Sequence[Prompt], name: str, max_response_tokens: int
     longest = max(len(prompt.token_ids) for prompt in prompts)
     if longest + max_response_tokens > context_tokens:
         fitting = context_tokens - max_response_tokens
-        remedy = f"set `max_prompt_tokens={fitting}`, or " if fitting > 0 else ""
+        remedy = f"set `batches.max_prompt_tokens={fitting}`, or " if fitting > 0 else ""
         raise ValueError(
             f"Expected prompt and response to fit into the model's context of {context_tokens} tokens, but in {name!r} "
             f"the longest prompt has {longest}, and max_response_tokens={max_response_tokens}: together "

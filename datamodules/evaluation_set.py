@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from lspo.datamodules.evaluation import Evaluation
 from lspo.datamodules.evaluation_loader import default_pass_at
 from lspo.problems import ProblemSet, as_set
 from lspo.rollout import Sampling
@@ -12,7 +13,7 @@ from lspo.rollout import Sampling
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Problems to evaluate on, and how; None stands for the datamodule's `val_*` setting of that name.
+    """Problems to evaluate on, and how; None stands for the datamodule's `evaluation` setting of that name.
 
     Args:
         problems: A set, or a hub name or file; a published set by its hub name is its test part, if it has one.
@@ -38,7 +39,7 @@ class EvaluationSet:
 
 
 @dataclass(frozen=True)
-class EvaluationSettings:
+class SettledSet:
     """An `EvaluationSet` with nothing left open."""
 
     problems: ProblemSet
@@ -48,14 +49,14 @@ class EvaluationSettings:
 
 
 def settle(
-    sets: Mapping[str, ProblemSet | EvaluationSet | str],
-    *,
-    group_size: int,
-    sampling: Sampling,
-    pass_at: list[int] | None,
-    seed: int,
-) -> dict[str, EvaluationSettings]:
+    sets: Mapping[str, ProblemSet | EvaluationSet | str], evaluation: Evaluation, sampling: Sampling
+) -> dict[str, SettledSet]:
     """Each set by name, what it leaves open filled in.
+
+    Args:
+        sets: As they were given.
+        evaluation: What stands for a setting that a set leaves open.
+        sampling: Training's, which stands for one that `evaluation` leaves open; its seed is that of all sets.
 
     Raises:
         ValueError: If a k of pass@k is above the number of responses, or several responses are asked of greedy
@@ -69,18 +70,20 @@ def settle(
                 "configuration has named; a new one is given whole, as --data.val.NAME=FILE."
             )
         own = given if isinstance(given, EvaluationSet) else EvaluationSet(given)
-        size = own.group_size or group_size
-        how = replace(own.sampling or sampling, seed=seed)
-        ks = own.pass_at if own.pass_at is not None else pass_at if pass_at is not None else default_pass_at(size)
+        size = own.group_size or evaluation.group_size
+        how = replace(own.sampling or evaluation.sampling or sampling, seed=sampling.seed)
+        ks = evaluation.pass_at if own.pass_at is None else own.pass_at
+        ks = default_pass_at(size) if ks is None else ks
         if ks and max(ks) > size:
             raise ValueError(
                 f"Expected each k of pass@k of the set {name!r} to be at most its {size} responses a prompt, but got "
-                f"{ks}. Raise `val_group_size` (or the set's `group_size`), or lower `val_pass_at` (`pass_at`)."
+                f"{ks}. Raise `evaluation.group_size` (or the set's `group_size`), or lower "
+                "`evaluation.pass_at` (or its `pass_at`)."
             )
         if how.temperature == 0 and size > 1:
             raise ValueError(
                 f"Expected one response a prompt of the set {name!r}, as at temperature 0 all are alike, but got "
-                f"{size}. Set `val_group_size` (or the set's `group_size`) to 1, or a temperature above 0."
+                f"{size}. Set `evaluation.group_size` (or the set's `group_size`) to 1, or a temperature above 0."
             )
-        settled[name] = EvaluationSettings(as_set(own.problems, held_out=True), size, how, sorted(set(ks)))
+        settled[name] = SettledSet(as_set(own.problems, held_out=True), size, how, sorted(set(ks)))
     return settled

@@ -41,12 +41,12 @@ def _fitting(prompts: list[Prompt], name: str, max_prompt_tokens: int) -> list[P
     if prompts and not fitting:
         shortest = min(len(prompt.token_ids) for prompt in prompts)
         raise ValueError(
-            f"Expected prompts of at most max_prompt_tokens={max_prompt_tokens} tokens in {name!r}, but the "
-            f"shortest of {len(prompts)} has {shortest}. Raise `max_prompt_tokens`."
+            f"Expected prompts of at most batches.max_prompt_tokens={max_prompt_tokens} tokens in {name!r}, but the "
+            f"shortest of {len(prompts)} has {shortest}. Raise `batches.max_prompt_tokens`."
         )
     if len(fitting) < len(prompts):
         rank_zero_warn(
             f"Dropped {len(prompts) - len(fitting)} of {len(prompts)} prompts of {name!r} that have more than "
-            f"max_prompt_tokens={max_prompt_tokens} tokens."
+            f"batches.max_prompt_tokens={max_prompt_tokens} tokens."
         )
     return fitting

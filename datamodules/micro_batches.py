@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Literal
+from typing import Any
 
 from lspo.batching.deal import BatchLayout, deal, in_passes
 from lspo.collecting.report import CollectReport
+from lspo.datamodules.batches import OldLogprobs
 from lspo.datamodules.exchange import all_gather_objects
 from lspo.datamodules.log_probs import store_logprobs, with_engine_logprobs, with_old_logprobs, with_ref_logprobs
 from lspo.types import RolloutBatch, RolloutGroup
-
-OldLogprobs = Literal["trainer", "engine"]
 
 
 def micro_batches(

@@ -13,8 +13,9 @@ from lightning.pytorch import LightningDataModule
 
 from lspo.batching.deal import BatchLayout
 from lspo.collecting.collect import collect
-from lspo.collecting.plan import CollectPlan, LastYield, PoolScope, Shortfall
+from lspo.collecting.plan import LastYield
 from lspo.collecting.prompt_history import PromptHistory
+from lspo.datamodules.batches import Batches
 from lspo.datamodules.checks import (
     check_first_problem,
     check_layout,
@@ -22,16 +23,18 @@ from lspo.datamodules.checks import (
     warn_of_scale,
 )
 from lspo.datamodules.dispatch import CallbackDispatch
+from lspo.datamodules.evaluation import Evaluation
 from lspo.datamodules.evaluation_loader import EvaluationLoader
-from lspo.datamodules.evaluation_set import EvaluationSet, EvaluationSettings, settle
+from lspo.datamodules.evaluation_set import EvaluationSet, SettledSet, settle
 from lspo.datamodules.exchange import all_gather_objects, tell_failure
 from lspo.datamodules.loading import load_prompts
-from lspo.datamodules.micro_batches import OldLogprobs, micro_batches, surplus_to_keep
+from lspo.datamodules.micro_batches import micro_batches, surplus_to_keep
 from lspo.datamodules.prompts import PromptSource
 from lspo.datamodules.rollout_loader import RolloutLoader
+from lspo.datamodules.rounds import Rounds
 from lspo.datamodules.state import LoopState, count_epoch, in_words, roll_back
-from lspo.objectives.advantages import Baseline, Scale
 from lspo.problems import MixedProblems, ProblemSet, as_set
+from lspo.renamed import refuse_old_settings
 from lspo.rewards import Reward
 from lspo.rollout import PolicyHandle, RolloutEngine, Sampling, TransformersEngine
 from lspo.sampling import AccuracyBand, Chain, Downsampler, GroupSelector, LengthBand
@@ -48,7 +51,7 @@ class RolloutDataModule(LightningDataModule):
         train: Problems to train on: a set, or a hub name or file. The hub name of a published set stands for its
             preset in `lspo.problems`, in `val` and `test` for its test part.
         reward: Scores responses.
-        val: Held-out sets by name, for validation; one that differs from the `val_*` settings as an `EvaluationSet`.
+        val: Held-out sets by name, for validation; one that differs from `evaluation` as an `EvaluationSet`.
         test: Held-out sets by name, for `test`.
         selector: Which groups are trained on. The default is LSPO: neither all right nor all wrong, and among the
             shortest or the longest.
@@ -56,41 +59,18 @@ class RolloutDataModule(LightningDataModule):
         group_size: Responses for a prompt, G.
         train_groups: Groups of an iteration, N, on all ranks.
         minibatch_groups: Groups of an optimizer step, on all ranks.
-        passes: How often an iteration's groups are gone through.
         sampling: How responses are sampled.
-        round_prompts: Prompts of the first round, and the most of a later one, on all ranks. None: what the yield of
-            the last iteration says is needed, between 1 and 4 times `train_groups`; and later rounds of up to
-            `min_pool` where the pool would otherwise not be filled.
-        max_rounds: Rounds of an iteration at most.
-        min_pool: Groups that a rule relative to the pool must have seen before anything is decided.
-        pool: Over which groups bounds are computed: the "iteration"'s, each "round"'s by itself (paper), or those of a
-            "window" of iterations.
-        window_iterations: Earlier iterations in the window.
-        on_shortfall: At the round limit: "raise", "train" on what there is, or "fill" up with the mixed-accuracy groups
-            nearest the band.
-        max_age: Iterations that surplus, groups that were kept but not needed, is kept for; it is trained on first,
-            with the log-probs of the weights that wrote it. 0: surplus is dropped, and counted.
         downsample: Which responses of a chosen group are trained on; None: all. Advantages are relative to those.
-        baseline: What rewards are relative to: the group's "mean", or "leave_one_out".
-        advantage_scale: What advantages are divided by: the "group"'s standard deviation, the "batch"'s, or "none".
-        mask_truncated: Leave responses that were cut at the limit out of the loss (DAPO's overlong filter). Their
-            rewards are still part of their group's advantages. A mini-batch of nothing else moves no weight.
-        max_micro_batch_tokens: Tokens of a micro-batch at most, padding included; None: any.
-        max_prompt_tokens: Longer prompts are dropped, and counted; None: none is.
-        old_logprobs: Whose log-probs the ratio is against: the "trainer"'s, computed anew before the first of several
-            optimizer steps, or the "engine"'s, which cost nothing and put its mismatch into the clipped ratio.
-        val_group_size: Responses for a prompt in evaluation, the k of avg@k and maj@k.
-        val_sampling: How those are sampled; None: as in training. Published evaluations often use temperature 0 with
-            one response, or top_p 0.7 (DAPO).
-        val_pass_at: The k of each pass@k, at most `val_group_size`; None: that one alone.
-        val_before_training: Evaluate before the first iteration too; logged at step 0.
-        val_batch_prompts: Prompts evaluated at a time, on all ranks.
+        rounds: How an iteration is filled, and what happens if too few groups are kept.
+        batches: What an iteration's groups become: passes, advantages, and limits of length.
+        evaluation: How many responses to held-out problems, sampled how, and when.
         seed: Of prompt order and sampling.
 
     Raises:
         ValueError: If sizes do not divide, or a setting is out of range.
     """
 
+    @refuse_old_settings
     def __init__(
         self,
         train: ProblemSet | str,
@@ -102,27 +82,11 @@ class RolloutDataModule(LightningDataModule):
         group_size: int = 8,
         train_groups: int = 512,
         minibatch_groups: int = 32,
-        passes: int = 1,
         sampling: Sampling = Sampling(),  # noqa: B008 - frozen
-        round_prompts: int | None = None,
-        max_rounds: int = 10,
-        min_pool: int = 64,
-        pool: PoolScope = "iteration",
-        window_iterations: int = 4,
-        on_shortfall: Shortfall = "raise",
-        max_age: int = 0,
         downsample: Downsampler | None = None,
-        baseline: Baseline = "mean",
-        advantage_scale: Scale = "group",
-        mask_truncated: bool = False,
-        max_micro_batch_tokens: int | None = None,
-        max_prompt_tokens: int | None = None,
-        old_logprobs: OldLogprobs = "trainer",
-        val_group_size: int = 8,
-        val_sampling: Sampling | None = None,
-        val_pass_at: list[int] | None = None,
-        val_before_training: bool = False,
-        val_batch_prompts: int = 64,
+        rounds: Rounds = Rounds(),  # noqa: B008 - frozen
+        batches: Batches = Batches(),  # noqa: B008 - frozen
+        evaluation: Evaluation = Evaluation(),  # noqa: B008 - frozen
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -132,55 +96,19 @@ class RolloutDataModule(LightningDataModule):
         self.selector = selector
         self.engine = TransformersEngine() if engine is None else engine
         self.sampling = replace(sampling, seed=seed)
-        self.val_before_training, self.val_batch_prompts = val_before_training, val_batch_prompts
-        self.max_prompt_tokens = max_prompt_tokens
-        if old_logprobs not in ("trainer", "engine"):
-            raise ValueError(f"Expected `old_logprobs` to be 'trainer' or 'engine', but got {old_logprobs!r}.")
-        self.old_logprobs = old_logprobs
+        self.rounds, self.batches, self.evaluation = rounds, batches, evaluation
         self.seed = seed
-        self.max_age = max_age
-        for name, size in (("val_group_size", val_group_size), ("val_batch_prompts", val_batch_prompts)):
-            if size < 1:
-                raise ValueError(f"Expected `{name}` to be at least 1, but got {size}.")
-        if any(k < 1 for k in val_pass_at or ()):
-            raise ValueError(f"Expected each k in `val_pass_at` to be at least 1, but got {val_pass_at}.")
         if sampling.temperature == 0:
             raise ValueError("Expected a sampling temperature above 0 for training: greedy responses are all alike.")
         self._val_settings, self._test_settings = (
-            settle(sets, group_size=val_group_size, sampling=val_sampling or sampling, pass_at=val_pass_at, seed=seed)
-            for sets in (self.val_sets, self.test_sets)
+            settle(sets, evaluation, self.sampling) for sets in (self.val_sets, self.test_sets)
         )
-        self._layout = BatchLayout(
-            train_groups=train_groups,
-            minibatch_groups=minibatch_groups,
-            passes=passes,
-            max_micro_batch_tokens=max_micro_batch_tokens,
-            baseline=baseline,
-            scale=advantage_scale,
-            mask_truncated=mask_truncated,
-        )
-        self._plan = CollectPlan(
-            iteration=0,
-            train_groups=train_groups,
-            group_size=group_size,
-            round_prompts=train_groups if round_prompts is None else round_prompts,
-            max_rounds=max_rounds,
-            min_pool=min_pool,
-            pool=pool,
-            on_shortfall=on_shortfall,
-            max_age=max_age,
-            sampling=self.sampling,
-            grow=round_prompts is None,
-        )
+        self._layout = batches.layout(train_groups=train_groups, minibatch_groups=minibatch_groups)
+        self._plan = rounds.plan(train_groups=train_groups, group_size=group_size, sampling=self.sampling)
         if downsample is not None:
             downsample.check(group_size)
         self.downsample = downsample
-        self._adaptive_rounds = round_prompts is None
-        if pool == "round" and round_prompts is None:
-            raise ValueError(
-                "Expected `round_prompts` with pool='round', whose rounds are of a fixed size, but got None."
-            )
-        self._state = LoopState(window_iterations if pool == "window" else 0)
+        self._state = LoopState(rounds.remembered_iterations)
         self._evaluation_prompts: dict[str, dict[str, list[Prompt]]] = {}
         self._engine_ready = False
 
@@ -205,15 +133,15 @@ class RolloutDataModule(LightningDataModule):
             refuse_unfit_trainer(trainer)
             check_layout(self.layout, self._trained_group_size)
             warn_of_scale(self._layout.scale, policy.advantage_scales)
-            if self.old_logprobs == "engine" and getattr(policy, "correction", None) is not None:
+            if self.batches.old_logprobs == "engine" and getattr(policy, "correction", None) is not None:
                 raise ValueError(
-                    "Expected old_logprobs='trainer' with a `correction`, but got 'engine': the ratio would then "
-                    "hold the mismatch, and the weights correct it once more. Leave one of the two out."
+                    "Expected batches.old_logprobs='trainer' with a `correction`, but got 'engine': the ratio would "
+                    "then hold the mismatch, and the weights correct it once more. Leave one of the two out."
                 )
             if not self.val_sets:
                 # Lightning would warn of an evaluation without loaders.
                 trainer.limit_val_batches = 0
-            elif self.val_before_training and not trainer.fast_dev_run:
+            elif self.evaluation.before_training and not trainer.fast_dev_run:
                 # Lightning's sanity check, with every batch: it comes before the first training step and leaves no
                 # trace. It is not made again when a run is resumed.
                 trainer.num_sanity_val_steps = math.inf
@@ -247,7 +175,7 @@ class RolloutDataModule(LightningDataModule):
         for name, problems in sets.items():
             check_first_problem(problems, name)
 
-    def _evaluated(self, stage: str) -> dict[str, EvaluationSettings]:
+    def _evaluated(self, stage: str) -> dict[str, SettledSet]:
         """The sets that a stage evaluates on."""
         known = {"fit": self._val_settings, "validate": self._val_settings, "test": self._test_settings}
         if stage not in known:
@@ -286,7 +214,7 @@ class RolloutDataModule(LightningDataModule):
         return {} if self._state.prompts is None else self._state.state_dict(self._settings, all_gather_objects)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if self.val_before_training and self.trainer is not None:
+        if self.evaluation.before_training and self.trainer is not None:
             # It was made when the run began; Lightning would make it again, as of iteration 0.
             self.trainer.num_sanity_val_steps = 0
         # Evaluation of a checkpoint takes its weights alone.
@@ -316,6 +244,11 @@ class RolloutDataModule(LightningDataModule):
             "reward": in_words(self.reward),
             "sampling": in_words(self.sampling),
         }
+
+    @property
+    def max_age(self) -> int:
+        """Iterations that a rollout may be older than the weights it trains."""
+        return self.rounds.max_age
 
     @property
     def prompt_history(self) -> PromptHistory:
@@ -354,7 +287,7 @@ class RolloutDataModule(LightningDataModule):
         """Collects an iteration's groups and cuts them into this rank's micro-batches."""
         trainer, state, layout = self._attached_trainer, self._state, self.layout
         plan = replace(self._plan, iteration=self._policy.version, train_groups=layout.train_groups)
-        if self._adaptive_rounds:
+        if self.rounds.adaptive:
             carried = sum(plan.may_train(group.version) for group in state.surplus)
             missing = max(plan.train_groups - carried, 1)
             # Few may be missing, but a relative rule needs its whole pool all the same.
@@ -382,9 +315,11 @@ class RolloutDataModule(LightningDataModule):
                 report = report.downsampled(self.downsample)
             rank = getattr(self._policy, "data_parallel_rank", trainer.global_rank)
             batches, phases = micro_batches(
-                report, layout, self._policy, rank=rank, old_logprobs=self.old_logprobs, seed=self.seed
+                report, layout, self._policy, rank=rank, old_logprobs=self.batches.old_logprobs, seed=self.seed
             )
-            state.surplus = surplus_to_keep(report, layout, self._policy, rank=rank, old_logprobs=self.old_logprobs)
+            state.surplus = surplus_to_keep(
+                report, layout, self._policy, rank=rank, old_logprobs=self.batches.old_logprobs
+            )
             state.history.add(report)
             state.note_outcomes(report)
             state.last_yield = LastYield(len(report.stats), int(report.decision.keep.sum()), report.decision.pool_size)
@@ -404,7 +339,7 @@ class RolloutDataModule(LightningDataModule):
             problems,
             name,
             self._policy,
-            max_prompt_tokens=self.max_prompt_tokens,
+            max_prompt_tokens=self.batches.max_prompt_tokens,
             max_response_tokens=sampling.max_response_tokens,
             reward=self.reward,
         )
@@ -420,7 +355,7 @@ class RolloutDataModule(LightningDataModule):
                 group_size=settings[name].group_size,
                 sampling=settings[name].sampling,
                 pass_at=settings[name].pass_at,
-                batch_prompts=self.val_batch_prompts,
+                batch_prompts=self.evaluation.batch_prompts,
                 rank=trainer.global_rank,
                 world_size=trainer.world_size,
             )

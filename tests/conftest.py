@@ -22,7 +22,7 @@ os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from lspo.datamodules import RolloutDataModule
+from lspo.datamodules import Batches, Evaluation, RolloutDataModule, Rounds
 from lspo.lightning_modules import HealthWarnings, PolicyModule
 from lspo.problems import RunningSumProblems
 from lspo.rollout import Sampling
@@ -93,10 +93,22 @@ class Run:
         return {name: tensor.clone() for name, tensor in self.policy.model.state_dict().items()}
 
 
+def by_question(settings: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a datamodule: `rounds.max_age` and its like go into `rounds`, so that tests can change one alone."""
+    kinds = {"rounds": Rounds, "batches": Batches, "evaluation": Evaluation}
+    parts: dict[str, dict[str, Any]] = {group: {} for group in kinds}
+    rest = {}
+    for name, value in settings.items():
+        group, dot, field = name.partition(".")
+        (parts[group] if dot else rest)[field or name] = value
+    return rest | {group: kinds[group](**part) for group, part in parts.items()}
+
+
 @pytest.fixture
 def make_run(policy_folder: Path, tmp_path: Path) -> Callable[..., Run]:
     """Builds small runs of the real pieces: two mini-batches of four groups of four an iteration.
 
+    A setting within `rounds`, `batches` or `evaluation` is given by its dotted name, as in `rounds.max_age`.
     The reward is a coin that depends on the response, so that groups are mixed though nothing is ever right.
     """
 
@@ -127,16 +139,16 @@ def make_run(policy_folder: Path, tmp_path: Path) -> Callable[..., Run]:
             "group_size": 4,
             "train_groups": 8,
             "minibatch_groups": 4,
-            "round_prompts": 12,
-            "min_pool": 0,
+            "rounds.round_prompts": 12,
+            "rounds.min_pool": 0,
             "sampling": Sampling(max_response_tokens=6),
-            "val_group_size": 2,
+            "evaluation.group_size": 2,
         }
         return Run(
             # Random weights seldom end a response.
             Trainer(**trainer_settings | (trainer or {}), callbacks=[HealthWarnings(max_truncated_frac=1), *callbacks]),
             PolicyModule(str(policy_folder), **policy_settings | (policy or {})),
-            RolloutDataModule(RunningSumProblems(40), **data_settings | (data or {})),
+            RolloutDataModule(RunningSumProblems(40), **by_question(data_settings | (data or {}))),
         )
 
     return make

@@ -42,12 +42,13 @@ def test_the_custom_project_trains(policy_folder: Path, tmp_path: Path) -> None:
         'DatasetProblems("openai/gsm8k", name="main")': 'DatasetProblems("problems.jsonl")',
         "GSM8KReward()": "ScriptedReward()",
         "max_epochs=200": "max_epochs=1, enable_progress_bar=False, logger=False, enable_checkpointing=False",
-        "train_groups=128": "train_groups=4, minibatch_groups=2, min_pool=4, sampling=Sampling(max_response_tokens=6)",
-        "selector=": "round_prompts=16, selector=",
+        "train_groups=128": "train_groups=4, minibatch_groups=2, sampling=Sampling(max_response_tokens=6)",
+        "selector=": "rounds=Rounds(min_pool=4, round_prompts=16), selector=",
     }.items():
         assert shown in code
         code = code.replace(shown, here)
-    code = "from lspo.rollout import Sampling\nfrom lspo.testing import ScriptedReward\n" + code
+    needed = ("datamodules import Rounds", "rollout import Sampling", "testing import ScriptedReward")
+    code = "".join(f"from lspo.{line}\n" for line in needed) + code
     names = execute(code)
     assert names["trainer"].global_step == 2
 
@@ -59,8 +60,8 @@ def test_classes_of_ones_own_work_by_class_path(tmp_path: Path, monkeypatch: pyt
     )
     monkeypatch.setattr(sys, "path", [*sys.path])  # the command puts the current folder there
     main([
-        "fit", "--config", "quickstart", "--trainer.max_epochs=1", "--data.val_before_training=false",
-        "--trainer.enable_progress_bar=false", "--model.model.init_args.max_steps=25", "--data.min_pool=4",
+        "fit", "--config", "quickstart", "--trainer.max_epochs=1", "--data.evaluation.before_training=false",
+        "--trainer.enable_progress_bar=false", "--model.model.init_args.max_steps=25", "--data.rounds.min_pool=4",
         "--data.train_groups=4", "--data.minibatch_groups=2", "--data.val=null",
         "--data.sampling.max_response_tokens=20",
         "--data.reward=mine.EndsWithAnswer", "--data.selector=mine.NoTruncation", "--trainer.callbacks+=mine.WidenBand",

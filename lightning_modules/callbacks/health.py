@@ -92,14 +92,14 @@ class HealthWarnings(ReportingCallback):
             rank_zero_warn(
                 f"Iteration {report.plan.iteration} kept {report.plan.train_groups - short_by} of "
                 f"{report.plan.train_groups} groups in {len(report.rounds)} rounds; {report.num_filled} were filled up "
-                f"(on_shortfall='{report.plan.on_shortfall}'). Widen the bounds or raise `max_rounds`."
+                f"(rounds.on_shortfall='{report.plan.on_shortfall}'). Widen the bounds or raise `rounds.max_rounds`."
             )
         if report.num_undecided:
             self._counts["undecided_iterations"] += 1
             rank_zero_warn(
                 f"Iteration {report.plan.iteration} trains on {report.num_undecided} groups that were chosen by the "
-                f"bounds of a pool below min_pool={report.plan.min_pool}, which are mostly chance. Raise `max_rounds` "
-                "or `round_prompts`, or lower `min_pool` if that is what you want."
+                f"bounds of a pool below rounds.min_pool={report.plan.min_pool}, which are mostly chance. Raise "
+                "`rounds.max_rounds` or `rounds.round_prompts`, or lower `rounds.min_pool` if that is what you want."
             )
         self.report({f"health/{name}": count for name, count in self._counts.items()})
         self._before = _watched(pl_module)

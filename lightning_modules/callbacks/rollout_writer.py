@@ -18,8 +18,9 @@ from lspo.types import RolloutGroup
 class RolloutWriter(RolloutCallback):
     """Writes a file an iteration and rank, one row a response: prompt, response, reward, accuracy, length, decision.
 
-    `trained_on` is that of the file's iteration. Rows that are `surplus` may be trained on in a later one (`max_age`):
-    then they stand again in that one's file, of rank 0, with the `version` that wrote them and the reason "carried".
+    `trained_on` is that of the file's iteration. Rows that are `surplus` may be trained on in a later one
+    (`rounds.max_age`): then they stand again in that one's file, of rank 0, with the `version` that wrote them and the
+    reason "carried".
 
     A file appears whole or not at all, and a resumed run writes an iteration's file anew, so no row is there twice.
 

@@ -91,8 +91,8 @@ def deal(
     if len(groups) < layout.num_minibatches:
         raise RuntimeError(
             f"Expected at least one group for each of the {layout.num_minibatches} mini-batches of an iteration, but "
-            f"only {len(groups)} of {layout.train_groups} were kept. Keep more (wider bounds, more `max_rounds`, "
-            "`on_shortfall='fill'`), or raise `minibatch_groups`."
+            f"only {len(groups)} of {layout.train_groups} were kept. Keep more (wider bounds, more "
+            "`rounds.max_rounds`, `rounds.on_shortfall='fill'`), or raise `minibatch_groups`."
         )
     rewards = torch.tensor([[score.reward for score in group.scores] for group in groups], dtype=torch.float64)
     advantages = group_advantages(rewards, baseline=layout.baseline, scale=layout.scale).tolist()
@@ -161,6 +161,6 @@ def _check_tokens(rollouts: Sequence[TrainingRollout], bins: Sequence[Sequence[i
             f"{max(sizes)}. Raise the limit, or lower `max_response_tokens`."
         )
     raise ValueError(
-        f"Expected micro-batches of at most max_micro_batch_tokens={limit} tokens, padding included, but the largest "
-        f"of {layout.bins} has {worst}. {advice}"
+        f"Expected micro-batches of at most batches.max_micro_batch_tokens={limit} tokens, padding included, but the "
+        f"largest of {layout.bins} has {worst}. {advice}"
     )

@@ -189,9 +189,9 @@ def _shortfall_message(judged: Judged, plan: CollectPlan, rounds: int) -> str:
     else:
         what, small = f"{kept} groups were kept, enough for {plan.train_groups}", ", but the pool"
     if not judged.decided:
-        what += f"{small} of {judged.pool_size} groups is below min_pool={plan.min_pool},"
+        what += f"{small} of {judged.pool_size} groups is below rounds.min_pool={plan.min_pool},"
     return (
         f"{what} in {rounds} rounds ({total} prompts: {shares}). Widen the band (`low`, `high`, `max`), raise "
-        "`max_rounds` or `round_prompts`, lower `min_pool` or `train_groups`, or set `on_shortfall` to 'train' or "
-        "'fill'; or look at rewards with `lspo validate`."
+        "`rounds.max_rounds` or `rounds.round_prompts`, lower `rounds.min_pool` or `train_groups`, or set "
+        "`rounds.on_shortfall` to 'train' or 'fill'; or look at rewards with `lspo validate`."
     )

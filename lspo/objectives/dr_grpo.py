@@ -18,7 +18,7 @@ class DrGRPO(ClippedObjective):
     loss = -1/(N max_response_tokens) sum_i sum_t min(rho_it A_i, clip(rho_it, 1 - clip_low, 1 + clip_high) A_i)
 
     Its other half is the advantage, which is not divided by the group's standard deviation: train it with the
-    datamodule's `advantage_scale="none"`, as the recipe `dr_grpo` does. With "group" the run warns.
+    datamodule's `batches.advantage_scale="none"`, as the recipe `dr_grpo` does. With "group" the run warns.
 
     Args:
         max_response_tokens: The constant: the most tokens a response may have, as the engine samples it. Paper 3000.

@@ -57,7 +57,7 @@ class MaxVariance(Downsampler):
     """Keeps the responses whose rewards vary most: some of the worst and some of the best.
 
     Of choices that vary alike, one of whole responses goes before one with responses that were cut at the limit, as
-    `mask_truncated` would leave those out of the loss.
+    `batches.mask_truncated` would leave those out of the loss.
 
     Args:
         keep: Responses kept of each group, m; at least 2.

@@ -70,7 +70,7 @@ def test_a_short_run_on_real_problems(
         "fit", "--config", RECIPE, *local(problem_sets / "gsm8k_train.jsonl"), *sizes,
         "--model.model.max_steps=6", "--model.model.batch_size=4", "--model.model.max_response_tokens=8",
         "--model.model.demonstrations.vocabulary_size=400", "--data.selector=KeepAll",
-        "--data.train_groups=4", "--data.minibatch_groups=2", "--data.group_size=2", "--data.val_group_size=1",
+        "--data.train_groups=4", "--data.minibatch_groups=2", "--data.group_size=2", "--data.evaluation.group_size=1",
         "--data.sampling.max_response_tokens=8", "--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1",
         "--trainer.enable_progress_bar=false",
     ])  # fmt: skip

@@ -15,7 +15,8 @@ from lspo.cli.main import main
 SHORT = [
     "--config", "quickstart", "--trainer.max_epochs=2", "--trainer.check_val_every_n_epoch=1",
     "--trainer.enable_progress_bar=false", "--model.model.init_args.max_steps=40",
-    "--data.val.held_out.init_args.size=16", "--data.train_groups=8", "--data.minibatch_groups=4", "--data.min_pool=8",
+    "--data.val.held_out.init_args.size=16", "--data.train_groups=8", "--data.minibatch_groups=4",
+    "--data.rounds.min_pool=8",
 ]  # fmt: skip
 # Forty steps do not reach the accuracy that the recipe asks for.
 SHORT_START = pytest.mark.filterwarnings("ignore:The supervised start ended after 40 steps")
@@ -69,11 +70,14 @@ def test_evaluation_of_a_checkpoint(command: str, tmp_path: Path, capsys: pytest
         (["--config", "quickstart", "--data.group_size=1"], "Expected `group_size` to be at least 2"),
         (["--config", "quickstart", "--data.minibatch_groups=5"], "32 = 6 * 5 + 2"),
         (["--config", "quickstart", "--data.selector=LengthBand", "--data.selector.low=1"], "Expected 0 <= low <="),
-        (["--config", "quickstart", "--data.pool=rounds"], "['iteration', 'round', 'window']. Got value: rounds"),
-        (["--config", "quickstart", "--data.val_group_size=0"], "Expected `val_group_size` to be at least 1"),
+        (["--config", "quickstart", "--data.rounds.pool=rounds"], "'round', 'window']. Got value: rounds"),
         (
-            ["--config", "quickstart", "--data.pool=window", "--data.window_iterations=-1"],
-            "Expected `window_iterations` to be at least 0, but got -1",
+            ["--config", "quickstart", "--data.evaluation.group_size=0"],
+            "Expected `evaluation.group_size` to be at least 1, but got 0",
+        ),
+        (
+            ["--config", "quickstart", "--data.rounds.pool=window", "--data.rounds.window_iterations=-1"],
+            "Expected `rounds.window_iterations` to be at least 0, but got -1",
         ),
         (["--config", "quickstart", "--data.sampling.temperature=0"], "Expected a sampling temperature above 0"),
         (["--config", "quickstart", "--model.objective.clip_low=2"], "Expected `clip_low`"),

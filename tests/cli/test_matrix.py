@@ -35,12 +35,11 @@ data:
   group_size: 4
   train_groups: 8
   minibatch_groups: 4
-  round_prompts: 12
-  min_pool: 0
+  rounds: {round_prompts: 12, min_pool: 0}
   sampling: {max_response_tokens: 24}
 """
 
-NEEDED = {"DrGRPO": ["--model.objective.max_response_tokens=24", "--data.advantage_scale=none"]}
+NEEDED = {"DrGRPO": ["--model.objective.max_response_tokens=24", "--data.batches.advantage_scale=none"]}
 """Flags without which an objective cannot be, or is not that of its paper."""
 
 OBJECTIVES = sorted(
@@ -49,12 +48,12 @@ OBJECTIVES = sorted(
     if issubclass(cls := getattr(lspo.objectives, name), Objective) and not inspect.isabstract(cls)
 )
 EXTRA: dict[str, list[str]] = {
-    "GRPO": ["--model.objective.kl_coef=0.04", "--data.passes=2"],
-    "GSPO": ["--data.passes=2"],
-    "DAPO": ["--model.objective.entropy_coef=0.01", "--data.mask_truncated=true", "--data.minibatch_groups=8"],
+    "GRPO": ["--model.objective.kl_coef=0.04", "--data.batches.passes=2"],
+    "GSPO": ["--data.batches.passes=2"],
+    "DAPO": ["--model.objective.entropy_coef=0.01", "--data.batches.mask_truncated=true", "--data.minibatch_groups=8"],
     "LUSPO": ["--model.objective.kl_coef=0.01", "--trainer.accumulate_grad_batches=2"],
     "SAPO": ["--model.objective.kl_coef=0.01", "--model.objective.kl=k2", "--model.objective.kl_importance=true"],
-    "CISPO": ["--data.baseline=leave_one_out", "--data.advantage_scale=batch"],
+    "CISPO": ["--data.batches.baseline=leave_one_out", "--data.batches.advantage_scale=batch"],
 }
 """Beside the objective, so that all of these are tried with one of them."""
 
@@ -63,7 +62,7 @@ def objective_cell(name: str) -> list[str]:
     return [f"--model.objective={name}", *NEEDED.get(name, []), *EXTRA.get(name, [])]
 
 
-ROUND = ["--data.pool=round", "--data.round_prompts=16", "--data.on_shortfall=fill"]
+ROUND = ["--data.rounds.pool=round", "--data.rounds.round_prompts=16", "--data.rounds.on_shortfall=fill"]
 PRESETS: dict[str, list[str]] = {
     "LSPO": [
         "--data.selector=Chain",
@@ -83,13 +82,13 @@ SELECTORS: dict[str, list[str]] = {
     "value, median": [
         "--data.selector=LengthBand", "--data.selector.thresholds=value", "--data.selector.statistic=median",
     ],
-    "middle": ["--data.selector=LengthBand", "--data.selector.keep=middle", "--data.pool=window"],
+    "middle": ["--data.selector=LengthBand", "--data.selector.keep=middle", "--data.rounds.pool=window"],
     "annealed": [
         "--data.selector=Annealed", "--data.selector.start=LengthBand", "--data.selector.end=LengthBand",
         "--data.selector.end.low=0.5", "--data.selector.end.high=0.5", "--data.selector.iterations=2",
     ],
     "PODS": ["--data.downsample=MaxVariance", "--data.downsample.keep=2"],
-    "surplus": ["--data.max_age=1", "--data.round_prompts=24"],
+    "surplus": ["--data.rounds.max_age=1", "--data.rounds.round_prompts=24"],
 }  # fmt: skip
 
 CELLS: dict[str, list[str]] = {name: objective_cell(name) for name in OBJECTIVES}
@@ -111,7 +110,7 @@ def fit(folder: Path, policy_folder: Path, *flags: str) -> list[dict[str, str]]:
 def test_two_iterations(cell: str, tmp_path: Path, policy_folder: Path) -> None:
     flags = CELLS[cell]
     rows = fit(tmp_path, policy_folder, *flags)
-    steps = 2 * (2 if "--data.passes=2" in flags else 1) * (1 if "--data.minibatch_groups=8" in flags else 2)
+    steps = 2 * (2 if "--data.batches.passes=2" in flags else 1) * (1 if "--data.minibatch_groups=8" in flags else 2)
     assert len(rows) == steps
     assert {row["iteration"] for row in rows} == {"0.0", "1.0"}
     for row in rows:

@@ -78,7 +78,7 @@ def test_a_run_of_the_paper_builds(model: str, objective: str, with_lspo: bool, 
 
     # The longest prompt with the longest response fits the model, and a micro-batch of four such rollouts its limit.
     assert module.sampling.max_response_tokens == response
-    longest = module.max_prompt_tokens + response
+    longest = module.batches.max_prompt_tokens + response
     assert longest <= context
     assert module._layout.max_micro_batch_tokens >= longest * rollouts // layout.bins
     assert (module.sampling.temperature, module.sampling.top_p) == (1.0, 1.0)

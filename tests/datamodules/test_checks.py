@@ -64,6 +64,6 @@ def test_prompt_and_response_must_fit() -> None:
     check_context(prompts, "set", 13, None)
     check_context([], "set", 99, 16)
     with pytest.raises(
-        ValueError, match=r"context of 16 .*longest prompt has 4, .*=13: together 17.*`max_prompt_tokens=3`"
+        ValueError, match=r"context of 16 .*longest prompt has 4, .*=13: together 17.*`batches.max_prompt_tokens=3`"
     ):
         check_context(prompts, "set", 13, 16)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import CSVLogger
 
-from lspo.datamodules import EvaluationLoader, EvaluationSet
+from lspo.datamodules import Evaluation, EvaluationLoader, EvaluationSet
 from lspo.datamodules.evaluation_set import settle
 from lspo.lightning_modules import EvaluationWriter
 from lspo.problems import RunningSumProblems
@@ -25,8 +26,8 @@ SAMPLING = Sampling(max_response_tokens=6, top_p=0.7)
 
 
 def settled(source: Any, **settings: Any) -> Any:
-    defaults: dict[str, Any] = {"group_size": 4, "sampling": SAMPLING, "pass_at": None, "seed": 5}
-    return settle({"set": source}, **{**defaults, **settings})["set"]
+    evaluation = Evaluation(**{"group_size": 4, **settings})
+    return settle({"set": source}, evaluation, replace(SAMPLING, seed=5))["set"]
 
 
 def test_what_a_set_leaves_open_is_the_modules() -> None:
@@ -40,6 +41,8 @@ def test_what_a_set_says_is_its_own() -> None:
     one = settled(EvaluationSet("file.jsonl", 8, Sampling(max_response_tokens=9), [8, 2, 2]), pass_at=[1])
     assert (one.group_size, one.pass_at) == (8, [2, 8])
     assert one.sampling == Sampling(max_response_tokens=9, seed=5)
+    of_evaluation = settled("file.jsonl", sampling=Sampling(max_response_tokens=7))
+    assert of_evaluation.sampling == Sampling(max_response_tokens=7, seed=5)
     greedy = settled(EvaluationSet("file.jsonl", 1, Sampling(temperature=0.0)))
     assert (greedy.group_size, greedy.pass_at) == (1, [])
 
@@ -50,10 +53,7 @@ def test_what_a_set_says_is_its_own() -> None:
         (lambda: settled("a", pass_at=[8]), r"pass@k of the set 'set' to be at most its 4 responses .* got \[8\]"),
         (lambda: settled(EvaluationSet("a", pass_at=[5])), r"at most its 4 responses"),
         (lambda: settled(EvaluationSet("a", sampling=Sampling(temperature=0.0))), r"at temperature 0 .* got 4"),
-        (
-            lambda: settle({"a.b": "c"}, group_size=1, sampling=SAMPLING, pass_at=None, seed=0),
-            r"without dots, .*'a\.b'",
-        ),
+        (lambda: settle({"a.b": "c"}, Evaluation(), SAMPLING), r"without dots, .*'a\.b'"),
         (lambda: EvaluationSet("a", group_size=0), r"`group_size` of an evaluation set to be at least 1, but got 0"),
         (lambda: EvaluationSet("a", pass_at=[0]), r"each k in `pass_at` to be at least 1, but got \[0\]"),
     ],
@@ -95,7 +95,7 @@ SETS = {
 
 def test_training_does_not_notice_evaluation(make_run: Callable[..., Any]) -> None:
     runs = []
-    for data in ({}, {"val": SETS, "val_before_training": True}):
+    for data in ({}, {"val": SETS, "evaluation.before_training": True}):
         torch.manual_seed(0)
         np.random.seed(0)
         watch = Watch()
@@ -125,7 +125,7 @@ def test_evaluation_before_training_is_logged_at_step_0(make_run: Callable[..., 
     run = make_run(
         [EvaluationWriter(tmp_path / "written")],
         trainer={"logger": loggers},
-        data={"val": SETS, "val_before_training": True},
+        data={"val": SETS, "evaluation.before_training": True},
     ).fit()
     for logger in loggers:
         rows = list(csv.DictReader((Path(logger.log_dir) / "metrics.csv").read_text().splitlines()))

@@ -77,7 +77,7 @@ def test_no_batch_is_older_than_the_weights_it_trains(make_run: Callable[..., An
 
 
 def test_an_iteration_has_passes_times_minibatches_times_micro_batches(make_run: Callable[..., Any]) -> None:
-    run = make_run(trainer={"max_epochs": 1, "accumulate_grad_batches": 3}, data={"passes": 2})
+    run = make_run(trainer={"max_epochs": 1, "accumulate_grad_batches": 3}, data={"batches.passes": 2})
     run.fit()
     assert run.trainer.num_training_batches == 2 * 2 * 3
     assert run.trainer.global_step == 2 * 2
@@ -85,7 +85,7 @@ def test_an_iteration_has_passes_times_minibatches_times_micro_batches(make_run:
 
 def test_every_kept_rollout_is_trained_on_once_in_each_pass(make_run: Callable[..., Any]) -> None:
     journal = Journal()
-    make_run([journal], trainer={"max_epochs": 1, "accumulate_grad_batches": 2}, data={"passes": 2}).fit()
+    make_run([journal], trainer={"max_epochs": 1, "accumulate_grad_batches": 2}, data={"batches.passes": 2}).fit()
     assert sum(len(batch["advantages"]) for batch in journal.batches) == 2 * 8 * 4
 
 
@@ -165,7 +165,12 @@ def test_a_run_resumed_from_an_iterations_end_equals_the_unbroken_one(
 ) -> None:
     unbroken = Journal()
     saver = ModelCheckpoint(tmp_path, filename="{epoch}", every_n_epochs=1, save_top_k=-1, save_on_train_epoch_end=True)
-    selector = {"selector": Chain(AccuracyBand(), LengthBand()), "pool": "window", "min_pool": 6, "round_prompts": 24}
+    selector = {
+        "selector": Chain(AccuracyBand(), LengthBand()),
+        "rounds.pool": "window",
+        "rounds.min_pool": 6,
+        "rounds.round_prompts": 24,
+    }
     whole = make_run([unbroken, saver], trainer={"max_epochs": 4, "enable_checkpointing": True}, data=selector).fit()
 
     resumed = Journal()
@@ -235,8 +240,10 @@ def test_resume_without_the_state_of_the_datamodule_says_so(make_run: Callable[.
 
 
 def test_a_limit_that_no_prompt_meets_names_the_shortest(make_run: Callable[..., Any]) -> None:
-    with pytest.raises(ValueError, match="max_prompt_tokens=3 tokens in 'train', but the shortest of 40 has 17"):
-        make_run(data={"max_prompt_tokens": 3}).fit()
+    with pytest.raises(
+        ValueError, match=r"at most batches\.max_prompt_tokens=3 tokens in 'train', but the shortest of 40 has 17"
+    ):
+        make_run(data={"batches.max_prompt_tokens": 3}).fit()
 
 
 @pytest.mark.parametrize(
@@ -244,7 +251,7 @@ def test_a_limit_that_no_prompt_meets_names_the_shortest(make_run: Callable[...,
     [
         ({"train_groups": 12}, "train_groups from 8 to 12"),
         ({"minibatch_groups": 2}, "minibatch_groups from 4 to 2"),
-        ({"passes": 2}, "passes from 1 to 2"),
+        ({"batches.passes": 2}, "passes from 1 to 2"),
     ],
 )
 def test_resume_with_other_optimizer_steps_is_refused(
@@ -284,7 +291,7 @@ def test_a_stop_after_collecting_returns_to_the_border(make_run: Callable[..., A
         def on_collect_start(self, trainer: Any, pl_module: Any, plan: Any) -> None:
             drawn.append(trainer.datamodule.state_dict()["prompts"]["drawn"])
 
-    data = {"selector": Chain(AccuracyBand(), LengthBand()), "pool": "window", "round_prompts": 24}
+    data = {"selector": Chain(AccuracyBand(), LengthBand()), "rounds.pool": "window", "rounds.round_prompts": 24}
     run = make_run([Border(), Stop()], data=data)
     with pytest.raises(OSError, match="disk full"):
         run.fit()
@@ -348,7 +355,7 @@ def test_rounds_follow_the_yield_of_the_last_iteration(make_run: Callable[..., A
         def on_collect_start(self, trainer: Any, pl_module: Any, plan: Any) -> None:
             sizes.append(plan.round_prompts)
 
-    make_run([Sizes()], data={"round_prompts": None}, trainer={"max_epochs": 3}).fit()
+    make_run([Sizes()], data={"rounds.round_prompts": None}, trainer={"max_epochs": 3}).fit()
     assert sizes[0] == 8
     assert all(8 < size <= 32 for size in sizes[1:])
 
@@ -392,13 +399,13 @@ def test_few_groups_still_fill_the_pool(make_run: Callable[..., Any]) -> None:
             rounds.append(report.num_groups)
 
     rule = Chain(AccuracyBand(), LengthBand())
-    small = {"train_groups": 4, "minibatch_groups": 4, "min_pool": 60, "max_rounds": 5, "selector": rule}
-    make_run([Rounds()], trainer={"max_epochs": 1}, data={**small, "round_prompts": None}).fit()
+    small = {"train_groups": 4, "minibatch_groups": 4, "rounds.min_pool": 60, "rounds.max_rounds": 5, "selector": rule}
+    make_run([Rounds()], trainer={"max_epochs": 1}, data={**small, "rounds.round_prompts": None}).fit()
     assert rounds[0] == 4
     assert sum(rounds) > 60
     assert len(rounds) <= 5
-    with pytest.raises(RuntimeError, match=r"below min_pool=60, in 5 rounds"):
-        make_run(trainer={"max_epochs": 1}, data={**small, "round_prompts": 4}).fit()
+    with pytest.raises(RuntimeError, match=r"below rounds.min_pool=60, in 5 rounds"):
+        make_run(trainer={"max_epochs": 1}, data={**small, "rounds.round_prompts": 4}).fit()
 
 
 def test_a_window_shortens_the_first_round(make_run: Callable[..., Any]) -> None:
@@ -411,7 +418,7 @@ def test_a_window_shortens_the_first_round(make_run: Callable[..., Any]) -> None
 
     band = Chain(AccuracyBand(), LengthBand(low=0.5, high=0.5, max=None))
     for pool in ("iteration", "window"):
-        settings = {"round_prompts": None, "pool": pool, "selector": band, "min_pool": 24}
+        settings = {"rounds.round_prompts": None, "rounds.pool": pool, "selector": band, "rounds.min_pool": 24}
         make_run([Sizes()], data=settings, trainer={"max_epochs": 3}).fit()
     alone, with_history = sizes[:3], sizes[3:]
     assert alone[0] == with_history[0]
@@ -468,10 +475,10 @@ def test_prompts_that_are_too_long_are_dropped_and_counted(make_run: Callable[..
             prompts = super().prompts(tokenizer)
             return [replace(prompt, token_ids=prompt.token_ids[: 1 + i % 20]) for i, prompt in enumerate(prompts)]
 
-    run = make_run(data={"max_prompt_tokens": 10})
+    run = make_run(data={"batches.max_prompt_tokens": 10})
     run.data.train_set = Growing(40)
     with pytest.warns(
-        UserWarning, match="Dropped 20 of 40 prompts of 'train' that have more than max_prompt_tokens=10"
+        UserWarning, match="Dropped 20 of 40 prompts of 'train' that have more than batches.max_prompt_tokens=10"
     ):
         run.fit()
 

@@ -23,7 +23,7 @@ from lspo.tasks.running_sum import ALPHABET
 from lspo.testing import ListPrompts, StubPolicy, tiny_model
 from lspo.types import RolloutBatch, RolloutGroup
 
-DATA = {"round_prompts": 24, "max_age": 2}
+DATA = {"rounds.round_prompts": 24, "rounds.max_age": 2}
 
 
 class Journal(RolloutCallback):
@@ -62,7 +62,13 @@ def test_much_surplus_leaves_rounds_that_fill_the_pool(make_run: Callable[..., A
     """With one group left to find, rounds of at most four prompts would not make a pool of 24 in four rounds."""
     journal = Journal()
     band = Chain(AccuracyBand(), LengthBand(low=0.5, high=0.5, max=None))
-    settings = {"round_prompts": None, "max_age": 1, "selector": band, "min_pool": 24, "max_rounds": 4}
+    settings = {
+        "rounds.round_prompts": None,
+        "rounds.max_age": 1,
+        "selector": band,
+        "rounds.min_pool": 24,
+        "rounds.max_rounds": 4,
+    }
     make_run([journal], trainer={"max_epochs": 3}, data=settings).fit()
     assert journal.reports[1].num_carried == 7
     assert all(report.rounds[-1].pool_size >= 24 for report in journal.reports)
@@ -95,7 +101,7 @@ def test_with_one_optimizer_step_carried_groups_still_have_old_logprobs(make_run
 
 def test_without_an_age_nothing_older_is_trained_on(make_run: Callable[..., Any]) -> None:
     journal = Journal()
-    make_run([journal], trainer={"max_epochs": 3}, data={"round_prompts": 24}).fit()
+    make_run([journal], trainer={"max_epochs": 3}, data={"rounds.round_prompts": 24}).fit()
     assert all(report.num_surplus and not report.num_carried for report in journal.reports)
     assert [batch["version"] for batch in journal.batches] == [0, 0, 1, 1, 2, 2]
 
@@ -143,7 +149,7 @@ def test_surplus_of_problems_with_any_columns_is_resumed(make_run: Callable[...,
     [
         (DATA, r"Dropped [1-9]\d* surplus groups and 0 groups of the window, as they have 4"),
         (
-            {"pool": "window"},
+            {"rounds.pool": "window"},
             r"Dropped 0 surplus groups and [1-9]\d* groups of the window, as they have 4",
         ),
     ],
@@ -162,7 +168,12 @@ def test_groups_of_another_size_are_dropped_and_told(
 def test_a_pool_that_must_be_large_is_filled_also_where_few_groups_are_missing(make_run: Callable[..., Any]) -> None:
     """With all but one group carried, rounds of four times that one would never reach `min_pool`."""
     journal = Journal()
-    data = {**DATA, "round_prompts": None, "min_pool": 64, "selector": Chain(AccuracyBand(), LengthBand())}
+    data = {
+        **DATA,
+        "rounds.round_prompts": None,
+        "rounds.min_pool": 64,
+        "selector": Chain(AccuracyBand(), LengthBand()),
+    }
     make_run([journal], data=data).fit()
     assert journal.reports[1].num_carried == 7
     assert [report.num_undecided for report in journal.reports] == [0, 0]
@@ -170,7 +181,7 @@ def test_a_pool_that_must_be_large_is_filled_also_where_few_groups_are_missing(m
 
 def test_what_is_too_old_to_be_used_does_not_make_the_first_round_small(make_run: Callable[..., Any]) -> None:
     journal = Journal()
-    run = make_run([journal], data={**DATA, "round_prompts": None})
+    run = make_run([journal], data={**DATA, "rounds.round_prompts": None})
     old = RolloutGroup(ListPrompts(1).prompts[0], draw_index=0, version=-9, rollouts=())
 
     class Aged(RolloutCallback):

@@ -218,8 +218,8 @@ class Broken(Callback):
 
 def test_what_a_broken_evaluation_has_left_does_not_count(make_run: Callable[..., Any]) -> None:
     """In a notebook the policy goes on to be evaluated, maybe with other settings."""
-    broken, data = Broken(), {"val": {"set": RunningSumProblems(6)}, "val_batch_prompts": 3}
-    run, again = make_run([broken], data=data), make_run(data={**data, "val_group_size": 4})
+    broken, data = Broken(), {"val": {"set": RunningSumProblems(6)}, "evaluation.batch_prompts": 3}
+    run, again = make_run([broken], data=data), make_run(data={**data, "evaluation.group_size": 4})
     with pytest.raises(OSError, match="the disk is full"):
         run.trainer.validate(run.policy, run.data, verbose=False)
     (after,) = again.trainer.validate(run.policy, again.data, verbose=False)

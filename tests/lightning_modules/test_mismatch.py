@@ -103,7 +103,7 @@ def test_micro_batches_measure_what_the_whole_does(fit):
 
 
 def test_the_engines_logprobs_may_be_the_old_ones(fit):
-    watch = fit(data={"old_logprobs": "engine", "engine": ScriptedEngine()})
+    watch = fit(data={"batches.old_logprobs": "engine", "engine": ScriptedEngine()})
     assert len(watch.batches) == 2
     for batch in watch.batches:
         assert torch.equal(batch.old_logprobs, batch.engine_logprobs)
@@ -114,11 +114,11 @@ def test_the_engines_logprobs_may_be_the_old_ones(fit):
 
 
 def test_both_would_correct_twice(make_run):
-    run = make_run(policy={"correction": MismatchCorrection()}, data={"old_logprobs": "engine"})
-    with pytest.raises(ValueError, match="old_logprobs='trainer' with a `correction`, but got 'engine'"):
+    run = make_run(policy={"correction": MismatchCorrection()}, data={"batches.old_logprobs": "engine"})
+    with pytest.raises(ValueError, match=r"batches\.old_logprobs='trainer' with a `correction`, but got 'engine'"):
         run.fit()
 
 
 def test_old_logprobs_of_nobody(make_run):
-    with pytest.raises(ValueError, match="'trainer' or 'engine', but got 'nobody'"):
-        make_run(data={"old_logprobs": "nobody"})
+    with pytest.raises(ValueError, match=r"`batches\.old_logprobs` to be one of trainer, engine, but got 'nobody'"):
+        make_run(data={"batches.old_logprobs": "nobody"})

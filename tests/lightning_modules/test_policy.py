@@ -231,8 +231,8 @@ def test_a_minibatch_of_masked_responses_moves_no_weight(
         data={
             "engine": truncated_in({4, 5, 6, 7}),
             "selector": KeepAll(),
-            "round_prompts": 8,
-            "mask_truncated": True,
+            "rounds.round_prompts": 8,
+            "batches.mask_truncated": True,
         },
     ).fit()
     assert [logged["train/masked_frac"] for logged in values.logged] == [0.0, 1.0]
@@ -249,9 +249,9 @@ def test_masked_responses_have_no_part_in_the_gradient(make_run: Callable[..., A
     runs = {}
     for mask_truncated in (False, True):
         values = Values()
-        settings = {"engine": truncated_in({0, 1, 4, 5}), "selector": KeepAll(), "round_prompts": 8}
+        settings = {"engine": truncated_in({0, 1, 4, 5}), "selector": KeepAll(), "rounds.round_prompts": 8}
         make_run(
-            [values], trainer={"max_epochs": 1}, data={**settings, "mask_truncated": mask_truncated}
+            [values], trainer={"max_epochs": 1}, data={**settings, "batches.mask_truncated": mask_truncated}
         ).fit()  # fmt: skip
         runs[mask_truncated] = values
     assert [logged["train/masked_frac"] for logged in runs[True].logged] == [0.5, 0.5]
@@ -264,12 +264,12 @@ def test_an_objective_without_the_std_of_a_group_warns_of_it(
     make_run: Callable[..., Any], recwarn: pytest.WarningsRecorder, scale: str, warns: bool
 ) -> None:
     objective = DrGRPO(max_response_tokens=6)
-    run = make_run(trainer={"max_epochs": 1}, policy={"objective": objective}, data={"advantage_scale": scale})
+    run = make_run(trainer={"max_epochs": 1}, policy={"objective": objective}, data={"batches.advantage_scale": scale})
     run.fit()
     told = [str(w.message) for w in recwarn if "advantage_scale" in str(w.message)]
     assert bool(told) == warns
     if warns:
-        assert "advantage_scale='group'. Set it to 'none' or 'batch'." in told[0]
+        assert "batches.advantage_scale='group'. Set it to 'none' or 'batch'." in told[0]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch import Trainer
 from rank_strategies import FSDP1OnCPU
 
-from lspo.datamodules import RolloutDataModule
+from lspo.datamodules import Evaluation, RolloutDataModule, Rounds
 from lspo.lightning_modules import HealthWarnings, PolicyModule, RankWatch, RolloutCallback
 from lspo.objectives import DAPO
 from lspo.problems import RunningSumProblems
@@ -107,9 +107,10 @@ def main(folder: str, settings: dict[str, Any]) -> None:
     )
     data = RolloutDataModule(
         RunningSumProblems(40), trouble, val={"held_out": RunningSumProblems(5, seed=9)}, selector=AccuracyBand(),
-        group_size=4, train_groups=8, minibatch_groups=4, round_prompts=settings.get("round_prompts", 13), min_pool=0,
-        sampling=Sampling(max_response_tokens=6), val_group_size=2,
-        downsample=MaxVariance(settings["keep"]) if "keep" in settings else None, **settings.get("data", {}),
+        group_size=4, train_groups=8, minibatch_groups=4,
+        rounds=Rounds(**{"round_prompts": 13, "min_pool": 0, **settings.get("rounds", {})}),
+        sampling=Sampling(max_response_tokens=6), evaluation=Evaluation(group_size=2),
+        downsample=MaxVariance(settings["keep"]) if "keep" in settings else None,
     )  # fmt: skip
     trainer.fit(policy, data, ckpt_path=settings.get("resume"))
     weights = {name: tensor.clone() for name, tensor in policy.full_weights()}

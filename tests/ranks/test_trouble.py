@@ -101,7 +101,8 @@ def test_a_rank_that_is_stopped_is_missed(fit: Fit, place: Path) -> None:
 def test_rounds_of_unlike_length_are_no_trouble(fit: Fit) -> None:
     """Longer than the watch's limit; of 5 prompts one rank has 3 and the other 2, and rounds are many."""
     codes, texts, _ = fit(
-        "rounds", watch={"lost_seconds": 2.0, "beat_seconds": 0.2}, data={"max_rounds": 20}, round_prompts=5, epochs=1,
+        "rounds", watch={"lost_seconds": 2.0, "beat_seconds": 0.2}, epochs=1,
+        rounds={"max_rounds": 20, "round_prompts": 5},
         trouble={"rank": 1, "where": "reward", "how": "sleep", "iteration": 0},
     )  # fmt: skip
     assert codes == [0, 0], texts
@@ -128,7 +129,7 @@ def test_surplus_downsampling_and_kl_do_not_depend_on_the_number_of_ranks(fit: F
     for world in (1, 2):
         codes, texts, _ = fit(
             f"extras{world}", world=world, strategy="single" if world == 1 else "ddp", accumulate=4 // world, epochs=3,
-            round_prompts=16, data={"max_age": 1}, keep=2, objective={"kl_coef": 0.1},
+            rounds={"round_prompts": 16, "max_age": 1}, keep=2, objective={"kl_coef": 0.1},
         )  # fmt: skip
         assert codes == [0] * world, texts
         results[world] = [torch.load(place / f"extras{world}/result-{rank}.pt") for rank in range(world)]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 
-from lspo.datamodules import RolloutDataModule
+from lspo.datamodules import Evaluation, RolloutDataModule, Rounds
 from lspo.lightning_modules import PolicyModule, RolloutCallback
 from lspo.problems import RunningSumProblems
 from lspo.rollout import Sampling, VLLMServerEngine
@@ -72,8 +72,8 @@ def main(folder: str, url: str, transfer: str, strategy: str) -> None:
     data = RolloutDataModule(
         RunningSumProblems(80), ScriptedReward(), selector=AccuracyBand(), engine=engine,
         # An evaluation of one prompt, of which the second rank has none.
-        val={"one": RunningSumProblems(1, seed=9)}, val_group_size=2,
-        group_size=4, train_groups=4, minibatch_groups=4, round_prompts=40, min_pool=0,
+        val={"one": RunningSumProblems(1, seed=9)}, evaluation=Evaluation(group_size=2),
+        group_size=4, train_groups=4, minibatch_groups=4, rounds=Rounds(round_prompts=40, min_pool=0),
         sampling=Sampling(max_response_tokens=12),
     )  # fmt: skip
     trainer.fit(policy, data)

@@ -13,7 +13,7 @@ from lightning.pytorch import Trainer
 sys.path.append(str(Path(__file__).parents[1] / "ranks"))
 from rank_strategies import FSDP1OnCPU
 
-from lspo.datamodules import RolloutDataModule
+from lspo.datamodules import Evaluation, RolloutDataModule, Rounds
 from lspo.lightning_modules import PolicyModule, RolloutCallback
 from lspo.problems import RunningSumProblems
 from lspo.rollout import Sampling, VLLMEngine
@@ -44,8 +44,8 @@ def main(folder: str) -> None:
     data = RolloutDataModule(
         RunningSumProblems(40), ScriptedReward(), selector=AccuracyBand(), engine=VLLMEngine(max_model_len=64),
         # An evaluation of one prompt, of which the second rank has none.
-        val={"one": RunningSumProblems(1, seed=9)}, val_group_size=2,
-        group_size=4, train_groups=4, minibatch_groups=4, round_prompts=8, min_pool=0,
+        val={"one": RunningSumProblems(1, seed=9)}, evaluation=Evaluation(group_size=2),
+        group_size=4, train_groups=4, minibatch_groups=4, rounds=Rounds(round_prompts=8, min_pool=0),
         sampling=Sampling(max_response_tokens=6),
     )  # fmt: skip
     trainer.fit(policy, data)

@@ -77,7 +77,7 @@ class Journal(RolloutCallback):
 
 def test_a_users_callback_has_all_hooks_in_order(make_run: Callable[..., Any]) -> None:
     journal = Journal()
-    data = {"train_groups": 20, "minibatch_groups": 10, "round_prompts": 20}
+    data = {"train_groups": 20, "minibatch_groups": 10, "rounds.round_prompts": 20}
     make_run([journal], data=data).fit()
     events = iter(journal.events)
     for iteration in range(2):
@@ -125,7 +125,7 @@ def test_reported_numbers_are_logged_once_with_the_first_batch(make_run: Callabl
             self.report({"mine/round": report.number, "mine/tensor": torch.tensor(2.5)})
 
     count = Count()
-    run = make_run([count], trainer={"max_epochs": 1}, data={"round_prompts": 30}).fit()
+    run = make_run([count], trainer={"max_epochs": 1}, data={"rounds.round_prompts": 30}).fit()
     assert run.trainer.logged_metrics["mine/round"] == 0
     assert run.trainer.logged_metrics["mine/tensor"] == 2.5
     assert count._pending == {}

@@ -25,7 +25,7 @@ def test_one_row_a_response(stage: str, make_run: Callable[..., Any], tmp_path: 
     reward = ScriptedReward(lambda response: Score(1.0, 0.5, {}, "9"))
     run = make_run(
         [EvaluationWriter(tmp_path / "written")],
-        data={"val": sets, "test": sets, "reward": reward, "val_batch_prompts": 2},
+        data={"val": sets, "test": sets, "reward": reward, "evaluation.batch_prompts": 2},
     )
     getattr(run.trainer, stage)(run.policy, run.data, verbose=False)
     rows = rows_in(tmp_path / f"written/{stage}_held_out.jsonl")
@@ -48,7 +48,11 @@ def test_what_was_broken_off_has_no_name(make_run: Callable[..., Any], tmp_path:
             raise KeyError("gone")
         return 1.0
 
-    data = {"val": {"held_out": RunningSumProblems(5)}, "reward": ScriptedReward(verdict), "val_batch_prompts": 2}
+    data = {
+        "val": {"held_out": RunningSumProblems(5)},
+        "reward": ScriptedReward(verdict),
+        "evaluation.batch_prompts": 2,
+    }
     run = make_run([EvaluationWriter(tmp_path / "written")], data=data)
     with pytest.raises(RuntimeError, match="raised KeyError"):
         run.trainer.validate(run.policy, run.data, verbose=False)

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_p
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Rounds of more than the 16 groups after which progress is told.
-ROUNDS = {"round_prompts": 20}
+ROUNDS = {"rounds.round_prompts": 20}
 
 
 def send(number: int) -> None:
@@ -186,7 +186,7 @@ def test_a_signal_in_the_evaluation_before_training_stops_behind_it(
     make_run: Callable[..., Any], tmp_path: Path, number: signal.Signals
 ) -> None:
     journal = Journal()
-    data = {"val": {"held_out": RunningSumProblems(3, seed=9)}, "val_before_training": True}
+    data = {"val": {"held_out": RunningSumProblems(3, seed=9)}, "evaluation.before_training": True}
     run = make_run([journal, Interrupt(number, "validation", 0)], data=data)
     with pytest.raises(SystemExit):
         run.fit()

@@ -110,11 +110,11 @@ def test_responses_that_are_cut(health_of: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("policy", "selector", "message"),
     [
-        ("train", AccuracyBand(), r"kept 4 of 8 groups in 1 rounds; 0 were filled up .on_shortfall='train'"),
+        ("train", AccuracyBand(), r"kept 4 of 8 groups in 1 rounds; 0 were filled up .rounds.on_shortfall='train'"),
         (
             "fill",
             Chain(AccuracyBand(), LengthBand(low=0.1, high=0.9)),
-            r"kept \d of 8 groups in 1 rounds; \d were filled up .on_shortfall='fill'",
+            r"kept \d of 8 groups in 1 rounds; \d were filled up .rounds.on_shortfall='fill'",
         ),
     ],
 )
@@ -129,12 +129,12 @@ def test_too_few_groups(health_of: Callable[..., Any], policy: str, selector: An
         "engine": engine,
         "reward": ScriptedReward(verdict),
         "selector": selector,
-        "max_rounds": 1,
-        "on_shortfall": policy,
+        "rounds.max_rounds": 1,
+        "rounds.on_shortfall": policy,
     }
     with pytest.warns(UserWarning, match=message) as caught:
         rows = health_of(data=settings, trainer={"max_epochs": 1})
-    assert "Widen the bounds or raise `max_rounds`" in user_warnings(caught)[0]
+    assert "Widen the bounds or raise `rounds.max_rounds`" in user_warnings(caught)[0]
     assert [row["shortfalls"] for row in rows] == [1, 1]
 
 
@@ -145,12 +145,12 @@ def test_bounds_of_a_pool_that_stayed_too_small(health_of: Callable[..., Any], p
         "engine": ScriptedEngine(lambda key, sample: ScriptedResponse(1 + key % 5, f"{key} {sample}")),
         "reward": ScriptedReward(lambda response: response.text.endswith(("0", "1"))),
         "selector": LengthBand(low=0.6, high=0.8),
-        "max_rounds": 2,
-        "min_pool": 40,
-        "pool": pool,
-        "on_shortfall": "train",
+        "rounds.max_rounds": 2,
+        "rounds.min_pool": 40,
+        "rounds.pool": pool,
+        "rounds.on_shortfall": "train",
     }
-    message = r"Iteration 0 trains on 8 groups that were chosen by the bounds of a pool below min_pool=40"
+    message = r"Iteration 0 trains on 8 groups that were chosen by the bounds of a pool below rounds.min_pool=40"
     with pytest.warns(UserWarning, match=message):
         rows = health_of(data=settings, trainer={"max_epochs": 1})
     assert [row["undecided_iterations"] for row in rows] == [1, 1]

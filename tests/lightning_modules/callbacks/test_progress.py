@@ -14,7 +14,7 @@ from lspo.lightning_modules import RolloutCallback
 from lspo.lightning_modules.callbacks import progress
 
 # A round of 20 does not do for 20 groups: a second one follows.
-ROUNDS = {"train_groups": 20, "minibatch_groups": 10, "round_prompts": 20}
+ROUNDS = {"train_groups": 20, "minibatch_groups": 10, "rounds.round_prompts": 20}
 ON = {"max_epochs": 1, "enable_progress_bar": True}
 
 

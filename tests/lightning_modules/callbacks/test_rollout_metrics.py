@@ -55,7 +55,7 @@ def length_aware() -> dict[str, Any]:
     return {
         "engine": Lengths(),
         "selector": Chain(AccuracyBand(), LengthBand(low=0.2, high=0.4)),
-        "round_prompts": 24,
+        "rounds.round_prompts": 24,
         "sampling": Sampling(max_response_tokens=50),
     }
 
@@ -167,7 +167,7 @@ def test_sides_are_told_by_the_middle_where_rounds_have_bounds_of_their_own(
 ) -> None:
     logger, reports = CSVLogger(tmp_path, name="logs"), Reports()
     selector = Chain(AccuracyBand(), LengthBand())
-    settings = length_aware() | {"selector": selector, "pool": "round", "round_prompts": 8}
+    settings = length_aware() | {"selector": selector, "rounds.pool": "round", "rounds.round_prompts": 8}
     make_run([reports], trainer={"logger": logger, "max_epochs": 1}, data=settings).fit()
     assert len(reports.all[0].rounds) > 1
     row = rows_of(logger)[0]
@@ -206,7 +206,7 @@ def test_counters_of_the_reward_are_added_over_rounds(make_run: Callable[..., An
 
     logger, reports = CSVLogger(tmp_path, name="logs"), Reports()
     make_run(
-        [reports], trainer={"logger": logger, "max_epochs": 1}, data={"reward": Counting(), "round_prompts": 4}
+        [reports], trainer={"logger": logger, "max_epochs": 1}, data={"reward": Counting(), "rounds.round_prompts": 4}
     ).fit()
     rounds = len(reports.all[0].rounds)
     assert rounds > 1
@@ -219,7 +219,7 @@ def test_parts_of_the_reward_are_logged_as_means(make_run: Callable[..., Any], t
         return Score(right, right - 0.5, {"style": float(response.num_tokens), "fixed": -0.5})
 
     logger, reports = CSVLogger(tmp_path, name="logs"), Reports()
-    data = {"reward": ScriptedReward(verdict), "round_prompts": 4}
+    data = {"reward": ScriptedReward(verdict), "rounds.round_prompts": 4}
     make_run([reports], trainer={"logger": logger, "max_epochs": 1}, data=data).fit()
     row, [report] = rows_of(logger)[0], reports.all
     assert len(report.rounds) > 1
@@ -246,7 +246,13 @@ class NothingLater(GroupSelector):
 
 def test_an_iteration_of_carried_groups_alone_logs_no_nan(make_run: Callable[..., Any], tmp_path: Path) -> None:
     logger = CSVLogger(tmp_path)
-    data = {**length_aware(), "selector": NothingLater(), "max_age": 1, "max_rounds": 1, "on_shortfall": "train"}
+    data = {
+        **length_aware(),
+        "selector": NothingLater(),
+        "rounds.max_age": 1,
+        "rounds.max_rounds": 1,
+        "rounds.on_shortfall": "train",
+    }
     with pytest.warns(UserWarning, match="No group was kept|kept 7 of 8 groups"):
         make_run(trainer={"logger": logger}, data=data).fit()
     rows = rows_of(logger)

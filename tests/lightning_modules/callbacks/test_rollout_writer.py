@@ -85,7 +85,7 @@ def test_surplus_stands_again_where_it_is_trained_on(
     make_run: Callable[..., Any], tmp_path: Path, downsample: Any
 ) -> None:
     reports = Reports()
-    data = {"max_age": 1, "round_prompts": 24, "downsample": downsample}
+    data = {"rounds.max_age": 1, "rounds.round_prompts": 24, "downsample": downsample}
     make_run([reports, RolloutWriter(tmp_path)], data=data).fit()
     first, second = (read(tmp_path / f"iteration_{number:06d}.jsonl") for number in (0, 1))
     carried = [row for row in second if row["reason"] == "carried"]

@@ -24,7 +24,7 @@ class Growing(ScriptedEngine):
 
 
 def settings(**trainer: Any) -> dict[str, Any]:
-    data = {"engine": Growing(), "val": {"held_out": RunningSumProblems(5, seed=9)}, "val_batch_prompts": 2}
+    data = {"engine": Growing(), "val": {"held_out": RunningSumProblems(5, seed=9)}, "evaluation.batch_prompts": 2}
     return {"data": data, "trainer": trainer}
 
 
@@ -105,7 +105,7 @@ def test_a_resumed_run_is_not_evaluated_before_training(
     make_run: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shared = settings(max_epochs=2, check_val_every_n_epoch=2)
-    shared["data"]["val_before_training"] = True
+    shared["data"]["evaluation.before_training"] = True
     make_run(**shared).fit().trainer.save_checkpoint(tmp_path / "end.ckpt")
     capsys.readouterr()
     shared["trainer"]["max_epochs"] = 3

@@ -60,8 +60,8 @@ def test_the_engine_is_idle_while_weights_are_trained(make_run: Callable[..., An
     data = {
         "engine": engine,
         "val": {"held_out": RunningSumProblems(4, seed=3)},
-        "on_shortfall": "fill",
-        "max_rounds": 1,
+        "rounds.on_shortfall": "fill",
+        "rounds.max_rounds": 1,
     }
     make_run(data=data, trainer={"max_epochs": 2, "num_sanity_val_steps": -1}).fit()
     whole = ["update", "generate", "idle"]

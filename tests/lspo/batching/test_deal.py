@@ -207,7 +207,7 @@ def test_the_limit_names_the_number_of_micro_batches_that_fits(ranks: int, wante
     layout = BatchLayout(6, 6, accumulate=1, data_parallel_size=ranks, max_micro_batch_tokens=limit)
     with pytest.raises(ValueError, match=r"`accumulate_grad_batches=\d+` fits this mini-batch") as caught:
         all_ranks(groups, layout)
-    assert f"at most max_micro_batch_tokens={limit} tokens, padding included" in str(caught.value)
+    assert f"at most batches.max_micro_batch_tokens={limit} tokens, padding included" in str(caught.value)
     found = re.search(r"accumulate_grad_batches=(\d+)", str(caught.value))
     assert found is not None
     fitting = int(found[1])

@@ -270,7 +270,7 @@ def test_a_pool_too_small_to_the_last_is_trained_on_by_its_own_bounds(pool: str,
     assert report.chosen.tolist() == (own.keep & (own.keep.cumsum(0) <= 5)).tolist()
     assert (report.num_undecided, report.num_filled, report.rounds[0].decided) == (5, 0, False)
     assert run(replace(asked, min_pool=0)).num_undecided == 0
-    with pytest.raises(RuntimeError, match="below min_pool=1000"):
+    with pytest.raises(RuntimeError, match=r"below rounds\.min_pool=1000"):
         run(replace(asked, on_shortfall="raise"))
 
 

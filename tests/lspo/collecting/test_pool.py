@@ -204,7 +204,7 @@ def test_at_the_limit_the_plan_may_raise_with_the_numbers() -> None:
     judged = judge([SHORT_OF], NARROW, plan())
     message = (
         r"3 of 4 groups were kept in 2 rounds \(7 prompts: 43% kept, 43% length middle, 14% all wrong\)\. "
-        r"Widen the band \(`low`, `high`, `max`\), raise `max_rounds` or `round_prompts`, lower"
+        r"Widen the band \(`low`, `high`, `max`\), raise `rounds\.max_rounds` or `rounds\.round_prompts`, lower"
     )
     with pytest.raises(RuntimeError, match=message):
         shortfall_fill(judged, plan(), [Round(), Round()])
