@@ -38,6 +38,7 @@ from lspo.models.causal_lm import (
     model_logprobs,
 )
 from lspo.models.pretrained import check_model, context_tokens
+from lspo.models.weight_names import file_weights, tied_weights
 from lspo.objectives import DAPO, Objective
 from lspo.objectives.advantages import Scale
 from lspo.objectives.correction import MismatchCorrection
@@ -161,7 +162,11 @@ class PolicyModule(LightningModule, PolicyHandle):
                 yield model
 
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
-        yield from self._sharding.full_weights(self.model)
+        yield from file_weights(self.model, self._sharding.full_weights(self.model))
+
+    @property
+    def tied_weights(self) -> dict[str, str]:
+        return tied_weights(self.model)
 
     @torch.no_grad()
     def logprobs(self, batch: RolloutBatch) -> PerToken:
@@ -277,7 +282,7 @@ class PolicyModule(LightningModule, PolicyHandle):
             dtype: Of the written weights; None: as they are trained, float32 unless the precision is `*-true`.
         """
         weights: dict[str, Tensor] = {}
-        for name, tensor in self.full_weights():
+        for name, tensor in self._sharding.full_weights(self.model):
             if self.global_rank == 0:
                 # To the type first: it is less to move. A copy, as a gathered tensor is soon gone.
                 kept = cast(tensor, dtype)

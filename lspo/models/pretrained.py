@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lspo.models.supported import check_supported
+
 HUB_SECONDS = 5.0
 """How long the hub is waited for. Its own client tries six times, which takes half a minute for each file."""
 
@@ -23,7 +25,10 @@ def check_model(name_or_path: str) -> None:
     Raises:
         FileNotFoundError: If there is no such folder, or something is missing from it, or the hub has no such model or
             can't be reached.
+        ValueError: If it is no causal language model of text.
     """
+    from transformers import AutoConfig
+
     folder = Path(name_or_path).expanduser()
     if not folder.is_dir():
         if _looks_like_a_path(name_or_path):
@@ -31,7 +36,7 @@ def check_model(name_or_path: str) -> None:
                 f"Expected a model's folder at {name_or_path}, but there is none. Name a folder with config.json, "
                 "weights and tokenizer, or a model on the hub, as Qwen/Qwen2.5-0.5B."
             )
-        _check_hub_model(name_or_path)
+        check_supported(_hub_config(name_or_path), name_or_path)
         return
     present = sorted(os.listdir(folder))
     if "config.json" not in present:
@@ -44,14 +49,15 @@ def check_model(name_or_path: str) -> None:
             f"Expected weights (*.safetensors or *.bin) in the model's folder {name_or_path}, but it has "
             f"{_listed(present)}. Copy them there; for a start from random weights use `RandomWeights`."
         )
+    check_supported(AutoConfig.from_pretrained(name_or_path), name_or_path)
 
 
-def _check_hub_model(name: str) -> None:
+def _hub_config(name: str) -> Any:
     from transformers import AutoConfig
 
     offline_unless_hub_answers()
     try:
-        AutoConfig.from_pretrained(name)
+        return AutoConfig.from_pretrained(name)
     except OSError as error:
         raise FileNotFoundError(
             f"Expected a model named {name!r} on the hub, but it could not be had: {str(error).splitlines()[0]} Check "
@@ -62,15 +68,48 @@ def _check_hub_model(name: str) -> None:
 def context_tokens(config: Any) -> int | None:
     """Tokens that a model can look at, of its transformers configuration; None if that does not say.
 
-    Positions that the configuration itself scales (YaRN, for one) count with their factor.
+    Positions that the configuration itself scales (YaRN, for one) count with their factor. Where rotary positions
+    change with the length of the text, and with it the log-prob of each token, this is the length up to which they do
+    not: see `changing_positions`.
     """
     text = config.get_text_config()
     limit = getattr(text, "max_position_embeddings", None)
-    scaling = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
-    original, factor = scaling.get("original_max_position_embeddings"), scaling.get("factor")
-    if limit is None or not original or not factor:
-        return limit
-    return max(int(limit), int(original * factor))
+    limits = [limit]
+    for scaling in _rotary_settings(text):
+        original, factor = scaling.get("original_max_position_embeddings"), scaling.get("factor")
+        if limit is not None and original and factor:
+            limits.append(int(original * factor))
+    known = [int(each) for each in limits if each is not None]
+    most = max(known, default=None)
+    change = changing_positions(config)
+    return most if change is None else min(change, most or change)
+
+
+def changing_positions(config: Any) -> int | None:
+    """The length in tokens beyond which rotary positions depend on the length of the whole text; None if they never do.
+
+    transformers picks the frequencies of LongRoPE and of dynamic NTK by the longest row of a batch. Beyond this length
+    what a token is worth would depend on its neighbours, and on how much is still to be written.
+    """
+    text = config.get_text_config()
+    limits = []
+    for scaling in _rotary_settings(text):
+        kind = scaling.get("rope_type", scaling.get("type", ""))
+        original = scaling.get("original_max_position_embeddings") or getattr(
+            text, "original_max_position_embeddings", None
+        )
+        if "dynamic" in kind:
+            limits.append(text.max_position_embeddings)
+        elif kind == "longrope":
+            limits.append(original or text.max_position_embeddings)
+    return min(limits, default=None)
+
+
+def _rotary_settings(text: Any) -> list[dict[str, Any]]:
+    """The settings of rotary positions; of models with several kinds of layers, those of each."""
+    settings = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
+    parts = [part for part in settings.values() if isinstance(part, dict)]
+    return parts or [settings]
 
 
 def offline_unless_hub_answers() -> None:
