@@ -51,9 +51,18 @@ from lspo.sampling import KeepAll
 from lspo.types import Prompt, Rollout, RolloutBatch, RolloutGroup
 
 if __package__:
-    from benchmarks.tiny_models import TEXTS, VARIANTS, kind_of, make_folder, model_types, must_refuse
+    from benchmarks.tiny_models import (
+        TEXTS,
+        VARIANTS,
+        is_causal,
+        kind_of,
+        make_folder,
+        model_types,
+        must_refuse,
+        tiny_model,
+    )
 else:
-    from tiny_models import TEXTS, VARIANTS, kind_of, make_folder, model_types, must_refuse
+    from tiny_models import TEXTS, VARIANTS, is_causal, kind_of, make_folder, model_types, must_refuse, tiny_model
 
 NATS = 1e-3
 """Log-probs that differ by less are equal: the rest is rounding, in models whose weights are large."""
@@ -100,7 +109,7 @@ class Result:
         return "; ".join([self.reason] * bool(self.reason) + parts)
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """What lspo says of a model that it does not train."""
 
 
@@ -114,12 +123,15 @@ def examine(name: str) -> Result:
             return Result(name, kind, NOT_MADE, short(error))
         seed_everything(0, verbose=False)
         checks: dict[str, Check] = {}
+        unfit = must_refuse(name) or not is_causal(tiny_model(name)[0])
+        if unfit and kind not in ("encoder", "encoder-decoder"):
+            kind = f"encoder, {kind}".removesuffix(", dense")
         try:
             _examine(folder, Path(scratch), checks)
-        except Refusal as refusal:
+        except RefusedError as refusal:
             return Result(name, kind, REFUSED, str(refusal), checks)
         good = all(check.ok for check in checks.values())
-        if must_refuse(name):
+        if unfit:
             return Result(name, kind, FAULT, f"not refused, and {'trains' if good else 'does not train'}", checks)
         return Result(name, kind, TRAINS if good else FAULT, "", checks)
 
@@ -145,7 +157,7 @@ def _examine(folder: Path, scratch: Path, checks: dict[str, Check]) -> None:
 def attempt(checks: dict[str, Check], name: str, look: Callable[[], Check]) -> None:
     try:
         checks[name] = look()
-    except Refusal:
+    except RefusedError:
         raise
     except Exception as error:
         checks[name] = Check(False, short(error))
@@ -226,7 +238,7 @@ class Run:
         """Runs it.
 
         Raises:
-            Refusal: If lspo says that it does not train this model.
+            RefusedError: If lspo says that it does not train this model.
         """
         try:
             self.policy.check()
@@ -446,11 +458,11 @@ def some(names: list[str]) -> str:
 
 
 def refuse_if_meant(error: Exception) -> None:
-    """Raises `Refusal` if an error is lspo's own, in words."""
+    """Raises `RefusedError` if an error is lspo's own, in words."""
     frames = list(traceback.walk_tb(error.__traceback__))
     own = bool(frames) and frames[-1][0].f_globals.get("__name__", "").startswith("lspo.")
     if own and isinstance(error, ValueError | RuntimeError | TypeError) and 20 < len(str(error)) < 900:
-        raise Refusal(" ".join(str(error).split())) from error
+        raise RefusedError(" ".join(str(error).split())) from error
 
 
 def short(error: Exception, limit: int = 150) -> str:
@@ -487,14 +499,15 @@ def table(results: list[Result]) -> str:
     listed = sorted(results, key=lambda result: result.name)
     types = [result for result in listed if ":" not in result.name]
     count = {status: sum(result.status == status for result in types) for status in (TRAINS, REFUSED, FAULT, NOT_MADE)}
-    apart = [result for result in types if result.status == REFUSED and must_refuse(result.name)]
+    apart = [result for result in types if result.status == REFUSED and result.kind.startswith("encoder")]
     lines = [
         "# Models",
         "",
         f"Of {len(types)} types of causal language models in transformers {transformers.__version__}:",
         "",
         f"- {count[TRAINS]} train",
-        f"- {count[REFUSED]} are refused in a message before any training; {len(apart)} of them are encoders, or have one",
+        f"- {count[REFUSED]} are refused in a message before any training, among them {len(apart)} that are encoders "
+        "or have one",
         f"- {count[FAULT]} are at fault",
         f"- {count[NOT_MADE]} could not be made here",
         "",
@@ -526,11 +539,11 @@ def main() -> None:
     for name in arguments.only or [*model_types(), *VARIANTS]:
         result = examine(name)
         results.append(result)
+        if arguments.json:
+            arguments.json.write_text(json.dumps([asdict(one) for one in results], indent=1), encoding="utf-8")
         if arguments.write or arguments.json:
             print(f"{result.status:<9} {result.name}  {result.notes[:160]}", flush=True)
     text = table(results)
-    if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(result) for result in results], indent=1), encoding="utf-8")
     if arguments.write:
         arguments.write.write_text(text, encoding="utf-8")
     else:
