@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Callback
 from torch.testing import assert_close
 
+from lspo.lightning_modules import HealthWarnings, policy
 from lspo.objectives.correction import MismatchCorrection
 from lspo.rollout import TransformersEngine
 from lspo.testing import ScriptedEngine
@@ -56,9 +57,12 @@ class ShiftedEngine(TransformersEngine):
 
 @pytest.fixture
 def fit(make_run: Callable[..., Any]) -> Callable[..., Watch]:
-    def run(*, trainer: dict[str, Any] | None = None, policy: Any = None, data: Any = None) -> Watch:
+    def run(
+        *, trainer: dict[str, Any] | None = None, policy: Any = None, data: Any = None, max_mismatch: float = 0.6
+    ) -> Watch:
         watch = Watch()
-        make_run([watch], trainer=trainer or {"max_epochs": 1}, policy=policy, data=data).fit()
+        callbacks = [watch, HealthWarnings(max_mismatch=max_mismatch)]
+        make_run(callbacks, trainer=trainer or {"max_epochs": 1}, policy=policy, data=data).fit()
         return watch
 
     return run
@@ -103,7 +107,7 @@ def test_micro_batches_measure_what_the_whole_does(fit):
 
 
 def test_the_engines_logprobs_may_be_the_old_ones(fit):
-    watch = fit(data={"old_logprobs": "engine", "engine": ScriptedEngine()})
+    watch = fit(data={"old_logprobs": "engine", "engine": ShiftedEngine()})
     assert len(watch.batches) == 2
     for batch in watch.batches:
         assert torch.equal(batch.old_logprobs, batch.engine_logprobs)
@@ -111,6 +115,27 @@ def test_the_engines_logprobs_may_be_the_old_ones(fit):
     first, second = watch.rows
     assert first["mismatch/log_ratio_abs_mean"] > 0.1
     assert second == first
+
+
+def test_a_gap_beyond_rounding_is_warned_of_once_an_iteration(fit):
+    with pytest.warns(UserWarning, match=r"differ by 0\.5 nats per token .* of iteration 0, more than max_mismatch=0\.4"):
+        fit(data={"engine": ShiftedEngine()}, max_mismatch=0.4)
+
+
+def test_a_gap_that_is_no_number_is_warned_of(fit, monkeypatch):
+    nan = torch.tensor(float("nan"))
+    monkeypatch.setattr(policy, "measure_mismatch", lambda *_, **__: ({"mismatch/log_ratio_abs_mean": nan}, None))
+    with pytest.warns(UserWarning, match=r"differ by nan nats per token") as warned:
+        fit(trainer={"max_epochs": 2})
+    assert [str(one.message).count("of iteration") for one in warned] == [1, 1]
+
+
+def test_an_engine_that_gives_no_logprobs(fit):
+    watch = fit(data={"engine": ScriptedEngine()})
+    assert all(batch.engine_logprobs is None for batch in watch.batches)
+    assert not any("mismatch/log_ratio_mean" in row for row in watch.rows)
+    with pytest.raises(RuntimeError, match="an engine that gives the log-prob of each token it samples"):
+        fit(data={"old_logprobs": "engine", "engine": ScriptedEngine()})
 
 
 def test_both_would_correct_twice(make_run):
