@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -21,7 +21,7 @@ from lspo.collecting.report import CollectReport, RoundReport
 from lspo.rewards.base import Reward, score_groups
 from lspo.rollout.base import RolloutEngine
 from lspo.sampling.base import GroupSelector, GroupStats
-from lspo.types import Prompt, RolloutGroup
+from lspo.types import GroupMask, Prompt, RolloutGroup
 
 Gather = Callable[[Any], list[Any]]
 """Gives every rank the list of all ranks' objects, in rank order."""
@@ -97,84 +97,134 @@ def collect(
     started = time.perf_counter()
     for listener in listeners:
         listener.on_collect_start(plan)
-    phases = {"sync": time.perf_counter() - started}
+    sync_seconds = time.perf_counter() - started
     selector = plan.selector or selector
-    usable = [group for group in carried if plan.may_train(group.version)]
-    used, unused = usable[: plan.train_groups - 1], usable[plan.train_groups - 1 :]
-    fresh = replace(plan, train_groups=plan.train_groups - len(used))
+    surplus = _share_out(carried, plan)
+    fresh = replace(plan, train_groups=plan.train_groups - len(surplus.used))
     groups: list[RolloutGroup] = []
     stats: list[GroupStats] = []
     rounds: list[RoundReport] = []
-    judged: Judged | None = None
+    settled: _Settled | None = None
 
-    while True:
+    while settled is None:
         seconds: dict[str, float] = {}
         drawn = prompts.draw(fresh.next_round(rounds))
-        share = drawn[slice_of(len(drawn), rank, world_size)]
-        own = _generate(engine, reward, share, plan, seconds, listeners)
+        own = _generate(engine, reward, drawn[slice_of(len(drawn), rank, world_size)], plan, seconds, listeners)
         _check_version(own, plan)
-        clock = time.perf_counter()
         groups += own
+        clock = time.perf_counter()
         # Slices are contiguous, so the ranks' parts, one behind the other, are in draw order.
         stats.append(GroupStats.concatenate(gather(group_stats(own, plan.group_size))))
         judged = judge(stats, selector, plan, history=history)
         seconds["select"] = time.perf_counter() - clock
         counters = gather((reward.metrics(), _part_sums(own)))
-        rounds.append(
-            RoundReport(
-                iteration=plan.iteration,
-                number=len(rounds),
-                stats=stats[-1],
-                pool_groups=len(judged.stats),
-                pool_size=judged.pool_size,
-                history_size=judged.history_size,
-                kept=judged.num_kept,
-                wanted=fresh.train_groups,
-                decided=judged.decided,
-                reasons=judged.count_reasons(),
-                thresholds=judged.decision.thresholds,
-                seconds=seconds,
-                reward_metrics=_merge_counters([metrics for metrics, _ in counters]),
-                reward_parts=_part_means([sums for _, sums in counters]),
-            )
-        )
+        rounds.append(_round_report(judged, fresh, len(rounds), stats[-1], counters, seconds))
         for listener in listeners:
             listener.on_round_end(rounds[-1])
-        if judged.decided and judged.num_kept >= fresh.train_groups:
-            chosen = judged.first_kept(fresh.train_groups)
-            break
-        if len(rounds) >= plan.max_rounds:
-            if plan.on_shortfall != "raise":
-                judged = judged.at_the_limit()
-            chosen = shortfall_fill(judged, fresh, rounds, others=len(used))
-            break
-    for phase in ("generate", "reward", "select"):
-        phases[phase] = sum(report.seconds[phase] for report in rounds)
+        settled = _settle(judged, fresh, rounds, others=len(surplus.used))
 
-    wanted = set(judged.stats.draw_index[chosen].tolist())
-    # Surplus travels only where it may be used: groups are large.
-    spare = judged.decision.keep & ~chosen if plan.max_age else torch.zeros_like(chosen)
-    surplus = set(judged.stats.draw_index[spare].tolist())
-    mine = [group for group in groups if group.draw_index in wanted | surplus]
-    everyone = sorted((group for part in gather(mine) for group in part), key=lambda group: group.draw_index)
+    kept, spare = _exchange(groups, settled, plan, gather)
     report = CollectReport(
         plan=plan,
-        groups=[*used, *(group for group in everyone if group.draw_index in wanted)],
-        surplus=[*unused, *(group for group in everyone if group.draw_index in surplus)],
-        num_carried=len(used),
-        num_expired=len(carried) - len(usable),
+        groups=[*surplus.used, *kept],
+        surplus=[*surplus.unused, *spare],
+        num_carried=len(surplus.used),
+        num_expired=surplus.num_expired,
         own_groups=groups,
-        stats=judged.stats,
-        decision=judged.decision,
-        chosen=chosen,
+        stats=settled.judged.stats,
+        decision=settled.judged.decision,
+        chosen=settled.chosen,
         rounds=rounds,
-        phases=phases,
+        phases={"sync": sync_seconds, **_phase_seconds(rounds)},
         seconds=time.perf_counter() - started,
-        undecided=judged.undecided,
+        undecided=settled.judged.undecided,
     )
     for listener in listeners:
         listener.on_collect_end(report)
     return report
+
+
+@dataclass(frozen=True)
+class _Surplus:
+    """Surplus of earlier iterations: what this one trains on, what stays for later, and how many are too old."""
+
+    used: list[RolloutGroup]
+    unused: list[RolloutGroup]
+    num_expired: int
+
+
+def _share_out(carried: Sequence[RolloutGroup], plan: CollectPlan) -> _Surplus:
+    usable = [group for group in carried if plan.may_train(group.version)]
+    # At least one group is fresh.
+    most = plan.train_groups - 1
+    return _Surplus(usable[:most], usable[most:], num_expired=len(carried) - len(usable))
+
+
+@dataclass(frozen=True)
+class _Settled:
+    """A pool that needs no further round, and the groups of it that are trained on."""
+
+    judged: Judged
+    chosen: GroupMask
+
+
+def _settle(judged: Judged, plan: CollectPlan, rounds: Sequence[RoundReport], *, others: int) -> _Settled | None:
+    """What is trained on, if enough is kept or no further round may come; None otherwise."""
+    if judged.decided and judged.num_kept >= plan.train_groups:
+        return _Settled(judged, judged.first_kept(plan.train_groups))
+    if len(rounds) < plan.max_rounds:
+        return None
+    if plan.on_shortfall != "raise":
+        judged = judged.at_the_limit()
+    return _Settled(judged, shortfall_fill(judged, plan, rounds, others=others))
+
+
+def _exchange(
+    own: Sequence[RolloutGroup], settled: _Settled, plan: CollectPlan, gather: Gather
+) -> tuple[list[RolloutGroup], list[RolloutGroup]]:
+    """The chosen groups of all ranks, and the surplus if a later iteration may use it, both in draw order."""
+    stats, chosen = settled.judged.stats, settled.chosen
+    wanted = set(stats.draw_index[chosen].tolist())
+    # Surplus travels only where it may be used: groups are large.
+    spare = settled.judged.decision.keep & ~chosen if plan.max_age else torch.zeros_like(chosen)
+    surplus = set(stats.draw_index[spare].tolist())
+    mine = [group for group in own if group.draw_index in wanted | surplus]
+    everyone = sorted((group for part in gather(mine) for group in part), key=lambda group: group.draw_index)
+    return (
+        [group for group in everyone if group.draw_index in wanted],
+        [group for group in everyone if group.draw_index in surplus],
+    )
+
+
+def _round_report(
+    judged: Judged,
+    plan: CollectPlan,
+    number: int,
+    stats: GroupStats,
+    counters: Sequence[tuple[dict[str, float], dict[str, tuple[float, int]]]],
+    seconds: dict[str, float],
+) -> RoundReport:
+    """The report of a round; `counters` has each rank's counters and sums of the reward."""
+    return RoundReport(
+        iteration=plan.iteration,
+        number=number,
+        stats=stats,
+        pool_groups=len(judged.stats),
+        pool_size=judged.pool_size,
+        history_size=judged.history_size,
+        kept=judged.num_kept,
+        wanted=plan.train_groups,
+        decided=judged.decided,
+        reasons=judged.count_reasons(),
+        thresholds=judged.decision.thresholds,
+        seconds=seconds,
+        reward_metrics=_merge_counters([metrics for metrics, _ in counters]),
+        reward_parts=_part_means([sums for _, sums in counters]),
+    )
+
+
+def _phase_seconds(rounds: Sequence[RoundReport]) -> dict[str, float]:
+    return {phase: sum(report.seconds[phase] for report in rounds) for phase in ("generate", "reward", "select")}
 
 
 def slice_of(total: int, rank: int, world_size: int) -> slice:
