@@ -54,7 +54,7 @@ SIZES: dict[str, Any] = {
     "route_scale": 1.5,
     # latent and indexed attention
     "q_lora_rank": 16, "kv_lora_rank": 16, "o_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8,
-    "v_head_dim": 8, "index_topk": 8, "index_n_heads": 2, "index_head_dim": 16, "gated_norm_rank": 8,
+    "v_head_dim": 8, "index_topk": 8, "index_n_heads": 16, "index_head_dim": 16, "gated_norm_rank": 8,
     # linear attention and state spaces
     "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8, "linear_value_head_dim": 8,
     "linear_head_dim": 8, "linear_num_heads": 4, "state_size": 8, "time_step_rank": 4, "mamba_d_state": 8,

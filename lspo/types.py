@@ -109,6 +109,11 @@ class RolloutGroup:
         return sum(rollout.num_tokens for rollout in self.rollouts)
 
     @property
+    def num_nonfinite(self) -> int:
+        """Tokens whose engine log-prob is not finite."""
+        return sum(rollout.num_nonfinite for rollout in self.rollouts)
+
+    @property
     def scores(self) -> list[Score]:
         missing = [rollout for rollout in self.rollouts if rollout.score is None]
         if missing:

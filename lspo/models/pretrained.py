@@ -68,9 +68,8 @@ def _hub_config(name: str) -> Any:
 def context_tokens(config: Any) -> int | None:
     """Tokens that a model can look at, of its transformers configuration; None if that does not say.
 
-    Positions that the configuration itself scales (YaRN, for one) count with their factor. Where rotary positions
-    change with the length of the text, and with it the log-prob of each token, this is the length up to which they do
-    not: see `changing_positions`.
+    Positions that the configuration itself scales (YaRN, for one) count with their factor. Where log-probs depend on
+    the texts beside one's own beyond some length, it is that length: see `exact_tokens`.
     """
     text = config.get_text_config()
     limit = getattr(text, "max_position_embeddings", None)
@@ -81,17 +80,24 @@ def context_tokens(config: Any) -> int | None:
             limits.append(int(original * factor))
     known = [int(each) for each in limits if each is not None]
     most = max(known, default=None)
-    change = changing_positions(config)
-    return most if change is None else min(change, most or change)
+    exact = exact_tokens(config)
+    return most if exact is None else min(exact[0], most or exact[0])
 
 
-def changing_positions(config: Any) -> int | None:
-    """The length in tokens beyond which rotary positions depend on the length of the whole text; None if they never do.
+def exact_tokens(config: Any) -> tuple[int, str] | None:
+    """Tokens beyond which a log-prob depends on the batch around it, and why; None if it never does.
 
-    transformers picks the frequencies of LongRoPE and of dynamic NTK by the longest row of a batch. Beyond this length
-    what a token is worth would depend on its neighbours, and on how much is still to be written.
+    transformers picks the frequencies of LongRoPE and of dynamic NTK by the longest row of a batch: beyond their first
+    length what a token is worth depends on its neighbours, and on how much is still to be written. Doge's attention
+    keeps some tokens, and of equal ones, as every repeated word has in its first layer, those that the padding's width
+    happens to favour.
     """
     text = config.get_text_config()
+    if text.model_type == "doge":
+        return (
+            text.keep_window_size,
+            "its attention keeps no more, and picks among equal ones by their place in a batch",
+        )
     limits = []
     for scaling in _rotary_settings(text):
         kind = scaling.get("rope_type", scaling.get("type", ""))
@@ -102,7 +108,7 @@ def changing_positions(config: Any) -> int | None:
             limits.append(text.max_position_embeddings)
         elif kind == "longrope":
             limits.append(original or text.max_position_embeddings)
-    return min(limits, default=None)
+    return (min(limits), "its rotary positions depend on the longest text of a batch") if limits else None
 
 
 def _rotary_settings(text: Any) -> list[dict[str, Any]]:

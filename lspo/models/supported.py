@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 OWN_STATE = {
+    "blt": "reads bytes in patches, through three models with caches of their own",
+    "cpmant": "numbers positions and segments in a way of its own, which padding changes",
     "gemma4_assistant": "drafts tokens for another model and has no cache of its own",
     "gemma4_unified_assistant": "drafts tokens for another model and has no cache of its own",
     "minimax": "keeps a cache of its own, which can't be shared by a group of responses",

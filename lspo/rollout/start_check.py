@@ -7,6 +7,7 @@ cache, beside left padding, against whole rows beside right padding. An architec
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -33,7 +34,42 @@ SINGLE_TOLERANCE = 1e-3
 """Largest |log-ratio| of one token, in nats, where numbers have 32 bits or more. In 16 bits a router's choice flips."""
 
 
-def check_start(policy: PolicyHandle, write: Write, *, tolerance: float | None = None) -> dict[str, float]:
+@dataclass(frozen=True)
+class StartGap:
+    """|log-ratio| between what was sampled and what is trained, in nats.
+
+    Args:
+        mean: Over the tokens that were tried.
+        most: Of the worst of them.
+        tokens: How many those were.
+        tolerance: The mean that may be rounding.
+        exact: True where the worst is judged too, as numbers have 32 bits or more.
+    """
+
+    mean: float
+    most: float
+    tokens: int
+    tolerance: float
+    exact: bool
+
+    @property
+    def fine(self) -> bool:
+        """True if the gap is rounding; one that is not a number is not."""
+        return self.mean <= self.tolerance and (not self.exact or self.most <= SINGLE_TOLERANCE)
+
+    def problem(self, name: str) -> str:
+        """What is wrong, and what to do."""
+        single = f", and {SINGLE_TOLERANCE:g} for one token" if self.exact else ""
+        return (
+            f"Expected {name} to give a token the same log-prob when it is sampled and when it is trained, but on "
+            f"{self.tokens} tokens they differ by {self.mean:.3g} nats in the mean and {self.most:.3g} at most (allowed "
+            f"are {self.tolerance:g}{single}). The run would train on what the policy did not write. Try another "
+            "`attn_implementation`, such as 'eager', or let `VLLMEngine` sample, and report the model's type. If the "
+            "difference is rounding, raise `verify_tolerance` of the engine."
+        )
+
+
+def start_gap(policy: PolicyHandle, write: Write, *, tolerance: float | None = None) -> StartGap:
     """Has a few short responses written and compares their log-probs with the trainer's; collective.
 
     Prompts are of unlike lengths, in one batch and one of them in a batch of its own; the trainer computes all rows
@@ -43,12 +79,6 @@ def check_start(policy: PolicyHandle, write: Write, *, tolerance: float | None =
         policy: What writes and what trains.
         write: The engine's way to write.
         tolerance: Largest mean |log-ratio| in nats; None: by the type that the policy computes in.
-
-    Returns:
-        The gap in the mean, and that of the worst token, in nats.
-
-    Raises:
-        RuntimeError: If the gap is more than rounding, or not finite.
     """
     with policy.gathered():
         with policy.unsharded() as model:
@@ -60,18 +90,13 @@ def check_start(policy: PolicyHandle, write: Write, *, tolerance: float | None =
         rows = _rows(write, together) + _rows(write, [alone])
     by_length = sorted(rows, key=lambda row: len(row[0].token_ids))
     gaps = torch.cat([_gaps(policy, some) for some in (rows, by_length[:1], by_length[-1:])])
-    mean, most = float(gaps.mean()), float(gaps.max())
-    limit = tolerance_for(dtype) if tolerance is None else tolerance
-    exact = tolerance is None and dtype in (torch.float32, torch.float64)
-    if not mean <= limit or (exact and not most <= SINGLE_TOLERANCE):
-        raise RuntimeError(
-            f"Expected {policy.name_or_path} to give a token the same log-prob when it is sampled and when it is "
-            f"trained, but on {len(gaps)} tokens they differ by {mean:.3g} nats in the mean and {most:.3g} at most "
-            f"(allowed are {limit:g}, and in float32 {SINGLE_TOLERANCE:g} for one token). The run would train on what "
-            "the policy did not write. Try another `attn_implementation`, such as 'eager', or let `VLLMEngine` sample, "
-            "and report the model's type. If the difference is rounding, raise `verify_tolerance` of the engine."
-        )
-    return {"probe_gap": mean, "probe_gap_max": most}
+    return StartGap(
+        mean=float(gaps.mean()),
+        most=float(gaps.max()),
+        tokens=len(gaps),
+        tolerance=tolerance_for(dtype) if tolerance is None else tolerance,
+        exact=tolerance is None and dtype in (torch.float32, torch.float64),
+    )
 
 
 def _rows(write: Write, prompts: list[Prompt]) -> list[tuple[Prompt, Rollout]]:

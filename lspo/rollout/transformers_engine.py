@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -14,11 +16,11 @@ from torch import Tensor
 from lspo.batching.collate import pad_left
 from lspo.batching.dealing import spread
 from lspo.models.head import plain_model
-from lspo.models.pretrained import changing_positions
+from lspo.models.pretrained import exact_tokens
 from lspo.rollout.base import PolicyHandle, RolloutEngine, Sampling
 from lspo.rollout.growing_cache import cache_argument, growing_cache, looks_back, select_rows
 from lspo.rollout.keyed_sampling import choose, row_keys
-from lspo.rollout.start_check import check_start
+from lspo.rollout.start_check import start_gap
 from lspo.types import Prompt, Rollout, RolloutGroup
 
 COMPACT_AT = 0.125
@@ -32,7 +34,8 @@ class TransformersEngine(RolloutEngine):
     have ended are taken out of the batch and its cache.
 
     Before the first responses of a run, a few short ones are compared with the trainer's forward: what is trained must
-    be what was written. A model for which it is not ends the run.
+    be what was written. Where it is so without padding alone, prompts of unlike lengths are written in batches of their
+    own; a model for which it is not so at all ends the run.
 
     Args:
         max_batch_responses: Responses generated side by side. Lower it if memory for the cache is short.
@@ -55,6 +58,7 @@ class TransformersEngine(RolloutEngine):
         self.verify, self.verify_tolerance = verify, verify_tolerance
         self._policy: PolicyHandle | None = None
         self._verified = False
+        self._by_length = False
         self._metrics: dict[str, float] = {}
 
     def setup(self, policy: PolicyHandle, *, rank: int = 0, world_size: int = 1) -> None:
@@ -67,8 +71,23 @@ class TransformersEngine(RolloutEngine):
         self.version = policy.version
         self._metrics = {}
         if not self._verified:
-            self._metrics = check_start(policy, self._write, tolerance=self.verify_tolerance)
+            self._metrics = self._check_start(policy)
             self._verified = True
+
+    def _check_start(self, policy: PolicyHandle) -> dict[str, float]:
+        found = start_gap(policy, self._write, tolerance=self.verify_tolerance)
+        if not found.fine:
+            self._by_length = True
+            without_padding = start_gap(policy, self._write, tolerance=self.verify_tolerance)
+            if not without_padding.fine:
+                raise RuntimeError(found.problem(policy.name_or_path))
+            warnings.warn(
+                f"{policy.name_or_path} is not exact beside padding on the left (by {found.mean:.2g} nats per token): "
+                "prompts of unlike lengths are written in batches of their own, which takes longer.",
+                stacklevel=2,
+            )
+            found = without_padding
+        return {"probe_gap": found.mean, "probe_gap_max": found.most}
 
     def metrics(self) -> dict[str, float]:
         return dict(self._metrics)
@@ -94,8 +113,7 @@ class TransformersEngine(RolloutEngine):
         parts = spread(group_size, math.ceil(group_size / self.max_batch_responses))
         # Weights are gathered once, as ranks may have different numbers of batches, or none.
         with policy.gathered():
-            for start in range(0, len(order), at_once):
-                places = order[start : start + at_once]
+            for places in self._batches(order, prompts, at_once):
                 # A batch at a time, so that what is done with its groups is not done in the policy's autocast.
                 with policy.unsharded() as model:
                     batches = [
@@ -111,6 +129,15 @@ class TransformersEngine(RolloutEngine):
                 else:
                     # One prompt at a time here: its group alone is too large to be written side by side.
                     yield replace(pieces[0], rollouts=tuple(one for piece in pieces for one in piece.rollouts))
+
+    def _batches(self, order: Sequence[int], prompts: Sequence[Prompt], at_once: int) -> Iterator[Sequence[int]]:
+        """Places of prompts that are written side by side."""
+        runs = [list(order)]
+        if self._by_length:
+            runs = [list(run) for _, run in groupby(order, key=lambda place: len(prompts[place].token_ids))]
+        for run in runs:
+            for start in range(0, len(run), at_once):
+                yield run[start : start + at_once]
 
     def close(self) -> None:
         self._policy = None
@@ -222,12 +249,12 @@ class _Decoding:
         return self.model(input_ids=ids, use_cache=True, **settings, **{self.cache_argument: cache}).logits[:, -1]
 
     def _check_positions(self, sampling: Sampling) -> None:
-        limit = changing_positions(self.model.config)
+        exact = exact_tokens(self.model.config)
         longest = max(len(prompt.token_ids) for prompt in self.prompts)
-        if limit is not None and longest + sampling.max_response_tokens > limit:
+        if exact is not None and longest + sampling.max_response_tokens > exact[0]:
             raise ValueError(
-                f"Expected prompt and response to have at most {limit} tokens, beyond which the rotary positions of "
-                f"{self.name} depend on how long the whole text is, but a prompt of {longest} and max_response_tokens="
+                f"Expected prompt and response to have at most {exact[0]} tokens together, beyond which {self.name} "
+                f"can't be trained on what it samples: {exact[1]}. But a prompt of {longest} and max_response_tokens="
                 f"{sampling.max_response_tokens} may need {longest + sampling.max_response_tokens}. Lower one of them."
             )
 
