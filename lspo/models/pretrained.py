@@ -94,10 +94,7 @@ def exact_tokens(config: Any) -> tuple[int, str] | None:
     """
     text = config.get_text_config()
     if text.model_type == "doge":
-        return (
-            text.keep_window_size,
-            "its attention keeps no more, and picks among equal ones by their place in a batch",
-        )
+        return text.keep_window_size, "its attention keeps no more, and of equal ones those that padding favours"
     limits = []
     for scaling in _rotary_settings(text):
         kind = scaling.get("rope_type", scaling.get("type", ""))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import torch
@@ -125,7 +124,6 @@ def _set_random_state(device: torch.device, state: Tensor) -> None:
         torch.get_device_module(device).set_rng_state(state, device)
 
 
-@cache
 def _staying_in_eval(kind: type[nn.Module]) -> type[nn.Module]:
     """The same class, but one whose instances do not go into training mode; what is inside of them does."""
 
