@@ -68,7 +68,10 @@ SIZES: dict[str, Any] = {
     "vocab_size": VOCABULARY, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1, "sep_token_id": 1,
     "decoder_start_token_id": 1, "forced_eos_token_id": None,
     # of images and sound, which are not looked at here
-    "image_size": 16, "patch_size": 8, "num_mel_bins": 8,
+    "image_size": 16, "patch_size": 8, "num_mel_bins": 8, "out_hidden_size": 32, "num_position_embeddings": 16,
+    "mlp_dim": 64, "projector_input_dim": 32, "projector_output_dim": 32, "vision_output_dim": 32,
+    "ext_pw_out_channel": 32, "depthwise_separable_out_channel": 32, "nemo_conv_channels": 32, "base_channels": 32,
+    "codebook_size": 4,
 }  # fmt: skip
 
 ROPE = {"rope_type": "default", "rope_theta": 10000.0}
@@ -97,7 +100,7 @@ INKLING = {
 }  # fmt: skip
 INDEXER = {
     "ple_layer_ids": [1], "ple_embed_dim": 32, "hc_lowrank": 8, "heads_per_ngram": 2, "ngram_vocab_size_base": 64,
-    "make_ngram_vocab_size_divisible_by": 1, "split_ngram_parts": 1, "indexer_n_heads": 2, "indexer_kv_heads": 1,
+    "make_ngram_vocab_size_divisible_by": 1, "split_ngram_parts": 1, "indexer_n_heads": 16, "indexer_kv_heads": 1,
     "indexer_head_dim": 16, "indexer_budget": 8, "indexer_compress_ratio": 2,
 }  # fmt: skip
 
@@ -113,6 +116,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "dbrx": {
         "attn_config": {"kv_n_heads": 2, "clip_qkv": 2.0, "rope_theta": 10000.0},
     },
+    "deepseek_v4": {"compress_rates": {"compressed_sparse_attention": 4, "heavily_compressed_attention": 8}},
     "deepseek_v2": {
         "topk_method": "group_limited_greedy", "n_routed_experts": 8, "num_experts_per_tok": 2, "n_group": 2,
         "topk_group": 1,
@@ -133,6 +137,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "audio_config": {"adapter_input_size": 32, "adapter_out_dim": 32, "downsample_hidden_size": 16},
     },
     "dots3_note_text": {"per_layer_config": {1: {"num_attention_heads": 2, "num_key_value_heads": 2}}},
+    "emu3": {
+        "vocabulary_map": {"<image>": 290, **{f"<|visual token {code:06d}|>": 291 + code for code in range(4)}},
+    },
     "falcon_h1": {
         "mlp_multipliers": [0.7, 1.3], "key_multiplier": 0.8, "attention_out_multiplier": 0.7,
         "attention_in_multiplier": 1.2, "ssm_multipliers": [1.1, 0.9, 1.2, 0.8, 0.7], "ssm_in_multiplier": 1.2,
@@ -319,24 +326,27 @@ def tiny_model(name: str, *, seed: int = 0) -> tuple[Any, Any]:
     Raises:
         RuntimeError: If transformers itself cannot run it.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
+    # A checkpoint of such a type is the whole model, also where its text part alone is what a causal model is made of.
+    auto = AutoModelForImageTextToText if has_images(name) else AutoModelForCausalLM
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(tiny_config(name), dtype=torch.float32)
+        model = auto.from_config(tiny_config(name), dtype=torch.float32)
         with torch.no_grad():
             # Biases, norms and whatever starts as ones or zeros would hide what is done with them.
             for parameter in model.parameters():
                 parameter.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
                 parameter.add_(torch.randn_like(parameter), alpha=STD / math.sqrt(10))
-        logits = model.eval()(input_ids=torch.arange(2, 34)[None, :], use_cache=False).logits
-    if not bool(logits.isfinite().all()):
-        raise RuntimeError(f"Expected logits of a random {name} to be finite, but they are not.")
+            if auto is AutoModelForCausalLM:
+                logits = model.eval()(input_ids=torch.arange(2, 34)[None, :], use_cache=False).logits
+                if not bool(logits.isfinite().all()):
+                    raise RuntimeError(f"Expected logits of a random {name} to be finite, but they are not.")
     ends = getattr(model, "generation_config", None)
     if ends is not None:
         # Some tokens that end a response, so that responses are of unlike lengths.
         ends.eos_token_id = [1, *range(60, 70)]
-    return model, tiny_tokenizer()
+    return model.eval(), tiny_tokenizer()
 
 
 def make_folder(name: str, where: str | Path) -> Path:
@@ -366,13 +376,24 @@ def must_refuse(name: str) -> bool:
 
 
 @torch.no_grad()
-def is_causal(model: Any) -> bool:
-    """Whether logits depend on earlier tokens alone."""
-    token_ids = torch.arange(2, 34)[None, :]
-    other = token_ids.clone()
-    other[0, -1] = 100
-    first, second = (model(input_ids=ids, use_cache=False).logits[:, :-1] for ids in (token_ids, other))
-    return float((first - second).abs().max()) < 1e-3 * float(first.abs().max())
+def is_causal(folder: str | Path) -> bool:
+    """Whether logits depend on earlier tokens alone; also true where transformers cannot say."""
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    except Exception:
+        return True
+    token_ids = torch.arange(2, 50).repeat(8, 1)
+    token_ids[:, -1] += 10 * torch.arange(8)
+    logits = model(input_ids=token_ids, use_cache=False).logits[:, :-1]
+    return float((logits - logits[:1]).abs().max()) < 1e-3 * float(logits.abs().max())
+
+
+def has_images(name: str) -> bool:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+    return name.partition(":")[0] in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 
 def kind_of(name: str) -> str:
