@@ -37,7 +37,7 @@ from lspo.models.causal_lm import (
     load_tokenizer,
     model_logprobs,
 )
-from lspo.models.pretrained import check_model, context_tokens
+from lspo.models.pretrained import check_model, context_tokens, exact_tokens
 from lspo.models.weight_names import file_weights, tied_weights
 from lspo.objectives import DAPO, Objective
 from lspo.objectives.advantages import Scale
@@ -206,6 +206,14 @@ class PolicyModule(LightningModule, PolicyHandle):
         from transformers import AutoConfig
 
         return context_tokens(AutoConfig.from_pretrained(self.name_or_path))
+
+    @property
+    def context_reason(self) -> str:
+        """Why it may not look at more, where that is more than the configuration's limit."""
+        from transformers import AutoConfig
+
+        exact = exact_tokens(AutoConfig.from_pretrained(self.name_or_path))
+        return exact[1] if exact is not None and exact[0] == self.context_tokens else ""
 
     def prepare_data(self) -> None:
         _show_progress_once()

@@ -93,7 +93,7 @@ def exact_tokens(config: Any) -> tuple[int, str] | None:
     happens to favour.
     """
     text = config.get_text_config()
-    if text.model_type == "doge":
+    if getattr(text, "model_type", "") == "doge":
         return text.keep_window_size, "its attention keeps no more, and of equal ones those that padding favours"
     limits = []
     for scaling in _rotary_settings(text):
