@@ -15,7 +15,7 @@ For each type a tiny random model is made (`tiny_models.py`), and seven things a
     export     the trained policy, written and read again, has the same logits
 
 A type `trains` if all hold. It is `refused` if a message of lspo's own says so before any training; and it is a
-`fault` otherwise. An encoder, or an encoder with a decoder, has to be refused.
+`fault` otherwise. What has an encoder, or looks at later tokens, has to be refused.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def examine(name: str) -> Result:
         checks: dict[str, Check] = {}
         unfit = tiny_models.must_refuse(name) or not tiny_models.is_causal(folder)
         if unfit and kind not in ("encoder", "encoder-decoder"):
-            kind = f"encoder, {kind}".removesuffix(", dense")
+            kind = f"not causal, {kind}".removesuffix(", dense")
         try:
             _examine(folder, Path(scratch), checks, images=tiny_models.has_images(name))
         except RefusedError as refusal:
@@ -526,15 +526,17 @@ def table(results: list[Result]) -> str:
     listed = sorted(results, key=lambda result: result.name)
     types = [result for result in listed if ":" not in result.name]
     count = {status: sum(result.status == status for result in types) for status in (TRAINS, REFUSED, FAULT, NOT_MADE)}
-    apart = [result for result in types if result.status == REFUSED and result.kind.startswith("encoder")]
+    apart = [
+        result for result in types if result.status == REFUSED and result.kind.startswith(("encoder", "not causal"))
+    ]
     lines = [
         "# Models",
         "",
         f"Of {len(types)} types of causal language models in transformers {transformers.__version__}:",
         "",
         f"- {count[TRAINS]} train",
-        f"- {count[REFUSED]} are refused in a message before any training, among them {len(apart)} that are encoders "
-        "or have one",
+        f"- {count[REFUSED]} are refused in a message before any training; {len(apart)} of them have an encoder, or "
+        "look ahead",
         f"- {count[FAULT]} are at fault",
         f"- {count[NOT_MADE]} could not be made here",
         "",

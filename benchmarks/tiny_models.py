@@ -217,7 +217,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "gemma3_text:bidirectional": {"use_bidirectional_attention": True},
     "gemma4_text:dense": {"enable_moe_block": False, "attention_k_eq_v": True, "num_kv_shared_layers": 0},
     "llama:dynamic": {
-        "max_position_embeddings": 32, "rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}
+        "max_position_embeddings": 32,
+        "rope_parameters": {
+            "rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0, "original_max_position_embeddings": 32,
+        },
     },
     "llama:llama3": {
         "rope_parameters": {
@@ -385,8 +388,8 @@ def is_causal(folder: str | Path) -> bool:
     except Exception:
         return True
     token_ids = torch.arange(2, 50).repeat(8, 1)
-    token_ids[:, -1] += 10 * torch.arange(8)
-    logits = model(input_ids=token_ids, use_cache=False).logits[:, :-1]
+    token_ids[:, 32:] += 20 * torch.arange(8)[:, None]
+    logits = model(input_ids=token_ids, use_cache=False).logits[:, :32]
     return float((logits - logits[:1]).abs().max()) < 1e-3 * float(logits.abs().max())
 
 
