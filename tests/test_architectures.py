@@ -1,4 +1,4 @@
-"""A dozen architectures through all checks of `benchmarks/architectures.py`, hybrids and mixtures of experts among them.
+"""A dozen architectures through all checks of `benchmarks/architectures.py`, hybrids and experts among them.
 
 All types are tried by the benchmark itself; its table is docs/models.md.
 """

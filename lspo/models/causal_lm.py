@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,16 +35,17 @@ def load_model(
     the learning rates of reinforcement learning.
 
     Raises:
-        ValueError: If it is no causal language model of text, or can't be trained on what it samples.
+        ValueError: If it is no causal language model of text, lacks weights, or can't be trained on what it samples.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.from_pretrained(name_or_path)
     check_supported(config, name_or_path)
     _leave_balancing_out(config, name_or_path)
-    model = AutoModelForCausalLM.from_pretrained(
-        name_or_path, config=config, dtype=dtype, attn_implementation=attn_implementation
+    model, told = AutoModelForCausalLM.from_pretrained(
+        name_or_path, config=config, dtype=dtype, attn_implementation=attn_implementation, output_loading_info=True
     )
+    _check_whole(told["missing_keys"], name_or_path, model)
     train_as_evaluated(model)
     head_of(model)  # now, as it needs whole weights
     if gradient_checkpointing:
@@ -52,6 +53,20 @@ def load_model(
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
         enable({"use_reentrant": False})
     return model
+
+
+def _check_whole(missing: Collection[str], name: str, model: Any) -> None:
+    """Refuses a checkpoint without some of the weights, which transformers would draw at random.
+
+    Raises:
+        ValueError: If one is missing; with their number, and the first.
+    """
+    if missing:
+        raise ValueError(
+            f"Expected all weights of {type(model).__name__} in the checkpoint {name}, but it lacks {len(missing)} of "
+            f"them, such as {min(missing)}: they would be random. Was another part of the model saved, as with "
+            "`AutoModel`, or is a file missing?"
+        )
 
 
 def _leave_balancing_out(config: Any, name: str) -> None:

@@ -68,6 +68,21 @@ def test_a_bfloat16_checkpoint_is_loaded_in_float32(tmp_path: Path) -> None:
         assert torch.equal(model.state_dict()[name], tensor.float()), name
 
 
+def test_a_checkpoint_that_lacks_weights_is_refused(tmp_path: Path) -> None:
+    """As one of the backbone alone: its head would be drawn at random."""
+    build("qwen2", tie_word_embeddings=False).model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"Qwen2ForCausalLM in the checkpoint .* lacks 1 of them, such as lm_head.weight"):
+        load_model(str(tmp_path), dtype=torch.float32)
+
+
+def test_router_logits_are_left_out_and_it_is_said(tmp_path: Path) -> None:
+    settings = {"num_local_experts": 4, "num_experts_per_tok": 2, "output_router_logits": True}
+    folder = saved(build("mixtral", **settings), tmp_path)
+    with pytest.warns(UserWarning, match="The loss that balances its experts is not trained here"):
+        model = load_model(folder, dtype=torch.float32)
+    assert model.config.output_router_logits is False
+
+
 def test_gradient_checkpointing_gives_the_same_gradient(tmp_path: Path) -> None:
     folder = saved(build("qwen2"), tmp_path)
     gradients = []
