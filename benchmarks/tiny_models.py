@@ -252,6 +252,14 @@ ENCODER_DECODERS = (
     "whisper",
 )  # fmt: skip
 """Types that are, by default, the decoder of an encoder."""
+WHY_NOT = {
+    "gemma3n": "its vision part needs the package timm; its text part is gemma3n_text",
+    "gemma4_assistant": "drafts for another model, from that model's states",
+    "gemma4_unified_assistant": "drafts for another model, from that model's states",
+    "musicgen": "transformers does not make it from its own configuration",
+    "musicgen_melody": "transformers does not make it from its own configuration",
+}
+"""Reasons for which some types cannot be made."""
 RECURRENT = ("mamba", "falcon_mamba", "mamba2", "rwkv", "xlstm")
 PARALLEL_HYBRID = ("falcon_h1",)
 HYBRID = {"linear_attention", "conv"}
