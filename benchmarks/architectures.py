@@ -1,6 +1,6 @@
 """Tries every causal language model type of transformers: does it train on what it wrote, or is it refused in words?
 
-    python benchmarks/architectures.py                            # all, about 10 minutes on one core
+    python benchmarks/architectures.py                            # all, 5 to 10 minutes on one core
     python benchmarks/architectures.py --only llama mamba phi3:longrope
     python benchmarks/architectures.py --write docs/models.md --json architectures.json
 
@@ -112,7 +112,7 @@ def examine(name: str) -> Result:
         try:
             folder = tiny_models.make_folder(name, Path(scratch) / "model")
         except Exception as error:
-            return Result(name, kind, NOT_MADE, short(error))
+            return Result(name, kind, NOT_MADE, tiny_models.WHY_NOT.get(name) or short(error))
         seed_everything(0, verbose=False)
         checks: dict[str, Check] = {}
         unfit = tiny_models.must_refuse(name) or not tiny_models.is_causal(folder)

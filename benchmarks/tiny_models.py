@@ -122,7 +122,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "topk_group": 1,
     },
     "diffllama": {"attention_dropout": 0.0},
-    "doge": {"keep_window_size": 8},
+    "doge": {"keep_window_size": 256},
     "dory": {
         "num_hidden_layers": 8, "n_input_layers": 2, "n_recurrent_layers": 4, "n_output_layers": 2,
         "layer_types": ["sliding_attention", "mlp", "full_attention", "mlp"] * 2,
@@ -212,6 +212,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 VARIANTS: dict[str, dict[str, Any]] = {
     "bert:decoder": {"is_decoder": True},
     "doge:moe": {"is_moe": True, "num_experts": 4, "num_experts_per_tok": 2},
+    "doge:window": {"keep_window_size": 8},
     "falcon:alibi": {"alibi": True},
     "falcon:new": {"new_decoder_architecture": True},
     "gemma3_text:bidirectional": {"use_bidirectional_attention": True},
@@ -251,6 +252,14 @@ ENCODER_DECODERS = (
     "whisper",
 )  # fmt: skip
 """Types that are, by default, the decoder of an encoder."""
+WHY_NOT = {
+    "gemma3n": "its vision part needs the package timm; its text part is gemma3n_text",
+    "gemma4_assistant": "drafts for another model, from that model's states",
+    "gemma4_unified_assistant": "drafts for another model, from that model's states",
+    "musicgen": "transformers does not make it from its own configuration",
+    "musicgen_melody": "transformers does not make it from its own configuration",
+}
+"""Reasons for which some types cannot be made."""
 RECURRENT = ("mamba", "falcon_mamba", "mamba2", "rwkv", "xlstm")
 PARALLEL_HYBRID = ("falcon_h1",)
 HYBRID = {"linear_attention", "conv"}
