@@ -520,35 +520,58 @@ def quiet() -> Iterator[None]:
 # --- the table
 
 
+ENCODERS, MORE_THAN_TEXT, DECODERS = "encoders", "more than text", "decoders"
+
+
+def refused_as(result: Result) -> str:
+    """Which of the three kinds a refused type is of."""
+    if result.kind.startswith(("encoder", "not causal")) or " encoder" in result.reason:
+        return ENCODERS
+    if "multimodal" in result.kind or "reads images or sound" in result.reason or tiny_models.has_images(result.name):
+        return MORE_THAN_TEXT
+    return DECODERS
+
+
 def table(results: list[Result]) -> str:
     import transformers
 
     listed = sorted(results, key=lambda result: result.name)
     types = [result for result in listed if ":" not in result.name]
     count = {status: sum(result.status == status for result in types) for status in (TRAINS, REFUSED, FAULT, NOT_MADE)}
-    apart = [
-        result for result in types if result.status == REFUSED and result.kind.startswith(("encoder", "not causal"))
-    ]
+    refused = {
+        kind: [result for result in types if result.status == REFUSED and refused_as(result) == kind]
+        for kind in (ENCODERS, MORE_THAN_TEXT, DECODERS)
+    }
     lines = [
         "# Models",
         "",
-        f"Of {len(types)} types of causal language models in transformers {transformers.__version__}:",
+        f"Of the {len(types)} types in the list of causal language models of transformers {transformers.__version__}:",
         "",
-        f"- {count[TRAINS]} train",
-        f"- {count[REFUSED]} are refused in a message before any training; {len(apart)} of them have an encoder, or "
-        "look ahead",
-        f"- {count[FAULT]} are at fault",
-        f"- {count[NOT_MADE]} could not be made here",
+        f"- {count[TRAINS]} train on what they wrote.",
+        f"- {len(refused[ENCODERS])} are refused because they are encoders, or have one.",
+        f"- {len(refused[MORE_THAN_TEXT])} are refused because they read more than text. The text part of most of them "
+        "is a type of its own, which trains.",
+        f"- {len(refused[DECODERS])} decoders of text are refused: "
+        + ", ".join(f"`{result.name}`" for result in refused[DECODERS])
+        + ".",
+        f"- {count[NOT_MADE]} could not be made here.",
+        f"- {count[FAULT]} are at fault.",
         "",
-        "Tiny random models in float32 on a CPU, by `python benchmarks/architectures.py`, which says what is checked. "
-        "The gap is the largest difference in nats between the log-probs of engine and trainer.",
+        "A refused model ends in one message, before anything is generated. A model that is not in this list is tried "
+        "too: before the first responses of a run, `TransformersEngine` writes a few and compares their log-probs with "
+        "the trainer's.",
+        "",
+        "The table comes from `python benchmarks/architectures.py --write docs/models.md`: tiny random models in "
+        "float32 on a CPU, with the checks that its first lines list. The gap is the largest difference in nats "
+        "between the log-probs of engine and trainer. A name with a colon is a variant of a type.",
         "",
         "| type | kind | status | gap | notes |",
         "|---|---|---|---|---|",
     ]
     for result in listed:
         gap = "" if result.gap is None or result.status == REFUSED else f"{result.gap:.0e}"
-        lines.append(f"| {result.name} | {result.kind} | {result.status} | {gap} | {cell(result.notes)} |")
+        notes = result.notes.partition(", which ")[2] if ", which " in result.reason else result.notes
+        lines.append(f"| {result.name} | {result.kind} | {result.status} | {gap} | {cell(notes)} |")
     return "\n".join(lines) + "\n"
 
 

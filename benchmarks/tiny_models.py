@@ -104,6 +104,9 @@ INDEXER = {
     "indexer_head_dim": 16, "indexer_budget": 8, "indexer_compress_ratio": 2,
 }  # fmt: skip
 
+UNBOUNDED_STEPS = {"time_step_min": 1e-12}
+"""transformers bounds time steps where it reads a text, and not where it writes a token. Random steps are small."""
+
 SETTINGS: dict[str, dict[str, Any]] = {
     "bamba": {"attn_layer_indices": [1]},
     "blt": {
@@ -176,7 +179,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "nemotron": {"num_key_value_heads": 2},
     "nemotron_h": {
         "ssm_state_size": 8, "mamba_num_heads": 4, "mamba_head_dim": 16, "n_groups": 2,
-        "moe_shared_expert_intermediate_size": 24,
+        "moe_shared_expert_intermediate_size": 24, **UNBOUNDED_STEPS,
     },
     "olmo": {"clip_qkv": 2.0},
     "phi3": {"sliding_window": 8},
@@ -204,6 +207,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "zamba2": {
         "num_hidden_layers": 4, "layers_block_type": ["linear_attention", "hybrid", "linear_attention", "hybrid"],
+        **UNBOUNDED_STEPS,
     },
     "zaya": {"num_experts_per_tok": 1},
 }  # fmt: skip

@@ -71,7 +71,9 @@ def test_a_bfloat16_checkpoint_is_loaded_in_float32(tmp_path: Path) -> None:
 def test_a_checkpoint_that_lacks_weights_is_refused(tmp_path: Path) -> None:
     """As one of the backbone alone: its head would be drawn at random."""
     build("qwen2", tie_word_embeddings=False).model.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"Qwen2ForCausalLM in the checkpoint .* lacks 1 of them, such as lm_head.weight"):
+    with pytest.raises(
+        ValueError, match=r"Qwen2ForCausalLM in the checkpoint .* lacks 1 of them, such as lm_head.weight"
+    ):
         load_model(str(tmp_path), dtype=torch.float32)
 
 
