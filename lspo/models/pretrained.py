@@ -27,8 +27,6 @@ def check_model(name_or_path: str) -> None:
             can't be reached.
         ValueError: If it is no causal language model of text.
     """
-    from transformers import AutoConfig
-
     folder = Path(name_or_path).expanduser()
     if not folder.is_dir():
         if _looks_like_a_path(name_or_path):
@@ -49,7 +47,19 @@ def check_model(name_or_path: str) -> None:
             f"Expected weights (*.safetensors or *.bin) in the model's folder {name_or_path}, but it has "
             f"{_listed(present)}. Copy them there; for a start from random weights use `RandomWeights`."
         )
-    check_supported(AutoConfig.from_pretrained(name_or_path), name_or_path)
+    check_supported(_folder_config(name_or_path), name_or_path)
+
+
+def _folder_config(name: str) -> Any:
+    from transformers import AutoConfig, __version__
+
+    try:
+        return AutoConfig.from_pretrained(name)
+    except (ValueError, KeyError, OSError) as error:
+        raise ValueError(
+            f"Expected a model that transformers {__version__} knows in {name}, but it can't read its config.json: "
+            f"{str(error).splitlines()[0][:300]}"
+        ) from error
 
 
 def _hub_config(name: str) -> Any:

@@ -75,6 +75,17 @@ def test_a_model_with_an_encoder_is_refused(tmp_path: Path) -> None:
         check_model(str(tmp_path))
 
 
+@pytest.mark.parametrize("content", ['{"model_type": "of_next_year"}', '{"hidden_size": 3}', "{"])
+def test_a_configuration_that_can_not_be_read(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(
+        ValueError, match=r"Expected a model that transformers [\d.]+ knows in .* can't read its"
+    ) as told:
+        check_model(str(tmp_path))
+    assert len(str(told.value)) < 600
+
+
 def test_a_whole_folder_passes(policy_folder: Path) -> None:
     check_model(str(policy_folder))
 
