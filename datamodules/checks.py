@@ -111,8 +111,17 @@ def check_reward(prompts: Sequence[Prompt], name: str, reward: Reward) -> None:
         )
 
 
-def check_context(prompts: Sequence[Prompt], name: str, max_response_tokens: int, context_tokens: int | None) -> None:
+def check_context(
+    prompts: Sequence[Prompt], name: str, max_response_tokens: int, context_tokens: int | None, *, reason: str = ""
+) -> None:
     """Checks that the longest prompt and the longest response fit into the model's context together.
+
+    Args:
+        prompts: Of one set.
+        name: Of the set.
+        max_response_tokens: Of its sampling.
+        context_tokens: The model's; None: not known.
+        reason: Why the model can't be trained beyond them, if it can look at more.
 
     Raises:
         ValueError: If they do not; the message shows the arithmetic.
@@ -123,9 +132,10 @@ def check_context(prompts: Sequence[Prompt], name: str, max_response_tokens: int
     if longest + max_response_tokens > context_tokens:
         fitting = context_tokens - max_response_tokens
         remedy = f"set `batches.max_prompt_tokens={fitting}`, or " if fitting > 0 else ""
+        beyond = f" (beyond that it can't be trained on what it samples: {reason})" if reason else ""
         raise ValueError(
-            f"Expected prompt and response to fit into the model's context of {context_tokens} tokens, but in {name!r} "
-            f"the longest prompt has {longest}, and max_response_tokens={max_response_tokens}: together "
+            f"Expected prompt and response to fit into the model's context of {context_tokens} tokens{beyond}, but in "
+            f"{name!r} the longest prompt has {longest}, and max_response_tokens={max_response_tokens}: together "
             f"{longest + max_response_tokens}. Lower `max_response_tokens` of its sampling, {remedy}take a model with "
             "a longer context."
         )

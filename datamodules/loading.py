@@ -32,7 +32,13 @@ def load_prompts(
     if max_prompt_tokens is not None:
         prompts = _fitting(prompts, name, max_prompt_tokens)
     check_reward(prompts, name, reward)
-    check_context(prompts, name, max_response_tokens, getattr(policy, "context_tokens", None))
+    check_context(
+        prompts,
+        name,
+        max_response_tokens,
+        getattr(policy, "context_tokens", None),
+        reason=getattr(policy, "context_reason", ""),
+    )
     return prompts
 
 

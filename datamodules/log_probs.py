@@ -27,7 +27,16 @@ def _with_old_logprobs(batch: RolloutBatch, policy: PolicyHandle) -> RolloutBatc
 
 
 def with_engine_logprobs(minibatches: Sequence[Sequence[RolloutBatch]]) -> list[list[RolloutBatch]]:
-    """The same micro-batches with what the engine reported as `old_logprobs`."""
+    """The same micro-batches with what the engine reported as `old_logprobs`.
+
+    Raises:
+        RuntimeError: If it reports none.
+    """
+    if any(batch.engine_logprobs is None for bins in minibatches for batch in bins):
+        raise RuntimeError(
+            "Expected an engine that gives the log-prob of each token it samples, as "
+            "batches.old_logprobs='engine' trains against those, but it gives none. Set batches.old_logprobs='trainer'."
+        )
     return [
         [batch.replace(old_logprobs=batch.engine_logprobs, old_from_engine=True) for batch in bins]
         for bins in minibatches

@@ -37,7 +37,8 @@ from lspo.models.causal_lm import (
     load_tokenizer,
     model_logprobs,
 )
-from lspo.models.pretrained import check_model, context_tokens
+from lspo.models.pretrained import check_model, context_tokens, exact_tokens
+from lspo.models.weight_names import file_weights, tied_weights
 from lspo.objectives import DAPO, Objective
 from lspo.objectives.advantages import Scale
 from lspo.objectives.correction import MismatchCorrection
@@ -161,7 +162,11 @@ class PolicyModule(LightningModule, PolicyHandle):
                 yield model
 
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
-        yield from self._sharding.full_weights(self.model)
+        yield from file_weights(self.model, self._sharding.full_weights(self.model))
+
+    @property
+    def tied_weights(self) -> dict[str, str]:
+        return tied_weights(self.model)
 
     @torch.no_grad()
     def logprobs(self, batch: RolloutBatch) -> PerToken:
@@ -201,6 +206,14 @@ class PolicyModule(LightningModule, PolicyHandle):
         from transformers import AutoConfig
 
         return context_tokens(AutoConfig.from_pretrained(self.name_or_path))
+
+    @property
+    def context_reason(self) -> str:
+        """Why it may not look at more, where that is more than the configuration's limit."""
+        from transformers import AutoConfig
+
+        exact = exact_tokens(AutoConfig.from_pretrained(self.name_or_path))
+        return exact[1] if exact is not None and exact[0] == self.context_tokens else ""
 
     def prepare_data(self) -> None:
         _show_progress_once()
@@ -277,7 +290,7 @@ class PolicyModule(LightningModule, PolicyHandle):
             dtype: Of the written weights; None: as they are trained, float32 unless the precision is `*-true`.
         """
         weights: dict[str, Tensor] = {}
-        for name, tensor in self.full_weights():
+        for name, tensor in self._sharding.full_weights(self.model):
             if self.global_rank == 0:
                 # To the type first: it is less to move. A copy, as a gathered tensor is soon gone.
                 kept = cast(tensor, dtype)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from lspo.models.causal_lm import has_weights, load_tokenizer
+from lspo.models.supported import check_supported
 
 
 def cache_folder() -> Path:
@@ -107,7 +108,11 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
 
 
 def random_model(config: dict[str, Any], tokenizer: Any, seed: int) -> Any:
-    """A transformers model with random weights, its vocabulary and special tokens those of the tokenizer."""
+    """A transformers model with random weights, its vocabulary and special tokens those of the tokenizer.
+
+    Raises:
+        ValueError: If it is no causal language model of text.
+    """
     from transformers import AutoConfig, AutoModelForCausalLM
 
     settings = {
@@ -117,6 +122,8 @@ def random_model(config: dict[str, Any], tokenizer: Any, seed: int) -> Any:
         "bos_token_id": tokenizer.bos_token_id,
         **config,
     }
+    made = AutoConfig.for_model(**settings)
+    check_supported(made, "`config`")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return AutoModelForCausalLM.from_config(AutoConfig.for_model(**settings), dtype=torch.float32)
+        return AutoModelForCausalLM.from_config(made, dtype=torch.float32)

@@ -118,7 +118,7 @@ class ScriptedEngine(RolloutEngine):
 
     Groups finish in the order of their longest response, equally long ones last drawn first: never in draw order, as
     with a real engine. What is longer than the sampling's limit is cut there. Without `setup` its `version` can be set
-    by hand; after it, `update` takes the policy's.
+    by hand; after it, `update` takes the policy's. It gives no log-probs of what it writes.
 
     Args:
         script: (draw index, place in the group) -> response, or its number of tokens; unless given, pseudo-random
@@ -167,7 +167,7 @@ class ScriptedEngine(RolloutEngine):
         token_ids = [2 + hashed("token", number, place) % 8 for place in range(size)]
         if self._policy is not None and token_ids and not truncated:
             token_ids[-1] = self._policy.eos_token_ids[0]
-        return Rollout(tuple(token_ids), (-1.0,) * size, truncated, written.text)
+        return Rollout(tuple(token_ids), (), truncated, written.text)
 
 
 class ScriptedReward(Reward):

@@ -6,6 +6,7 @@ M response tokens of a whole batch in one row, H hidden size, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -71,6 +72,9 @@ class Score:
 class Rollout:
     """One sampled response: its tokens (the end token included), their engine log-probs, text and, later, its score.
 
+    A log-prob that is not finite is one that the engine could not give; its token is left out of the loss. An engine
+    that gives none at all leaves `logprobs` empty: nothing is then known of the mismatch.
+
     `old_logprobs` are the trainer's under the weights that sampled it, stored where it may train later weights.
     """
 
@@ -85,6 +89,11 @@ class Rollout:
     def num_tokens(self) -> int:
         return len(self.token_ids)
 
+    @property
+    def num_nonfinite(self) -> int:
+        """Tokens whose engine log-prob is not finite."""
+        return sum(not math.isfinite(logprob) for logprob in self.logprobs)
+
 
 @dataclass(frozen=True)
 class RolloutGroup:
@@ -98,6 +107,11 @@ class RolloutGroup:
     @property
     def num_tokens(self) -> int:
         return sum(rollout.num_tokens for rollout in self.rollouts)
+
+    @property
+    def num_nonfinite(self) -> int:
+        """Tokens whose engine log-prob is not finite."""
+        return sum(rollout.num_nonfinite for rollout in self.rollouts)
 
     @property
     def scores(self) -> list[Score]:

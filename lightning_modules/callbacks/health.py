@@ -18,8 +18,9 @@ WATCHED_ELEMENTS = 4096
 
 COUNTS = (
     "empty_rounds", "all_zero_rounds_in_a_row", "shortfalls", "truncated_iterations", "biased_iterations",
-    "undecided_iterations", "verifier_timeouts",
+    "undecided_iterations", "verifier_timeouts", "mismatched_iterations",
 )  # fmt: skip
+MISMATCH = "mismatch/log_ratio_abs_mean"
 
 
 class HealthWarnings(ReportingCallback):
@@ -29,15 +30,22 @@ class HealthWarnings(ReportingCallback):
         max_truncated_frac: Share of responses cut at the limit that is still no cause to warn.
         all_zero_rounds: Rounds in a row without a single reward other than zero, after which to warn.
         min_moved_frac: Share of the watched weights that an iteration should change.
+        max_mismatch: Mean |log-ratio| between engine and trainer, in nats per token, that may still be rounding.
     """
 
     def __init__(
-        self, max_truncated_frac: float = 0.25, all_zero_rounds: int = 3, min_moved_frac: float = 0.02
+        self,
+        max_truncated_frac: float = 0.25,
+        all_zero_rounds: int = 3,
+        min_moved_frac: float = 0.02,
+        max_mismatch: float = 0.1,
     ) -> None:
         super().__init__()
         self.max_truncated_frac = max_truncated_frac
         self.all_zero_rounds = all_zero_rounds
         self.min_moved_frac = min_moved_frac
+        self.max_mismatch = max_mismatch
+        self._mismatched = -1
         self._counts = dict.fromkeys(COUNTS, 0)
         self._before: list[Tensor] | None = None
 
@@ -107,6 +115,7 @@ class HealthWarnings(ReportingCallback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        self._watch_mismatch(trainer, pl_module)
         if self._before is None or not trainer.is_last_batch:
             return
         # FSDP1 holds what is in no layer now as a part, now whole: such weights are left out.
@@ -123,6 +132,21 @@ class HealthWarnings(ReportingCallback):
                 "in rounding (train with precision='bf16-mixed' or '32-true', not 'bf16-true'), the learning rate may "
                 "be 0, or no advantage other than 0."
             )
+
+    def _watch_mismatch(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Once an iteration: it is the same rollouts in each of its optimizer steps."""
+        gap = trainer.callback_metrics.get(MISMATCH)
+        iteration = trainer.current_epoch
+        if gap is None or self._mismatched == iteration or float(gap) <= self.max_mismatch:
+            return
+        self._mismatched = iteration
+        self._counts["mismatched_iterations"] += 1
+        rank_zero_warn(
+            f"Engine and trainer differ by {float(gap):.3g} nats per token in the mean on the rollouts of iteration "
+            f"{iteration}, more than max_mismatch={self.max_mismatch:g}: ratios and clipping are then off. Look at "
+            "`mismatch/*`. Is the engine's type, its sampling, or its model another than the trainer's? `--model."
+            "correction.kind=truncate` corrects for a gap that stays."
+        )
 
     def state_dict(self) -> dict[str, Any]:
         return dict(self._counts)

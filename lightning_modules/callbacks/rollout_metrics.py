@@ -46,6 +46,7 @@ class RolloutMetrics(ReportingCallback):
         values = {"train/groups": float(len(report.groups))}
         values |= _selection(report) | _lengths(report) | _costs(report) | _sets(report)
         values |= {f"engine/{name}": value for name, value in _engine_metrics(trainer).items()}
+        values["engine/nonfinite_tokens"] = float(sum(one.nonfinite_tokens for one in report.rounds))
         history = getattr(getattr(trainer, "datamodule", None), "prompt_history", None)
         values |= {} if history is None else history.metrics()
         values |= {f"time/{phase}_seconds": seconds for phase, seconds in report.phases.items()}

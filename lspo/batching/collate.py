@@ -24,8 +24,8 @@ class TrainingRollout:
 
     @property
     def num_counted(self) -> int:
-        """Response tokens that count in the loss."""
-        return 0 if self.masked else self.rollout.num_tokens
+        """Response tokens that count in the loss: those whose engine log-prob is finite."""
+        return 0 if self.masked else self.rollout.num_tokens - self.rollout.num_nonfinite
 
     @property
     def num_tokens(self) -> int:
@@ -60,7 +60,8 @@ def collate(
 ) -> RolloutBatch:
     """A micro-batch of rollouts, with the counts of the mini-batch they belong to.
 
-    Masks are made from lengths: the padding token is often the end token, which counts in the loss.
+    Masks are made from lengths: the padding token is often the end token, which counts in the loss. Tokens whose engine
+    log-prob is not finite are left out. `engine_logprobs` is None if the engine gives none.
 
     `old_logprobs` are those stored with the rollouts, NaN in the rows that have none; None if no row has.
 
@@ -71,19 +72,31 @@ def collate(
         raise ValueError("Expected at least one rollout in a micro-batch, but got none.")
     lengths = torch.tensor([item.rollout.num_tokens for item in rollouts])
     width = int(lengths.max())
-    counted = torch.tensor([item.num_counted for item in rollouts])
+    counted = torch.tensor([0 if item.masked else item.rollout.num_tokens for item in rollouts])
+    engine_logprobs = _engine_logprobs(rollouts)
+    mask = torch.arange(width)[None, :] < counted[:, None]
+    if engine_logprobs is not None:
+        known = engine_logprobs.isfinite()
+        mask, engine_logprobs = mask & known, engine_logprobs.where(known, 0.0)
     return RolloutBatch(
         token_ids=pad_right([item.prompt_ids + item.rollout.token_ids for item in rollouts], value=pad_token_id),
         prompt_lengths=torch.tensor([len(item.prompt_ids) for item in rollouts]),
-        response_mask=torch.arange(width)[None, :] < counted[:, None],
+        response_mask=mask,
         advantages=torch.tensor([item.advantage for item in rollouts], dtype=torch.float32),
         old_logprobs=_stored_logprobs(rollouts, width),
-        engine_logprobs=pad_right([item.rollout.logprobs for item in rollouts], dtype=torch.float32),
+        engine_logprobs=engine_logprobs,
         num_tokens=num_tokens,
         num_sequences=num_sequences,
         temperature=temperature,
         version=min(item.version for item in rollouts),
     )
+
+
+def _engine_logprobs(rollouts: Sequence[TrainingRollout]) -> Tensor | None:
+    rows = [item.rollout.logprobs for item in rollouts]
+    if any(len(row) < item.rollout.num_tokens for row, item in zip(rows, rollouts, strict=True)):
+        return None
+    return pad_right(rows, dtype=torch.float32)
 
 
 def _stored_logprobs(rollouts: Sequence[TrainingRollout], width: int) -> Tensor | None:

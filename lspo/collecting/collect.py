@@ -23,6 +23,9 @@ from lspo.rollout.base import RolloutEngine
 from lspo.sampling.base import GroupSelector, GroupStats
 from lspo.types import GroupMask, Prompt, RolloutGroup
 
+MAX_NONFINITE_FRAC = 0.01
+"""Share of an iteration's tokens whose engine log-prob may be not finite: left out of the loss, and counted."""
+
 Gather = Callable[[Any], list[Any]]
 """Gives every rank the list of all ranks' objects, in rank order."""
 
@@ -45,6 +48,15 @@ class CollectListener(Protocol):
     def on_round_end(self, report: RoundReport) -> None: ...
 
     def on_collect_end(self, report: CollectReport) -> None: ...
+
+
+@dataclass(frozen=True)
+class _Counters:
+    """What a rank counts in a round: the reward's own, sums of its parts, tokens without a finite log-prob."""
+
+    reward: dict[str, float]
+    parts: dict[str, tuple[float, int]]
+    nonfinite: int
 
 
 class StopCollecting(KeyboardInterrupt):
@@ -92,7 +104,8 @@ def collect(
 
     Raises:
         RuntimeError: If the groups were written by other weights than the plan's, or if the round limit is reached and
-            the plan says to raise, or if nothing at all could be kept.
+            the plan says to raise, or if nothing at all could be kept, or if the engine gives log-probs that are not
+            finite for more than `MAX_NONFINITE_FRAC` of the tokens.
     """
     started = time.perf_counter()
     for listener in listeners:
@@ -117,12 +130,13 @@ def collect(
         stats.append(GroupStats.concatenate(gather(group_stats(own, plan.group_size))))
         judged = judge(stats, selector, plan, history=history)
         seconds["select"] = time.perf_counter() - clock
-        counters = gather((reward.metrics(), _part_sums(own)))
+        counters = gather(_Counters(reward.metrics(), _part_sums(own), sum(group.num_nonfinite for group in own)))
         rounds.append(_round_report(judged, fresh, len(rounds), stats[-1], counters, seconds))
         for listener in listeners:
             listener.on_round_end(rounds[-1])
         settled = _settle(judged, fresh, rounds, others=len(surplus.used))
 
+    _check_finite(engine, rounds)
     kept, spare = _exchange(groups, settled, plan, gather)
     report = CollectReport(
         plan=plan,
@@ -201,10 +215,10 @@ def _round_report(
     plan: CollectPlan,
     number: int,
     stats: GroupStats,
-    counters: Sequence[tuple[dict[str, float], dict[str, tuple[float, int]]]],
+    counters: Sequence[_Counters],
     seconds: dict[str, float],
 ) -> RoundReport:
-    """The report of a round; `counters` has each rank's counters and sums of the reward."""
+    """The report of a round; `counters` has each rank's."""
     return RoundReport(
         iteration=plan.iteration,
         number=number,
@@ -218,9 +232,20 @@ def _round_report(
         reasons=judged.count_reasons(),
         thresholds=judged.decision.thresholds,
         seconds=seconds,
-        reward_metrics=_merge_counters([metrics for metrics, _ in counters]),
-        reward_parts=_part_means([sums for _, sums in counters]),
+        reward_metrics=_merge_counters([each.reward for each in counters]),
+        reward_parts=_part_means([each.parts for each in counters]),
+        nonfinite_tokens=sum(each.nonfinite for each in counters),
     )
+
+
+def _check_finite(engine: RolloutEngine, rounds: Sequence[RoundReport]) -> None:
+    nonfinite, tokens = sum(report.nonfinite_tokens for report in rounds), sum(report.num_tokens for report in rounds)
+    if nonfinite > MAX_NONFINITE_FRAC * tokens:
+        raise RuntimeError(
+            f"Expected {type(engine).__name__} to give a finite log-prob for at least {1 - MAX_NONFINITE_FRAC:.0%} of "
+            f"the tokens of iteration {rounds[0].iteration}, but of {tokens} tokens {nonfinite} have none. Its "
+            "numbers overflow or its weights are broken: try `enforce_eager`, or bfloat16 in place of float16."
+        )
 
 
 def _phase_seconds(rounds: Sequence[RoundReport]) -> dict[str, float]:

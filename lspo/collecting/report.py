@@ -32,6 +32,7 @@ class RoundReport:
         pool_size: Groups the relative rule saw; None without one.
         history_size: Of those, groups of earlier iterations.
         reward_parts: Mean over the round's responses of each named part of the reward.
+        nonfinite_tokens: Response tokens whose engine log-prob is not finite: left out of the loss.
     """
 
     iteration: int
@@ -48,6 +49,7 @@ class RoundReport:
     pool_size: int | None = None
     history_size: int = 0
     reward_parts: Mapping[str, float] = field(default_factory=dict)
+    nonfinite_tokens: int = 0
 
     @property
     def num_groups(self) -> int:

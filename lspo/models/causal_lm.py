@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
+from lspo.models.head import few_tokens, head_of, last_hidden_state, output_head, own_logits, plain_model
 from lspo.models.logprobs import response_logprobs
+from lspo.models.supported import check_supported
+from lspo.models.training_mode import train_as_evaluated
 from lspo.types import Counts, PerToken, TokenIds, TokenMask
 
 PLAIN_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
@@ -26,26 +29,56 @@ def load_model(
     attn_implementation: str | None = None,
     gradient_checkpointing: bool = False,
 ) -> Any:
-    """A causal language model in `train()` mode, every dropout at 0.
+    """A causal language model in `train()` mode that computes what it does in `eval()`: see `train_as_evaluated`.
 
     `dtype` is given on purpose: without one, transformers keeps a checkpoint's bfloat16, whose steps swallow updates at
     the learning rates of reinforcement learning.
+
+    Raises:
+        ValueError: If it is no causal language model of text, lacks weights, or can't be trained on what it samples.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.from_pretrained(name_or_path)
-    disable_dropout(config)
-    model = AutoModelForCausalLM.from_pretrained(
-        name_or_path, config=config, dtype=dtype, attn_implementation=attn_implementation
+    check_supported(config, name_or_path)
+    _leave_balancing_out(config, name_or_path)
+    model, told = AutoModelForCausalLM.from_pretrained(
+        name_or_path, config=config, dtype=dtype, attn_implementation=attn_implementation, output_loading_info=True
     )
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+    _check_whole(told["missing_keys"], name_or_path, model)
+    train_as_evaluated(model)
+    head_of(model)  # now, as it needs whole weights
     if gradient_checkpointing:
         # The newer name of transformers' method first; the older one warns where both are there.
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
         enable({"use_reentrant": False})
-    return model.train()
+    return model
+
+
+def _check_whole(missing: Collection[str], name: str, model: Any) -> None:
+    """Refuses a checkpoint without some of the weights, which transformers would draw at random.
+
+    Raises:
+        ValueError: If one is missing; with their number, and the first.
+    """
+    if missing:
+        raise ValueError(
+            f"Expected all weights of {type(model).__name__} in the checkpoint {name}, but it lacks {len(missing)} of "
+            f"them, such as {min(missing)}: they would be random. Was another part of the model saved, as with "
+            "`AutoModel`, or is a file missing?"
+        )
+
+
+def _leave_balancing_out(config: Any, name: str) -> None:
+    """Has a mixture of experts give no router logits, which only the loss that balances its experts would need."""
+    text = config.get_text_config()
+    if getattr(text, "output_router_logits", False):
+        warnings.warn(
+            f"{name} asks for router logits (`output_router_logits`). The loss that balances its experts is not "
+            "trained here: they are left out.",
+            stacklevel=3,
+        )
+        text.output_router_logits = False
 
 
 def load_tokenizer(name_or_path: str) -> Any:
@@ -82,18 +115,6 @@ def _tokenizer_class(name_or_path: str, default: Any) -> Any:
     return default
 
 
-def disable_dropout(config: Any) -> None:
-    """Sets every dropout rate of a configuration to 0: log-probs must be the same in every forward pass.
-
-    Layer drop and the jitter of a router are such rates too. Goes into the parts of a configuration, if it has any.
-    """
-    for name, value in list(vars(config).items()):
-        if isinstance(value, float) and any(part in name for part in ("drop", "jitter")):
-            setattr(config, name, 0.0)
-        elif hasattr(value, "model_type"):
-            disable_dropout(value)
-
-
 def eos_token_ids(tokenizer: Any, generation_config: Any = None) -> tuple[int, ...]:
     """Every token that ends a response: the tokenizer's end token, and those a checkpoint's generation settings add."""
     ids = {tokenizer.eos_token_id}
@@ -104,42 +125,13 @@ def eos_token_ids(tokenizer: Any, generation_config: Any = None) -> tuple[int, .
 
 @contextmanager
 def evaluation_mode(model: Any) -> Iterator[Any]:
-    """The model in evaluation mode, as activation checkpointing would switch its cache off; dropout is 0 in either."""
+    """The model in evaluation mode, where it computes the same; activation checkpointing would switch its cache off."""
     was_training = model.training
     model.eval()
     try:
         yield model
     finally:
         model.train(was_training)
-
-
-def last_hidden_state(model: Any, token_ids: TokenIds) -> Tensor:
-    """(N, L, H) hidden states behind the last layer, for rows padded on the right.
-
-    Needs no attention mask: under causal attention nothing looks to the right, where the padding is.
-    """
-    return model.base_model(input_ids=token_ids, use_cache=False).last_hidden_state
-
-
-def output_head(model: Any) -> Callable[[Tensor], Tensor]:
-    """Hidden states -> logits, with the scaling and the soft cap that the model's configuration asks for."""
-    layer = model.get_output_embeddings()
-    config = model.config.get_text_config()
-    divisor = getattr(config, "logits_scaling", None)  # Granite
-    factor = getattr(config, "logit_scale", None)  # Cohere
-    cap = getattr(config, "final_logit_softcapping", None)  # Gemma 2
-
-    def head(hidden: Tensor) -> Tensor:
-        logits = layer(hidden)
-        if divisor:
-            logits = logits / divisor
-        if factor:
-            logits = logits * factor
-        if cap:
-            logits = torch.tanh(logits / cap) * cap
-        return logits
-
-    return head
 
 
 def model_logprobs(
@@ -167,21 +159,19 @@ def model_logprobs(
 
 @torch.no_grad()
 def check_head(model: Any) -> None:
-    """Compares `output_head` with the model's own logits on four tokens.
+    """Compares `output_head` with the model's own logits on a few tokens.
 
     Raises:
         RuntimeError: If they differ: the model does something between hidden states and logits that is not known here.
     """
-    device = next(model.parameters()).device
-    token_ids = torch.arange(1, 5, device=device)[None, :] % model.config.get_text_config().vocab_size
-    own = model(input_ids=token_ids, use_cache=False).logits.float()
-    ours = output_head(model)(last_hidden_state(model, token_ids)).float()
+    own = own_logits(model)
+    ours = output_head(model)(last_hidden_state(model, few_tokens(plain_model(model)))).float()
     difference = float((own - ours).abs().max())
     if not difference <= 1e-2 * float(own.abs().max()):
         raise RuntimeError(
             f"Expected logits computed in chunks to equal those of {type(model).__name__}, but they differ by "
-            f"{difference:.3g}. This architecture changes logits in a way that `lspo.models.causal_lm.output_head` "
-            "does not know; please report its name."
+            f"{difference:.3g}: the model changes them in a way that `lspo.models.head` has not found. Please report "
+            "its name."
         )
 
 

@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lspo.models.supported import check_supported
+
 HUB_SECONDS = 5.0
 """How long the hub is waited for. Its own client tries six times, which takes half a minute for each file."""
 
@@ -23,6 +25,7 @@ def check_model(name_or_path: str) -> None:
     Raises:
         FileNotFoundError: If there is no such folder, or something is missing from it, or the hub has no such model or
             can't be reached.
+        ValueError: If it is no causal language model of text.
     """
     folder = Path(name_or_path).expanduser()
     if not folder.is_dir():
@@ -31,7 +34,7 @@ def check_model(name_or_path: str) -> None:
                 f"Expected a model's folder at {name_or_path}, but there is none. Name a folder with config.json, "
                 "weights and tokenizer, or a model on the hub, as Qwen/Qwen2.5-0.5B."
             )
-        _check_hub_model(name_or_path)
+        check_supported(_hub_config(name_or_path), name_or_path)
         return
     present = sorted(os.listdir(folder))
     if "config.json" not in present:
@@ -44,14 +47,27 @@ def check_model(name_or_path: str) -> None:
             f"Expected weights (*.safetensors or *.bin) in the model's folder {name_or_path}, but it has "
             f"{_listed(present)}. Copy them there; for a start from random weights use `RandomWeights`."
         )
+    check_supported(_folder_config(name_or_path), name_or_path)
 
 
-def _check_hub_model(name: str) -> None:
+def _folder_config(name: str) -> Any:
+    from transformers import AutoConfig, __version__
+
+    try:
+        return AutoConfig.from_pretrained(name)
+    except (ValueError, KeyError, OSError) as error:
+        raise ValueError(
+            f"Expected a model that transformers {__version__} knows in {name}, but it can't read its config.json: "
+            f"{str(error).splitlines()[0][:300]}"
+        ) from error
+
+
+def _hub_config(name: str) -> Any:
     from transformers import AutoConfig
 
     offline_unless_hub_answers()
     try:
-        AutoConfig.from_pretrained(name)
+        return AutoConfig.from_pretrained(name)
     except OSError as error:
         raise FileNotFoundError(
             f"Expected a model named {name!r} on the hub, but it could not be had: {str(error).splitlines()[0]} Check "
@@ -62,15 +78,51 @@ def _check_hub_model(name: str) -> None:
 def context_tokens(config: Any) -> int | None:
     """Tokens that a model can look at, of its transformers configuration; None if that does not say.
 
-    Positions that the configuration itself scales (YaRN, for one) count with their factor.
+    Positions that the configuration itself scales (YaRN, for one) count with their factor. Where log-probs depend on
+    the texts beside one's own beyond some length, it is that length: see `exact_tokens`.
     """
     text = config.get_text_config()
     limit = getattr(text, "max_position_embeddings", None)
-    scaling = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
-    original, factor = scaling.get("original_max_position_embeddings"), scaling.get("factor")
-    if limit is None or not original or not factor:
-        return limit
-    return max(int(limit), int(original * factor))
+    limits = [limit]
+    for scaling in _rotary_settings(text):
+        original, factor = scaling.get("original_max_position_embeddings"), scaling.get("factor")
+        if limit is not None and original and factor:
+            limits.append(int(original * factor))
+    known = [int(each) for each in limits if each is not None]
+    most = max(known, default=None)
+    exact = exact_tokens(config)
+    return most if exact is None else min(exact[0], most or exact[0])
+
+
+def exact_tokens(config: Any) -> tuple[int, str] | None:
+    """Tokens beyond which a log-prob depends on the batch around it, and why; None if it never does.
+
+    transformers picks the frequencies of LongRoPE and of dynamic NTK by the longest row of a batch: beyond their first
+    length what a token is worth depends on its neighbours, and on how much is still to be written. Doge's attention
+    keeps some tokens, and of equal ones, as every repeated word has in its first layer, those that the padding's width
+    happens to favour.
+    """
+    text = config.get_text_config()
+    if getattr(text, "model_type", "") == "doge":
+        return text.keep_window_size, "its attention keeps no more, and of equal ones those that padding favours"
+    limits = []
+    for scaling in _rotary_settings(text):
+        kind = scaling.get("rope_type", scaling.get("type", ""))
+        original = scaling.get("original_max_position_embeddings") or getattr(
+            text, "original_max_position_embeddings", None
+        )
+        if "dynamic" in kind:
+            limits.append(text.max_position_embeddings)
+        elif kind == "longrope":
+            limits.append(original or text.max_position_embeddings)
+    return (min(limits), "its rotary positions depend on the longest text of a batch") if limits else None
+
+
+def _rotary_settings(text: Any) -> list[dict[str, Any]]:
+    """The settings of rotary positions; of models with several kinds of layers, those of each."""
+    settings = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
+    parts = [part for part in settings.values() if isinstance(part, dict)]
+    return parts or [settings]
 
 
 def offline_unless_hub_answers() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -85,7 +85,12 @@ class PolicyHandle(ABC):
 
     @abstractmethod
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
-        """(transformers name, whole tensor) one at a time, collective."""
+        """(name in a checkpoint's files, whole tensor) one at a time, collective; tied weights under one name."""
+
+    @property
+    def tied_weights(self) -> Mapping[str, str]:
+        """Second names of weights, which files do not have, and the names that they have there."""
+        return {}
 
     @abstractmethod
     def logprobs(self, batch: RolloutBatch) -> PerToken:

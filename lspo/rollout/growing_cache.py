@@ -26,12 +26,41 @@ def growing_cache(config: Any) -> Any:
     return cache
 
 
+CACHE_ARGUMENTS = ("cache", "past_key_values", "cache_params")
+"""What forwards call their cache: the first from transformers 5.24 on, the last in models that are recurrent alone."""
+
+
 def cache_argument(model: Any) -> str:
-    """What a model's forward calls its cache: `cache` from transformers 5.24 on, `past_key_values` before.
+    """What a model's forward calls its cache.
 
     By the model and not by the version, as code that comes with a checkpoint may still have the older name.
+
+    Raises:
+        ValueError: If it takes none that is known.
     """
-    return "cache" if "cache" in inspect.signature(type(model).forward).parameters else "past_key_values"
+    parameters = inspect.signature(type(model).forward).parameters
+    for name in CACHE_ARGUMENTS:
+        if name in parameters:
+            return name
+    raise ValueError(
+        f"Expected a model that takes a cache of transformers, but the forward of {type(model).__name__} has none of "
+        f"{', '.join(CACHE_ARGUMENTS)}. `TransformersEngine` can't sample from it; `VLLMEngine` may."
+    )
+
+
+def select_rows(cache: Any, rows: Tensor) -> None:
+    """Leaves these rows of the batch in a cache, in this order and as often as they are named: keys, values and states.
+
+    By the method that each kind of layer has, that of recurrent and convolutional states included.
+    """
+    cache.reorder_cache(rows)
+
+
+def looks_back(cache: Any) -> bool:
+    """True if a layer of the cache keeps earlier tokens, which a mask may hide; False if all it keeps is a state."""
+    from transformers.cache_utils import DynamicLayer
+
+    return any(isinstance(layer, DynamicLayer) for layer in cache.layers)
 
 
 @lru_cache(maxsize=1)
@@ -52,7 +81,8 @@ def _growing_layer() -> Any:
             filled = self.get_seq_length()
             needed = filled + key_states.shape[-2]
             buffers = self._buffers
-            if buffers is None or buffers[0].shape[-2] < needed:
+            # What reorders or repeats rows puts other tensors in the place of keys and values: no part of the buffers.
+            if buffers is None or not _shares(self.keys, buffers[0]) or buffers[0].shape[-2] < needed:
                 size = needed + max(BLOCK_TOKENS, int(needed * GROWTH))
                 buffers = (
                     _enlarged(self.keys, key_states, filled, size),
@@ -64,15 +94,11 @@ def _growing_layer() -> Any:
             self.keys, self.values = (buffer[..., :needed, :] for buffer in buffers)
             return self.keys, self.values
 
-        def batch_repeat_interleave(self, repeats: int) -> None:
-            super().batch_repeat_interleave(repeats)
-            self._buffers = None
-
-        def batch_select_indices(self, indices: Tensor) -> None:
-            super().batch_select_indices(indices)
-            self._buffers = None
-
     return GrowingLayer
+
+
+def _shares(one: Tensor, other: Tensor) -> bool:
+    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
 
 
 def _enlarged(old: Tensor, like: Tensor, filled: int, size: int) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lspo.models.causal_lm import eos_token_ids as default_eos_token_ids
 from lspo.models.causal_lm import evaluation_mode, model_logprobs
+from lspo.models.weight_names import file_weights, tied_weights
 from lspo.rollout.base import PolicyHandle
 from lspo.types import PerToken, RolloutBatch
 
@@ -51,8 +52,12 @@ class LocalPolicy(PolicyHandle):
         return evaluation_mode(self.model)
 
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
-        for name, tensor in self.model.state_dict().items():
-            yield name, tensor.detach()
+        weights = self.model.state_dict().items()
+        yield from file_weights(self.model, ((name, tensor.detach()) for name, tensor in weights))
+
+    @property
+    def tied_weights(self) -> dict[str, str]:
+        return tied_weights(self.model)
 
     @torch.no_grad()
     def logprobs(self, batch: RolloutBatch) -> PerToken:

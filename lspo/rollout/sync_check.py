@@ -16,7 +16,7 @@ PROBE_SAMPLING = Sampling(max_response_tokens=12, temperature=1.5)
 """Hot, so that improbable tokens, which tell weights apart, are sampled; and not 1, so that an engine which reports
 log-probs at another temperature than it samples at is noticed."""
 
-TOLERANCE = {torch.float32: 1e-3}
+TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
 HALF_TOLERANCE = 0.1
 """Mean |log-ratio| in nats. Measured in float32: 1e-6; weights of another iteration or a stale head: 0.1 to 10."""
 

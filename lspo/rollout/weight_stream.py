@@ -46,11 +46,11 @@ class WeightStream:
     """Iterates over a policy's weights as an engine takes them, and keeps their fingerprints if asked.
 
     Weights are cast to the engine's type first. Where input embedding and output head are one tensor, the head is named
-    too, at the end: an engine that keeps a packed copy of its head would leave that copy as it was, and nothing would
-    say so.
+    too: an engine that keeps a packed copy of its head would leave that copy as it was, and nothing would say so.
 
     Args:
-        weights: (transformers name, whole tensor), as `PolicyHandle.full_weights` gives them.
+        weights: (name in a checkpoint's files, whole tensor), as `PolicyHandle.full_weights` gives them.
+        tied: Second names of some of them, as `PolicyHandle.tied_weights` gives them: sent too.
         dtype: The engine's; None leaves weights as they are.
         with_fingerprints: Take the fingerprint of each weight that passes.
         fingerprints: Those, by name.
@@ -59,6 +59,7 @@ class WeightStream:
     weights: Iterable[tuple[str, Tensor]]
     dtype: torch.dtype | None = None
     with_fingerprints: bool = False
+    tied: Mapping[str, str] = field(default_factory=dict)
     fingerprints: dict[str, Fingerprint] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
@@ -70,8 +71,9 @@ class WeightStream:
                 cast = cast.to(self.dtype)
             if name.endswith(EMBEDDING):
                 embedding = cast
-            has_head = has_head or name.endswith(HEAD)
-            yield self._passed(name, cast)
+            for one in (name, *(second for second, first in self.tied.items() if first == name)):
+                has_head = has_head or one.endswith(HEAD)
+                yield self._passed(one, cast)
         if embedding is not None and not has_head:
             yield self._passed(HEAD, embedding)
 

@@ -83,6 +83,7 @@ def test_a_folder_of_parts(make_run: Callable[..., Any], start: Path, tmp_path: 
     run.fit()
     run.trainer.save_checkpoint(tmp_path / "end.ckpt")
     weights = {name: tensor.clone() for name, tensor in run.policy.full_weights()}
+    weights |= {second: weights[first] for second, first in run.policy.tied_weights.items()}
     run.policy.save_pretrained(tmp_path / "direct")
     torch.distributed.destroy_process_group()
     assert (tmp_path / "end.ckpt").is_dir()

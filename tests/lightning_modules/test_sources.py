@@ -180,3 +180,10 @@ def test_a_folder_without_weights_is_no_model(policy_folder: Path, tmp_path: Pat
 
     with pytest.raises(RuntimeError, match=r"wrote only \['config.json'\]"):
         save_model(Writer(), Writer(), tmp_path / "folder")
+
+
+def test_random_weights_of_a_model_with_an_encoder_are_refused(policy_folder: Path) -> None:
+    source = RandomWeights({"model_type": "bart"}, str(policy_folder))
+    with pytest.raises(ValueError, match="`config` is of type 'bart', which has an encoder beside its decoder"):
+        source.prepare()
+    assert not source.folder.exists()

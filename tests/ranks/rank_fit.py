@@ -18,7 +18,8 @@ from lspo.datamodules import Evaluation, RolloutDataModule, Rounds
 from lspo.lightning_modules import HealthWarnings, PolicyModule, RankWatch, RolloutCallback
 from lspo.objectives import DAPO
 from lspo.problems import RunningSumProblems
-from lspo.rollout import Sampling
+from lspo.rollout import Sampling, transformers_engine
+from lspo.rollout.keyed_sampling import choose
 from lspo.sampling import AccuracyBand, MaxVariance
 from lspo.testing import ScriptedReward
 
@@ -85,9 +86,17 @@ class Journal(RolloutCallback):
             trainer.save_checkpoint(self.save)
 
 
+def _confused(*arguments: Any, **settings: Any) -> Any:
+    """Chooses as the engine does, and says something else of it."""
+    tokens, logprobs = choose(*arguments, **settings)
+    return tokens, logprobs - 0.3
+
+
 def main(folder: str, settings: dict[str, Any]) -> None:
     """Fits, and leaves `result-<rank>.pt`: batches, draws that were kept, and last weights."""
     world = int(os.environ["WORLD"])
+    if settings.get("confused"):
+        transformers_engine.choose = _confused
     trouble = Trouble(**settings.get("trouble", {}))
     watch = RankWatch(**{"beat_seconds": 0.5, "lost_seconds": 15.0, "grace_seconds": 3.0} | settings.get("watch", {}))
     fsdp = {"fsdp": "sharded", "fsdp_full": "full"}.get(settings["strategy"])

@@ -122,7 +122,9 @@ class VLLMEngine(RolloutEngine):
         started = time.perf_counter()
         if self._asleep:
             llm.wake_up(tags=["weights"])
-        stream = WeightStream(policy.full_weights(), self.torch_dtype, with_fingerprints=self.verify)
+        stream = WeightStream(
+            policy.full_weights(), self.torch_dtype, with_fingerprints=self.verify, tied=policy.tied_weights
+        )
         llm.start_weight_update()
         with offered(stream) as update_info:
             llm.update_weights({"update_info": update_info})

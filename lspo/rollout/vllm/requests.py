@@ -86,9 +86,12 @@ def written_rollout(
 ) -> Rollout:
     """A rollout from what the engine says of one response to a request with these settings.
 
+    A log-prob that is not finite, which vLLM gives now and then under CUDA graphs, becomes NaN: its token is left out
+    of the loss.
+
     Raises:
-        RuntimeError: If it did not end at an end token or at the limit that was asked for, or a token has no finite
-            log-prob.
+        RuntimeError: If it did not end at an end token or at the limit that was asked for, or there is not one log-prob
+            for each token.
     """
     ended = finish_reason == "stop" and len(token_ids) > 0 and token_ids[-1] in settings["stop_token_ids"]
     cut = finish_reason == "length" and len(token_ids) == settings["max_tokens"]
@@ -98,13 +101,14 @@ def written_rollout(
             f"ended one after {len(token_ids)} and gives the reason {finish_reason!r}. Has the server a limit of its "
             "own, or words to stop at?"
         )
-    if len(logprobs) != len(token_ids) or not all(value is not None and math.isfinite(value) for value in logprobs):
+    if len(logprobs) != len(token_ids):
         raise RuntimeError(
-            f"Expected a finite log-prob for each of {len(token_ids)} tokens from vLLM, but got {list(logprobs)[:8]}."
+            f"Expected a log-prob for each of {len(token_ids)} tokens from vLLM, but got {len(logprobs)}: "
+            f"{list(logprobs)[:8]}."
         )
     return Rollout(
         tuple(token_ids),
-        tuple(float(value) for value in logprobs if value is not None),
+        tuple(float(value) if value is not None and math.isfinite(value) else math.nan for value in logprobs),
         truncated=cut,
         text=policy.tokenizer.decode(list(token_ids), skip_special_tokens=True),
     )

@@ -135,7 +135,8 @@ class VLLMServerEngine(RolloutEngine):
         failure = None
         if self._rank == 0:
             try:
-                self._sender.prepare(WeightStream(weights, getattr(torch, self.dtype), with_fingerprints=self.verify))
+                dtype, tied = getattr(torch, self.dtype), policy.tied_weights
+                self._sender.prepare(WeightStream(weights, dtype, with_fingerprints=self.verify, tied=tied))
                 self._send_to_all()
             except Exception as error:
                 # Told to the other ranks first: they would wait for this one.

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -56,3 +58,24 @@ def test_pads_on_either_side() -> None:
     assert ids.tolist() == [[1, 2, 3], [9, 9, 4]]
     assert mask.tolist() == [[True, True, True], [False, True, True]]
     assert pad_right([]).shape == (0, 0)
+
+
+def test_tokens_without_a_finite_logprob_do_not_count() -> None:
+    rollout = Rollout((6, 7, 8), (-0.5, math.nan, -math.inf), truncated=False, text="")
+    one = TrainingRollout((5,), rollout, advantage=1.0, version=0)
+    other = item((5,), (9, EOS))
+    assert (one.num_counted, other.num_counted) == (1, 2)
+    result = batch(one, other)
+    assert result.response_mask.tolist() == [[True, False, False], [True, True, False]]
+    assert result.engine_logprobs is not None
+    assert result.engine_logprobs.tolist() == [[-0.5, 0.0, 0.0], [0.0, -0.5, 0.0]]
+    # They are still read: what follows was written after them.
+    assert result.token_ids.tolist() == [[5, 6, 7, 8], [5, 9, EOS, EOS]]
+
+
+def test_an_engine_that_gives_no_logprobs() -> None:
+    silent = TrainingRollout((5,), Rollout((6, 7), (), truncated=False, text=""), advantage=1.0, version=0)
+    assert silent.num_counted == 2
+    result = batch(silent, item((5,), (9,)))
+    assert result.engine_logprobs is None
+    assert result.response_mask.tolist() == [[True, True], [True, False]]

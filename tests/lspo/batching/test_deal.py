@@ -253,3 +253,12 @@ def test_passes() -> None:
     assert later[0] != later[1]
     assert passes(3, seed=0) == ordered
     assert passes(3, seed=1) != ordered
+
+
+def test_counts_leave_out_tokens_without_a_finite_logprob() -> None:
+    groups = [group(0, [3, 2]), group(1, [4, 1])]
+    nothing = replace(groups[0].rollouts[1], logprobs=(float("nan"),) * 2)
+    groups[0] = replace(groups[0], rollouts=(groups[0].rollouts[0], nothing))
+    layout = BatchLayout(train_groups=2, minibatch_groups=2, accumulate=2)
+    for batch in all_ranks(groups, layout)[0]:
+        assert (batch.num_tokens, batch.num_sequences) == (3 + 4 + 1, 3)

@@ -1,4 +1,4 @@
-"""Loading for log-probs, and the head from hidden states to logits of several architectures."""
+"""Loading for log-probs, and tokenizers."""
 
 from __future__ import annotations
 
@@ -9,18 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from lspo.models import causal_lm
-from lspo.models.causal_lm import (
-    check_head,
-    disable_dropout,
-    eos_token_ids,
-    has_weights,
-    last_hidden_state,
-    load_model,
-    load_tokenizer,
-    output_head,
-)
-from lspo.models.logprobs import response_logprobs
+from lspo.models.causal_lm import eos_token_ids, has_weights, load_model, load_tokenizer
+from lspo.models.head import last_hidden_state
 from lspo.models.tokenizers import character_tokenizer
 from lspo.testing import tiny_model
 
@@ -36,74 +26,19 @@ SMALL: dict[str, Any] = {
     "bos_token_id": None,
     "eos_token_id": 1,
 }
-ARCHITECTURES: dict[str, dict[str, Any]] = {
-    "qwen2": {},
-    "llama": {"tie_word_embeddings": True},
-    "gemma2": {"final_logit_softcapping": 0.5, "head_dim": 8},
-    "granite": {"logits_scaling": 7.0},
-    "cohere": {"logit_scale": 0.0625},
-}
 
 
 def build(kind: str, **settings: Any) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(3)
-    config = AutoConfig.for_model(kind, **{**SMALL, **ARCHITECTURES.get(kind, {}), **settings})
+    config = AutoConfig.for_model(kind, **{**SMALL, **settings})
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
 
 
 def saved(model: Any, folder: Path) -> str:
     model.save_pretrained(folder)
     return str(folder)
-
-
-@pytest.mark.parametrize("kind", ARCHITECTURES)
-def test_the_head_gives_the_models_own_logits(kind: str) -> None:
-    model = build(kind).eval()
-    token_ids = torch.tensor([[5, 7, 1, 9, 0, 0], [3, 2, 8, 4, 6, 1]])
-    with torch.no_grad():
-        own = model(input_ids=token_ids, use_cache=False).logits
-        ours = output_head(model)(last_hidden_state(model, token_ids))
-    torch.testing.assert_close(ours, own)
-    check_head(model)
-
-
-@pytest.mark.parametrize("kind", ["gemma2", "granite", "cohere"])
-def test_a_head_without_its_scaling_is_found_out(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where logits are small, as those of random weights are."""
-    model = build(kind)
-    monkeypatch.setattr(causal_lm, "output_head", lambda model: model.get_output_embeddings())
-    with pytest.raises(RuntimeError, match=f"to equal those of {type(model).__name__}, but they differ by"):
-        check_head(model)
-
-
-def test_a_head_that_is_a_little_wrong_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = build("qwen2")
-    real = output_head(model)
-    monkeypatch.setattr(causal_lm, "output_head", lambda model: lambda hidden: 1.05 * real(hidden))
-    with pytest.raises(
-        RuntimeError, match=r"changes logits in a way that `lspo\.causal_lm\.output_head` does not know"
-    ):
-        check_head(model)
-
-
-@pytest.mark.parametrize("kind", ARCHITECTURES)
-def test_a_right_head_passes_in_bfloat16(kind: str) -> None:
-    check_head(build(kind).to(torch.bfloat16))
-
-
-@pytest.mark.parametrize("kind", ["gemma2", "granite", "cohere"])
-def test_logprobs_are_those_of_the_scaled_logits(kind: str) -> None:
-    model = build(kind).eval()
-    token_ids = torch.tensor([[5, 7, 1, 9], [3, 2, 8, 4]])
-    mask = torch.ones(2, 2, dtype=torch.bool)
-    with torch.no_grad():
-        logprobs, _ = response_logprobs(
-            last_hidden_state(model, token_ids), token_ids, torch.tensor([2, 2]), mask, output_head(model)
-        )
-        expected = model(input_ids=token_ids).logits.log_softmax(dim=-1)[:, 1:3].gather(-1, token_ids[:, 2:, None])
-    torch.testing.assert_close(logprobs, expected.squeeze(-1))
 
 
 @pytest.mark.parametrize(
@@ -125,29 +60,29 @@ def test_dropout_is_off_in_train_mode(kind: str, settings: dict[str, float], tmp
     assert all(module.p == 0 for module in model.modules() if isinstance(module, nn.Dropout))
 
 
-def test_dropout_is_off_in_the_parts_of_a_configuration() -> None:
-    from transformers import PretrainedConfig
-
-    class Parts(PretrainedConfig):
-        model_type = "parts"
-
-    config = Parts()
-    config.text_config = Parts()
-    config.text_config.attention_dropout = 0.1
-    config.router_jitter_noise = 0.01
-    config.rope_theta = 10000.0
-    disable_dropout(config)
-    assert config.text_config.attention_dropout == 0
-    assert config.router_jitter_noise == 0
-    assert config.rope_theta == 10000
-
-
 def test_a_bfloat16_checkpoint_is_loaded_in_float32(tmp_path: Path) -> None:
     original = build("qwen2").to(torch.bfloat16)
     model = load_model(saved(original, tmp_path), dtype=torch.float32)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     for name, tensor in original.state_dict().items():
         assert torch.equal(model.state_dict()[name], tensor.float()), name
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(tmp_path: Path) -> None:
+    """As one of the backbone alone: its head would be drawn at random."""
+    build("qwen2", tie_word_embeddings=False).model.save_pretrained(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"Qwen2ForCausalLM in the checkpoint .* lacks 1 of them, such as lm_head.weight"
+    ):
+        load_model(str(tmp_path), dtype=torch.float32)
+
+
+def test_router_logits_are_left_out_and_it_is_said(tmp_path: Path) -> None:
+    settings = {"num_local_experts": 4, "num_experts_per_tok": 2, "output_router_logits": True}
+    folder = saved(build("mixtral", **settings), tmp_path)
+    with pytest.warns(UserWarning, match="The loss that balances its experts is not trained here"):
+        model = load_model(folder, dtype=torch.float32)
+    assert model.config.output_router_logits is False
 
 
 def test_gradient_checkpointing_gives_the_same_gradient(tmp_path: Path) -> None:

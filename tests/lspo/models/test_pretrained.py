@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub import constants
 
 from lspo.models import pretrained
-from lspo.models.pretrained import check_model, context_tokens, offline_unless_hub_answers
+from lspo.models.pretrained import check_model, context_tokens, exact_tokens, offline_unless_hub_answers
 
 
 def configuration(**settings: Any) -> Any:
@@ -37,10 +37,53 @@ def configuration(**settings: Any) -> Any:
              "rope_scaling": {"factor": 8.0, "original_max_position_embeddings": 8192}},
             131072,
         ),
+        # Frequencies that change at a length: up to there, whatever is said to follow.
+        (
+            {"max_position_embeddings": 131072,
+             "rope_parameters": {"rope_type": "longrope", "original_max_position_embeddings": 4096, "factor": 32.0}},
+            4096,
+        ),
+        ({"max_position_embeddings": 131072, "original_max_position_embeddings": 2048,
+          "rope_scaling": {"type": "longrope"}}, 2048),
+        ({"max_position_embeddings": 512, "rope_parameters": {"rope_type": "dynamic", "factor": 4.0}}, 512),
+        # Settings by kind of layer.
+        (
+            {"max_position_embeddings": 512,
+             "rope_parameters": {"full_attention": {"rope_type": "dynamic", "factor": 4.0},
+                                 "sliding_attention": {"rope_type": "default"}}},
+            512,
+        ),
+        ({"model_type": "doge", "keep_window_size": 100, "max_position_embeddings": 512}, 100),
     ],
 )  # fmt: skip
 def test_the_context(settings: dict[str, Any], expected: int | None) -> None:
     assert context_tokens(configuration(**settings)) == expected
+
+
+def test_why_a_context_ends_early() -> None:
+    assert exact_tokens(configuration(max_position_embeddings=64)) is None
+    dynamic = configuration(max_position_embeddings=64, rope_parameters={"rope_type": "dynamic", "factor": 2.0})
+    assert exact_tokens(dynamic) == (64, "its rotary positions depend on the longest text of a batch")
+
+
+def test_a_model_with_an_encoder_is_refused(tmp_path: Path) -> None:
+    from transformers import BartConfig
+
+    BartConfig().save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(ValueError, match="of type 'bart', which has an encoder beside its decoder"):
+        check_model(str(tmp_path))
+
+
+@pytest.mark.parametrize("content", ['{"model_type": "of_next_year"}', '{"hidden_size": 3}', "{"])
+def test_a_configuration_that_can_not_be_read(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(
+        ValueError, match=r"Expected a model that transformers [\d.]+ knows in .* can't read its"
+    ) as told:
+        check_model(str(tmp_path))
+    assert len(str(told.value)) < 600
 
 
 def test_a_whole_folder_passes(policy_folder: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 from transformers import DynamicCache, Gemma2Config, Qwen2Config
 
-from lspo.rollout.growing_cache import growing_cache
+from lspo.rollout.growing_cache import growing_cache, select_rows
 
 CONFIG = Qwen2Config(num_hidden_layers=2, hidden_size=8, num_attention_heads=2, num_key_value_heads=2)
 
@@ -14,7 +17,14 @@ def states(rows: int, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(rows, 2, tokens, 4), torch.randn(rows, 2, tokens, 4)
 
 
-def test_it_holds_what_transformers_own_holds() -> None:
+def repeated(cache: DynamicCache, rows: torch.Tensor) -> None:
+    cache.batch_repeat_interleave(len(rows) // len(rows.unique()))
+
+
+@pytest.mark.parametrize(
+    ("repeat", "select"), [(select_rows, select_rows), (repeated, DynamicCache.batch_select_indices)]
+)
+def test_it_holds_what_transformers_own_holds(repeat: Any, select: Any) -> None:
     """Prefill, repeats for a group, tokens one at a time, rows taken out in between."""
     ours, theirs = growing_cache(CONFIG), DynamicCache(config=CONFIG)
 
@@ -27,14 +37,14 @@ def test_it_holds_what_transformers_own_holds() -> None:
 
     update(3, 5)
     for cache in (ours, theirs):
-        cache.batch_repeat_interleave(2)
+        repeat(cache, torch.arange(3).repeat_interleave(2))
     rows = 6
     for step in range(90):
         update(rows, 1)
         if step % 20 == 19:
             kept = torch.tensor([place for place in range(rows) if place != 1])
             for cache in (ours, theirs):
-                cache.batch_select_indices(kept)
+                select(cache, kept)
             rows -= 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import string
 from types import SimpleNamespace
 from typing import Any
@@ -224,10 +225,20 @@ def test_a_response_that_was_aborted_stops_the_run(engine):
         list(engine.generate(PROMPTS, group_size=1, sampling=Sampling(max_response_tokens=2), keys=[0, 1, 2]))
 
 
-@pytest.mark.parametrize("logprobs", [[-1.0], [-1.0, float("nan")], [-1.0, None]])
-def test_a_missing_logprob_stops_the_run(policy, logprobs):
-    with pytest.raises(RuntimeError, match="finite log-prob for each of 2 tokens"):
-        written_rollout(policy, [4, 5], logprobs, "length", {"stop_token_ids": [1], "max_tokens": 2})
+SETTINGS = {"stop_token_ids": [1], "max_tokens": 2}
+
+
+def test_a_missing_logprob_stops_the_run(policy):
+    with pytest.raises(RuntimeError, match="a log-prob for each of 2 tokens from vLLM, but got 1"):
+        written_rollout(policy, [4, 5], [-1.0], "length", SETTINGS)
+
+
+@pytest.mark.parametrize("logprob", [float("nan"), None, float("-inf"), float("inf")])
+def test_a_logprob_that_is_not_finite_leaves_its_token_out(policy, logprob):
+    rollout = written_rollout(policy, [4, 5], [-1.0, logprob], "length", SETTINGS)
+    assert rollout.logprobs[0] == -1.0
+    assert math.isnan(rollout.logprobs[1])
+    assert (rollout.num_tokens, rollout.num_nonfinite) == (2, 1)
 
 
 @pytest.mark.parametrize(

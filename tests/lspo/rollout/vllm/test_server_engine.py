@@ -430,8 +430,8 @@ def test_a_refused_request_stops_the_run(make_engine, fake):
         ),
         (
             '{"choices": [{"token_ids": [5, 5, 5, 5, 5], "finish_reason": "length", '
-            '"logprobs": {"token_logprobs": [null, -1.0, -1.0, -1.0, -1.0]}}]}',
-            "Expected a finite log-prob for each of 5 tokens",
+            '"logprobs": {"token_logprobs": [-1.0, -1.0, -1.0, -1.0]}}]}',
+            "Expected a log-prob for each of 5 tokens",
         ),
         (
             '{"choices": [{"token_ids": [], "finish_reason": "stop", "logprobs": {"token_logprobs": []}}]}',
