@@ -1,7 +1,4 @@
-"""The datamodule: builds prompts, engine, reward and selector into loaders, and owns their state.
-
-Over 300 lines, as a third of it is the signature and its documentation, which is the reference of `lspo fit --help`.
-"""
+"""The datamodule: builds prompts, engine, reward and selector into loaders, and owns their state."""
 
 from __future__ import annotations
 
@@ -25,8 +22,10 @@ from lspo.datamodules.checks import (
 from lspo.datamodules.dispatch import CallbackDispatch
 from lspo.datamodules.evaluation import Evaluation
 from lspo.datamodules.evaluation_loader import EvaluationLoader
-from lspo.datamodules.evaluation_set import EvaluationSet, SettledSet, settle
+from lspo.datamodules.evaluation_set import EvaluationSet
 from lspo.datamodules.exchange import all_gather_objects, tell_failure
+from lspo.datamodules.held_out import HeldOutSets
+from lspo.datamodules.layout import layout_on
 from lspo.datamodules.loading import load_prompts
 from lspo.datamodules.micro_batches import micro_batches, surplus_to_keep
 from lspo.datamodules.prompts import PromptSource
@@ -100,16 +99,13 @@ class RolloutDataModule(LightningDataModule):
         self.seed = seed
         if sampling.temperature == 0:
             raise ValueError("Expected a sampling temperature above 0 for training: greedy responses are all alike.")
-        self._val_settings, self._test_settings = (
-            settle(sets, evaluation, self.sampling) for sets in (self.val_sets, self.test_sets)
-        )
+        self._held_out = HeldOutSets(self.val_sets, self.test_sets, evaluation, self.sampling)
         self._layout = batches.layout(train_groups=train_groups, minibatch_groups=minibatch_groups)
         self._plan = rounds.plan(train_groups=train_groups, group_size=group_size, sampling=self.sampling)
         if downsample is not None:
             downsample.check(group_size)
         self.downsample = downsample
         self._state = LoopState(rounds.remembered_iterations)
-        self._evaluation_prompts: dict[str, dict[str, list[Prompt]]] = {}
         self._engine_ready = False
 
     # --- Lightning's hooks
@@ -149,9 +145,7 @@ class RolloutDataModule(LightningDataModule):
                 prompts = self._load(self.train_set, "train", self.sampling)
                 weights = self.train_set.weights if isinstance(self.train_set, MixedProblems) else None
                 self._state.prompts = PromptSource(prompts, seed=self.seed, weights=weights)
-        self._evaluation_prompts[stage] = {
-            name: self._load(one.problems, name, one.sampling) for name, one in self._evaluated(stage).items()
-        }
+        self._held_out.load(stage, self._load)
         if not self._engine_ready:
             self.engine.setup(policy, rank=trainer.global_rank, world_size=trainer.world_size)
             self._engine_ready = True
@@ -164,7 +158,7 @@ class RolloutDataModule(LightningDataModule):
             FileNotFoundError: If a file of problems is missing.
         """
         self.engine.check()
-        sets = {name: one.problems for name, one in self._evaluated(stage).items()}
+        sets = {name: one.problems for name, one in self._held_out.of(stage).items()}
         if stage == "fit":
             refuse_unfit_trainer(trainer)
             if not trainer.fast_dev_run:
@@ -174,18 +168,6 @@ class RolloutDataModule(LightningDataModule):
             sets = {"train": self.train_set, **sets}
         for name, problems in sets.items():
             check_first_problem(problems, name)
-
-    def _evaluated(self, stage: str) -> dict[str, SettledSet]:
-        """The sets that a stage evaluates on."""
-        known = {"fit": self._val_settings, "validate": self._val_settings, "test": self._test_settings}
-        if stage not in known:
-            raise ValueError(f"Expected one of fit, validate and test, but got {stage!r}, for which there is nothing.")
-        if stage != "fit" and not known[stage]:
-            setting = {"validate": "val", "test": "test"}[stage]
-            raise ValueError(
-                f"Expected at least one data set to {stage} on, but the datamodule's `{setting}` names none."
-            )
-        return known[stage]
 
     def train_dataloader(self) -> RolloutLoader:
         trainer = self._attached_trainer
@@ -265,35 +247,15 @@ class RolloutDataModule(LightningDataModule):
     @property
     def layout(self) -> BatchLayout:
         """How an iteration is cut, on this Trainer."""
-        policy, trainer = self._policy, self._attached_trainer
-        layout = replace(
-            self._layout,
-            accumulate=trainer.accumulate_grad_batches,
-            data_parallel_size=getattr(policy, "data_parallel_size", trainer.world_size),
-        )
-        if trainer.fast_dev_run:
-            # Lightning will ask for so many batches and no more: a whole, if small, iteration of as many.
-            batches = int(trainer.limit_train_batches)
-            steps = max(1, min(batches // layout.accumulate, layout.num_minibatches))
-            return replace(
-                layout,
-                train_groups=steps * layout.minibatch_groups,
-                passes=1,
-                accumulate=min(layout.accumulate, batches),
-            )
-        return layout
+        trainer = self._attached_trainer
+        return layout_on(trainer, self._layout, getattr(self._policy, "data_parallel_size", trainer.world_size))
 
     def _collect(self) -> list[RolloutBatch]:
         """Collects an iteration's groups and cuts them into this rank's micro-batches."""
         trainer, state, layout = self._attached_trainer, self._state, self.layout
         plan = replace(self._plan, iteration=self._policy.version, train_groups=layout.train_groups)
         if self.rounds.adaptive:
-            carried = sum(plan.may_train(group.version) for group in state.surplus)
-            missing = max(plan.train_groups - carried, 1)
-            # Few may be missing, but a relative rule needs its whole pool all the same.
-            plan.round_prompts = state.last_yield.first_round(
-                missing, plan.min_pool, history_size=state.history.size, at_most=4.0 * plan.train_groups / missing
-            )
+            plan.round_prompts = state.first_round(plan)
         dispatch = CallbackDispatch(trainer)
         border = state.border()
         try:
@@ -345,22 +307,10 @@ class RolloutDataModule(LightningDataModule):
         )
 
     def _evaluation_loaders(self, stage: str) -> list[EvaluationLoader]:
-        trainer, settings = self._attached_trainer, self._evaluated(stage)
-        return [
-            EvaluationLoader(
-                name,
-                prompts,
-                self.engine,
-                self.reward,
-                group_size=settings[name].group_size,
-                sampling=settings[name].sampling,
-                pass_at=settings[name].pass_at,
-                batch_prompts=self.evaluation.batch_prompts,
-                rank=trainer.global_rank,
-                world_size=trainer.world_size,
-            )
-            for name, prompts in self._evaluation_prompts.get(stage, {}).items()
-        ]
+        trainer = self._attached_trainer
+        return self._held_out.loaders(
+            stage, self.engine, self.reward, rank=trainer.global_rank, world_size=trainer.world_size
+        )
 
     def _close(self) -> None:
         self.engine.close()

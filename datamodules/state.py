@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_warn
 
-from lspo.collecting.plan import LastYield
+from lspo.collecting.plan import CollectPlan, LastYield
 from lspo.collecting.pool_history import PoolHistory
 from lspo.collecting.prompt_history import PromptHistory
 from lspo.collecting.report import CollectReport
@@ -45,6 +45,15 @@ class LoopState:
         if self._outcomes is None:
             self._outcomes = PromptHistory(len(self.ready_prompts))
         return self._outcomes
+
+    def first_round(self, plan: CollectPlan) -> int:
+        """Prompts of an iteration's first round: what the yield of the last one says is needed."""
+        carried = sum(plan.may_train(group.version) for group in self.surplus)
+        missing = max(plan.train_groups - carried, 1)
+        # Few may be missing, but a relative rule needs its whole pool all the same.
+        return self.last_yield.first_round(
+            missing, plan.min_pool, history_size=self.history.size, at_most=4.0 * plan.train_groups / missing
+        )
 
     def note_outcomes(self, report: CollectReport) -> None:
         """Takes in what became of an iteration's prompts."""

@@ -1,15 +1,17 @@
-"""Checkpoints that are whole under their name at every moment, whenever the process is killed."""
+"""Checkpoints that are whole under their name at every moment, whenever the process is killed, and what is in them."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from torch import Tensor
 
 FSDP2_KEY, FSDP1_KEY = "state_dict", "model"
 _AT_FDCWD = -100
@@ -129,3 +131,23 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def check_weights(saved: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Checks that weights are those of the same model.
+
+    Raises:
+        ValueError: If names or shapes differ; the message shows the first.
+    """
+    both = [name for name in own if name in saved and saved[name].shape != own[name].shape]
+    alone = sorted(saved.keys() ^ own.keys())
+    if not both and not alone:
+        return
+    if both:
+        told = f"{both[0]} is {tuple(saved[both[0]].shape)} there and {tuple(own[both[0]].shape)} here"
+    else:
+        told = f"{alone[0]} is only {'there' if alone[0] in saved else 'here'}"
+    raise ValueError(
+        f"Expected a checkpoint of this model, but {len(both) + len(alone)} of its weights differ: {told}. Pass the "
+        "checkpoint's own model, or the checkpoint of this one."
+    )

@@ -1,38 +1,33 @@
-"""The policy: a causal language model, its log-probs, its objective and its optimizer.
-
-Over 300 lines, as Lightning has one class hold the hooks of them all; what they do stands in files of their own.
-"""
+"""The policy: a causal language model, its log-probs, its objective and its optimizer."""
 
 from __future__ import annotations
 
 import math
-import os
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import Callback
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
 from lspo.lightning_modules.callbacks import default_callbacks
+from lspo.lightning_modules.checkpoint_hooks import CheckpointHooks
 from lspo.lightning_modules.checkpoints import write_whole_checkpoints
-from lspo.lightning_modules.evaluation import EvaluationMetrics
-from lspo.lightning_modules.export import NAME, cast, write_pretrained
-from lspo.lightning_modules.gradients import StepMetrics
+from lspo.lightning_modules.evaluation_hooks import EvaluationHooks
 from lspo.lightning_modules.mismatch import measure_mismatch
+from lspo.lightning_modules.optimizer_step import OptimizerStep
+from lspo.lightning_modules.quiet import ignore_advice_on_means, show_progress_once
 from lspo.lightning_modules.reference import ReferencePolicy
-from lspo.lightning_modules.saved_optimizer import check_optimizer, saved_settings
-from lspo.lightning_modules.sharding import Sharding, sharding_for
+from lspo.lightning_modules.saved_optimizer import check_optimizer
+from lspo.lightning_modules.sharded_policy import ShardedPolicy
+from lspo.lightning_modules.sharding import sharding_for
 from lspo.lightning_modules.sources import ModelSource
 from lspo.models.causal_lm import (
     check_head,
     eos_token_ids,
-    evaluation_mode,
     load_model,
     load_tokenizer,
     model_logprobs,
@@ -42,11 +37,10 @@ from lspo.models.weight_names import file_weights, tied_weights
 from lspo.objectives import DAPO, Objective
 from lspo.objectives.advantages import Scale
 from lspo.objectives.correction import MismatchCorrection
-from lspo.rollout import PolicyHandle
 from lspo.types import PerToken, RolloutBatch
 
 
-class PolicyModule(LightningModule, PolicyHandle):
+class PolicyModule(EvaluationHooks, CheckpointHooks, ShardedPolicy):
     """Trains a causal language model on rollouts with a policy-gradient objective.
 
     Batches are `RolloutBatch`es, whose counts are those of the whole mini-batch, on all ranks; so the gradient of a
@@ -97,7 +91,6 @@ class PolicyModule(LightningModule, PolicyHandle):
         self.source = model
         self.objective = objective
         self.correction = correction
-        self.model: Any = None
         self._optimizer = optimizer
         self._lr_scheduler = lr_scheduler
         self._lr_interval = lr_interval
@@ -107,17 +100,11 @@ class PolicyModule(LightningModule, PolicyHandle):
             "gradient_checkpointing": gradient_checkpointing,
             "attn_implementation": attn_implementation,
         }
-        self._max_nonfinite_steps = max_nonfinite_steps
-        self._nonfinite_in_a_row = 0
+        self._step = OptimizerStep(max_nonfinite_steps)
         self._saved_optimizer: dict[str, Any] = {}
         self._reference: ReferencePolicy | None = None
         self._reference_name, self._reference_offload = reference, reference_offload
         self._tokenizer: Any = None
-        self._step_metrics = StepMetrics()
-        self._evaluation = EvaluationMetrics()
-        self._sharding = Sharding()
-        self._whole: Any = None
-        self._gradient_norm: Tensor | None = None
 
     # --- PolicyHandle
 
@@ -142,24 +129,6 @@ class PolicyModule(LightningModule, PolicyHandle):
             return 0
         # Not the epoch: a run that is resumed with `max_steps` begins with an empty one.
         return self.trainer.global_step // max(int(batches) // self.trainer.accumulate_grad_batches, 1)
-
-    @contextmanager
-    def gathered(self) -> Iterator[None]:
-        if self._whole is not None:
-            yield
-            return
-        with self._sharding.whole(self.model) as self._whole:
-            try:
-                yield
-            finally:
-                self._whole = None
-
-    @contextmanager
-    def unsharded(self) -> Iterator[Any]:
-        with self.gathered():
-            model = self._whole
-            with evaluation_mode(model), self.trainer.precision_plugin.forward_context():
-                yield model
 
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
         yield from file_weights(self.model, self._sharding.full_weights(self.model))
@@ -216,14 +185,13 @@ class PolicyModule(LightningModule, PolicyHandle):
         return exact[1] if exact is not None and exact[0] == self.context_tokens else ""
 
     def prepare_data(self) -> None:
-        _show_progress_once()
+        show_progress_once()
         if isinstance(self.source, ModelSource):
             self.source.prepare()
 
     def setup(self, stage: str) -> None:
-        _show_progress_once()
-        # On several ranks Lightning advises a mean over them, of what evaluation has summed up over them already.
-        warnings.filterwarnings("ignore", message=r".*self\.log\('(val|test)/.*sync_dist=True")
+        show_progress_once()
+        ignore_advice_on_means()
         write_whole_checkpoints(self.trainer.strategy)
 
     def configure_model(self) -> None:
@@ -266,61 +234,6 @@ class PolicyModule(LightningModule, PolicyHandle):
             "lr_scheduler": {"scheduler": self._lr_scheduler(optimizer), "interval": self._lr_interval},
         }
 
-    @property
-    def data_parallel_size(self) -> int:
-        """Ranks that see different batches: all, but for those that hold parts of the same layer."""
-        return self._ways.data_parallel_size
-
-    @property
-    def data_parallel_rank(self) -> int:
-        """Which of those batches this rank sees."""
-        return self._ways.data_parallel_rank
-
-    @property
-    def _ways(self) -> Sharding:
-        # The datamodule asks in its `setup` already, before there is a model to cut.
-        early = self.model is None and self._trainer is not None
-        return sharding_for(self.trainer.strategy) if early else self._sharding
-
-    def save_pretrained(self, folder: str | os.PathLike[str], dtype: torch.dtype | None = None) -> None:
-        """Writes the policy so that transformers' `from_pretrained(folder)` has it; collective, rank 0 writes.
-
-        Args:
-            folder: Where to; one that is there is replaced.
-            dtype: Of the written weights; None: as they are trained, float32 unless the precision is `*-true`.
-        """
-        weights: dict[str, Tensor] = {}
-        for name, tensor in self._sharding.full_weights(self.model):
-            if self.global_rank == 0:
-                # To the type first: it is less to move. A copy, as a gathered tensor is soon gone.
-                kept = cast(tensor, dtype)
-                weights[name] = kept.to("cpu", copy=kept is tensor)
-        if self.global_rank == 0:
-            write_pretrained(folder, weights, self.name_or_path)
-        if self._trainer is not None:
-            self.trainer.strategy.barrier()
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[NAME] = self.name_or_path
-        checkpoint["nonfinite_in_a_row"] = self._nonfinite_in_a_row
-        # Lightning asks the module alone.
-        hook = getattr(getattr(self._trainer, "datamodule", None), "on_save_checkpoint", None)
-        if hook is not None:
-            hook(checkpoint)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._nonfinite_in_a_row = checkpoint.get("nonfinite_in_a_row", 0)
-        self._saved_optimizer = saved_settings(checkpoint)
-        # Of a sharded one Lightning has no whole weights here.
-        if "state_dict" in checkpoint:
-            check_weights(checkpoint["state_dict"], self.state_dict())
-        datamodule = getattr(self._trainer, "datamodule", None)
-        if datamodule is not None and self.trainer.training and type(datamodule).__qualname__ not in checkpoint:
-            rank_zero_warn(
-                f"The checkpoint has no state of {type(datamodule).__name__}: the run goes on with these weights, but "
-                "with the first prompts of the order, and without surplus and histories."
-            )
-
     # --- training
 
     def forward(self, batch: RolloutBatch) -> tuple[PerToken, PerToken | None]:
@@ -346,8 +259,7 @@ class PolicyModule(LightningModule, PolicyHandle):
             self._loaded_reference()
 
     def on_train_start(self) -> None:
-        # A run that was broken off, in this process, may have left parts of an optimizer step.
-        self._step_metrics = StepMetrics()
+        self._step.begin()
 
     def on_fit_end(self) -> None:
         self._reference = None
@@ -371,8 +283,7 @@ class PolicyModule(LightningModule, PolicyHandle):
             num_tokens=batch.num_tokens,
             num_sequences=batch.num_sequences,
         )
-        self._step_metrics.add(output.metrics | gap)
-        self._step_metrics.add(_response_counts(batch))
+        self._step.add(batch, output.metrics | gap)
         # The counts already make this a share of the mini-batch's loss. Lightning will divide by the number of
         # micro-batches, and the strategy take the mean over ranks: both are undone here.
         return output.loss * (self.trainer.accumulate_grad_batches * self.data_parallel_size)
@@ -384,35 +295,13 @@ class PolicyModule(LightningModule, PolicyHandle):
         return self.trainer.global_step % steps == 0
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        values = self._step_metrics.take(self._sharding.reduce)
-        masked, responses = values.pop("masked"), values.pop("responses")
-        values["train/masked_frac"] = masked / responses
-        self._gradient_norm = norm = self._sharding.gradient_norm(list(self.parameters()))
-        values["train/grad_norm"] = norm
-        values["train/lr"] = torch.tensor(optimizer.param_groups[0]["lr"])
-        if bool(masked == responses):
-            # The gradient is zero, but momentum and weight decay would still move the weights.
-            self.print("Skipped an optimizer step: no response of its mini-batch counts, as all are masked.")
+        values, reasons = self._step.finish(self._sharding, list(self.parameters()), optimizer)
+        for reason in reasons:
+            # None, and not zero: the optimizer then leaves the weights as they are.
+            self.print(f"Skipped an optimizer step: {reason}.")
             self.zero_grad(set_to_none=True)
-            values = {name: value for name, value in values.items() if not name.endswith(("_min", "_max"))}
-        self._skip_nonfinite(norm)
-        values["train/nonfinite_steps_in_a_row"] = torch.tensor(float(self._nonfinite_in_a_row))
         self.log_dict(values, on_step=True, on_epoch=False, batch_size=1)
         self.log("loss", values["loss/total"], prog_bar=True, logger=False, on_step=True, on_epoch=False, batch_size=1)
-
-    def _skip_nonfinite(self, norm: Tensor) -> None:
-        """Drops a gradient that is not finite, so that the optimizer leaves the weights as they are."""
-        if bool(norm.isfinite()):
-            self._nonfinite_in_a_row = 0
-            return
-        self._nonfinite_in_a_row += 1
-        if self._nonfinite_in_a_row > self._max_nonfinite_steps:
-            raise RuntimeError(
-                f"The gradient was not finite in {self._nonfinite_in_a_row} optimizer steps in a row. Lower the "
-                "learning rate, clip gradients (`gradient_clip_val`), or train in 'bf16-mixed' instead of 16 bits."
-            )
-        self.print(f"Skipped an optimizer step: the gradient norm is {norm.item()}.")
-        self.zero_grad(set_to_none=True)
 
     def configure_gradient_clipping(
         self,
@@ -421,78 +310,8 @@ class PolicyModule(LightningModule, PolicyHandle):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         # Not Lightning's: on FSDP1 it refuses norms, and on cut weights each rank would clip by the norm of its part.
-        if not gradient_clip_val:
-            return
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        if gradient_clip_algorithm == "value":
-            torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
-        elif self._gradient_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, self._gradient_norm)
-
-    # --- evaluation
-
-    def on_validation_epoch_start(self) -> None:
-        # Here too: what a broken evaluation has left must not count in the next one.
-        self._evaluation = EvaluationMetrics()
-
-    def on_test_epoch_start(self) -> None:
-        self._evaluation = EvaluationMetrics()
-
-    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self._evaluation.update(batch, self.device)
-
-    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self._evaluation.update(batch, self.device)
-
-    def on_validation_epoch_end(self) -> None:
-        self._log_evaluation("val")
-
-    def on_test_epoch_end(self) -> None:
-        self._log_evaluation("test")
-
-    def _log_evaluation(self, stage: str) -> None:
-        values = {f"{stage}/{name}": value for name, value in self._evaluation.compute().items()}
-        self.log_dict(values, batch_size=1, rank_zero_only=False, add_dataloader_idx=False)
-        self.evaluation_results = {name: float(value) for name, value in values.items()}
-        if self.trainer.sanity_checking:
-            # Lightning drops what is logged in the sanity check; with num_sanity_val_steps=-1 it is the evaluation
-            # before training, and worth keeping.
-            for logger in self.trainer.loggers:
-                logger.log_metrics(self.evaluation_results, step=0)
-
-
-def check_weights(saved: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
-    """Checks that weights are those of the same model.
-
-    Raises:
-        ValueError: If names or shapes differ; the message shows the first.
-    """
-    both = [name for name in own if name in saved and saved[name].shape != own[name].shape]
-    alone = sorted(saved.keys() ^ own.keys())
-    if not both and not alone:
-        return
-    if both:
-        told = f"{both[0]} is {tuple(saved[both[0]].shape)} there and {tuple(own[both[0]].shape)} here"
-    else:
-        told = f"{alone[0]} is only {'there' if alone[0] in saved else 'here'}"
-    raise ValueError(
-        f"Expected a checkpoint of this model, but {len(both) + len(alone)} of its weights differ: {told}. Pass the "
-        "checkpoint's own model, or the checkpoint of this one."
-    )
-
-
-def _response_counts(batch: RolloutBatch) -> dict[str, Tensor]:
-    """Responses of a micro-batch, and those of which no token counts."""
-    masked = ~batch.response_mask.any(dim=1)
-    return {"masked": masked.sum().float(), "responses": masked.new_tensor(len(batch), dtype=torch.float32)}
-
-
-def _show_progress_once() -> None:
-    """Leaves transformers' bars, of loading and of writing weights, to rank 0."""
-    from transformers.utils import logging
-
-    if getattr(rank_zero_only, "rank", 0):
-        logging.disable_progress_bar()
+        if gradient_clip_val:
+            self._step.clip(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
 
 def weight_dtype(precision: str) -> torch.dtype:

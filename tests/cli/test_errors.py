@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lspo.cli.errors import exit_status
-from lspo.lightning_modules.policy import check_weights
+from lspo.lightning_modules.checkpoints import check_weights
 from lspo.problems import RunningSumProblems
 from lspo.rewards.base import score_groups
 from lspo.rollout import Sampling

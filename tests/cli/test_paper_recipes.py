@@ -111,7 +111,7 @@ def test_evaluation_is_avg_at_32_on_the_papers_sets(data: str) -> None:
     assert {name: type(one).__name__ for name, one in module.val_sets.items()} == {
         "aime25": "AIME25", "olympiad_bench": "OlympiadBench", "minerva_math": "MinervaMath",
     }  # fmt: skip
-    assert [one.group_size for one in module._val_settings.values()] == [32] * 3
+    assert [one.group_size for one in module._held_out.val.values()] == [32] * 3
     assert type(module.reward).__name__ == "MathReward"
     for problems in module.val_sets.values():
         assert isinstance(problems, DatasetProblems)

@@ -42,7 +42,7 @@ def test_a_published_set_by_its_hub_name_is_its_preset_and_held_out_its_test_par
         "--data.val={gsm8k: openai/gsm8k, aime24: HuggingFaceH4/aime_2024}",
     )
     assert isinstance(module.train_set, DAPOMath17k)
-    gsm8k, aime24 = (one.problems for one in module._val_settings.values())
+    gsm8k, aime24 = (one.problems for one in module._held_out.val.values())
     assert isinstance(gsm8k, GSM8K)
     assert gsm8k.split == "test"
     assert isinstance(aime24, AIME24)

@@ -344,13 +344,13 @@ def test_gradient_clipping_and_activation_checkpointing_work_together(make_run: 
 def test_steps_skipped_in_a_row_are_counted_across_a_resume(make_run: Callable[..., Any]) -> None:
     policy = make_run().policy
     policy.configure_model()
-    policy._nonfinite_in_a_row = 3
+    policy._step.nonfinite_in_a_row = 3
     checkpoint: dict[str, Any] = {"state_dict": policy.state_dict()}
     policy.on_save_checkpoint(checkpoint)
     resumed = make_run().policy
     resumed.configure_model()
     resumed.on_load_checkpoint(checkpoint)
-    assert resumed._nonfinite_in_a_row == 3
+    assert resumed._step.nonfinite_in_a_row == 3
 
 
 def test_weights_of_another_model_are_refused(make_run: Callable[..., Any]) -> None:
@@ -373,7 +373,7 @@ def test_what_a_broken_optimizer_step_has_left_is_not_logged(make_run: Callable[
         responses: float
 
         def on_before_optimizer_step(self, trainer: Trainer, pl_module: Any, optimizer: Any) -> None:
-            self.responses = float(pl_module._step_metrics._values["responses"])
+            self.responses = float(pl_module._step.metrics._values["responses"])
 
     counts, trainer = Counts(), {"accumulate_grad_batches": 2}
     run, again = make_run([Broken()], trainer=trainer), make_run([counts], trainer={**trainer, "max_steps": 1})

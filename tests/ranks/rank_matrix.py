@@ -151,7 +151,7 @@ def run(folder: str, way: dict[str, Any]) -> dict[str, Any]:
     gap = probe_gap(policy, probes, [by_key[key] for key in range(len(probes))])
     assert starts.keys() == ends.keys()
     changed = {name: starts[name] - ends[name] for name in ends} if sgd else ends
-    return {"changed": changed, "tokens": tokens, "part": part, "norm": float(policy._gradient_norm), "gap": gap}
+    return {"changed": changed, "tokens": tokens, "part": part, "norm": float(policy._step.gradient_norm), "gap": gap}
 
 
 def local(parameter: Any) -> Any:

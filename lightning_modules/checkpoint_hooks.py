@@ -1,0 +1,62 @@
+"""What a policy writes into a checkpoint, takes from one, and how it becomes a folder of transformers."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+
+from lspo.lightning_modules.checkpoints import check_weights
+from lspo.lightning_modules.export import NAME, cast, write_pretrained
+from lspo.lightning_modules.optimizer_step import OptimizerStep
+from lspo.lightning_modules.saved_optimizer import saved_settings
+from lspo.lightning_modules.sharded_policy import ShardedPolicy
+
+
+class CheckpointHooks(ShardedPolicy):
+    """Lightning's hooks for checkpoints, and `save_pretrained`."""
+
+    _step: OptimizerStep
+    _saved_optimizer: dict[str, Any]
+
+    def save_pretrained(self, folder: str | os.PathLike[str], dtype: torch.dtype | None = None) -> None:
+        """Writes the policy so that transformers' `from_pretrained(folder)` has it; collective, rank 0 writes.
+
+        Args:
+            folder: Where to; one that is there is replaced.
+            dtype: Of the written weights; None: as they are trained, float32 unless the precision is `*-true`.
+        """
+        weights: dict[str, Tensor] = {}
+        for name, tensor in self._sharding.full_weights(self.model):
+            if self.global_rank == 0:
+                # To the type first: it is less to move. A copy, as a gathered tensor is soon gone.
+                kept = cast(tensor, dtype)
+                weights[name] = kept.to("cpu", copy=kept is tensor)
+        if self.global_rank == 0:
+            write_pretrained(folder, weights, self.name_or_path)
+        if self._trainer is not None:
+            self.trainer.strategy.barrier()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[NAME] = self.name_or_path
+        checkpoint["nonfinite_in_a_row"] = self._step.nonfinite_in_a_row
+        # Lightning asks the module alone.
+        hook = getattr(getattr(self._trainer, "datamodule", None), "on_save_checkpoint", None)
+        if hook is not None:
+            hook(checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._step.nonfinite_in_a_row = checkpoint.get("nonfinite_in_a_row", 0)
+        self._saved_optimizer = saved_settings(checkpoint)
+        # Of a sharded one Lightning has no whole weights here.
+        if "state_dict" in checkpoint:
+            check_weights(checkpoint["state_dict"], self.state_dict())
+        datamodule = getattr(self._trainer, "datamodule", None)
+        if datamodule is not None and self.trainer.training and type(datamodule).__qualname__ not in checkpoint:
+            rank_zero_warn(
+                f"The checkpoint has no state of {type(datamodule).__name__}: the run goes on with these weights, but "
+                "with the first prompts of the order, and without surplus and histories."
+            )
