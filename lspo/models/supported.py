@@ -19,7 +19,9 @@ OWN_STATE = {
 }
 """Decoders whose state is none of transformers' caches, by type, and why they can't be sampled from here."""
 
-OTHER_INPUTS = ("vision_config", "audio_config", "image_token_id", "image_token_index", "vq_config", "audio_encoder")
+OTHER_INPUTS = (
+    "vision_config", "audio_config", "image_token_id", "image_token_index", "vq_config", "audio_encoder_config",
+)  # fmt: skip
 """What the configuration of a model that reads more than text has."""
 
 
