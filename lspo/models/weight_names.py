@@ -28,11 +28,7 @@ def file_weights(model: Any, weights: Weights) -> Iterator[tuple[str, Tensor]]:
     Raises:
         ValueError: For a PEFT-wrapped model, which no engine could load by these names.
     """
-    if plain_model(model) is not model:
-        raise ValueError(
-            f"Expected weights of a transformers model, but {type(model).__name__} holds adapters beside them. "
-            "`TransformersEngine` samples with those as they are; for another engine, or a folder, merge them first."
-        )
+    refuse_adapters(model)
     tied = tied_weights(model)
     renamings, converters = _conversions(model)
     layer: dict[str, Tensor] = {}
@@ -53,6 +49,19 @@ def file_weights(model: Any, weights: Weights) -> Iterator[tuple[str, Tensor]]:
             yield from _converted(model, {name: tensor})
     if layer:
         yield from _converted(model, layer)
+
+
+def refuse_adapters(model: Any) -> None:
+    """Refuses a PEFT-wrapped model, whose weights no checkpoint of transformers has.
+
+    Raises:
+        ValueError: If it is one.
+    """
+    if plain_model(model) is not model:
+        raise ValueError(
+            f"Expected weights of a transformers model, but {type(model).__name__} holds adapters beside them. "
+            "`TransformersEngine` samples with those as they are; for another engine, or a folder, merge them first."
+        )
 
 
 def tied_weights(model: Any) -> dict[str, str]:
