@@ -84,9 +84,7 @@ def _conversions(model: Any) -> tuple[list[Any], list[Any]]:
 
 
 def _is_converted(name: str, converters: list[Any]) -> bool:
-    from transformers.core_model_loading import apply_converters
-
-    return apply_converters(name, converters)[1] is not None
+    return any(converter.rename_source_key(name)[1] is not None for converter in converters)
 
 
 def _converted(model: Any, weights: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
