@@ -129,7 +129,8 @@ def find_head(model: Any) -> Head:
         token_ids = few_tokens(plain)
         own = own_logits(plain, token_ids)
         layer = plain.get_output_embeddings()
-        best = _best(_candidates(plain, layer, token_ids, own), own)
+        limit = 1e-2 if next(plain.parameters()).element_size() <= 2 else 1e-4
+        best = _best(_candidates(plain, layer, token_ids, own), own, limit)
     finally:
         plain.train(was_training)
     if best is not None:
@@ -143,8 +144,8 @@ def find_head(model: Any) -> Head:
     return Head(own=True)
 
 
-def _best(candidates: Iterator[tuple[Head, Tensor]], own: Tensor) -> Head | None:
-    """The first that gives the model's logits to rounding, which may be that of 16 bits."""
+def _best(candidates: Iterator[tuple[Head, Tensor]], own: Tensor, limit: float) -> Head | None:
+    """The first that gives the model's logits to rounding; `limit` is what rounding may be, of the largest logit."""
     size = own.abs().max()
     tried: list[tuple[float, Head]] = []
     for head, logits in candidates:
@@ -153,7 +154,7 @@ def _best(candidates: Iterator[tuple[Head, Tensor]], own: Tensor) -> Head | None
             return head
         tried.append((off, head))
     least = min((off for off, _ in tried), default=1.0)
-    return next((head for off, head in tried if off <= 2 * least), None) if least <= 1e-2 else None
+    return next((head for off, head in tried if off <= 2 * least), None) if least <= limit else None
 
 
 def _candidates(model: Any, layer: Any, token_ids: TokenIds, own: Tensor) -> Iterator[tuple[Head, Tensor]]:
@@ -197,6 +198,7 @@ def _known_heads(model: Any, logits: Tensor, own: Tensor) -> Iterator[Head]:
         seen = own if cap is None else torch.atanh((own / cap).clamp(-1 + 1e-6, 1 - 1e-6)) * cap
         measured = float((seen.double() * logits.double()).sum() / logits.double().square().sum())
         yield Head(factor=_exact(measured, config), cap=cap)
+        yield Head(factor=measured, cap=cap)
 
 
 def _exact(measured: float, config: Any) -> float:

@@ -63,9 +63,9 @@ class StartGap:
         return (
             f"Expected {name} to give a token the same log-prob when it is sampled and when it is trained, but on "
             f"{self.tokens} tokens they differ by {self.mean:.3g} nats in the mean and {self.most:.3g} at most. "
-            f"Allowed are {self.tolerance:g}{single}. The run would train on what the policy did not write. Try "
-            "another `attn_implementation`, such as 'eager', or let `VLLMEngine` sample, and report the model's type. "
-            "If the difference is rounding, raise `verify_tolerance` of the engine."
+            f"Allowed are {self.tolerance:g} in the mean{single}. The run would train on what the policy did not "
+            "write. Try another `attn_implementation`, such as 'eager', or let `VLLMEngine` sample, and report the "
+            "model's type. If the difference is rounding, raise `verify_tolerance` of the engine."
         )
 
 

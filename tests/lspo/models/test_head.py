@@ -125,10 +125,17 @@ def own_kind(change: Callable[[Any], Any]) -> Any:
     return model
 
 
-def test_a_constant_that_no_configuration_names_is_measured() -> None:
-    model = own_kind(lambda logits: 3.7 * logits)
-    assert head_of(model).factor == pytest.approx(3.7)
+@pytest.mark.parametrize("factor", [3.7, 1.004])
+def test_a_constant_that_no_configuration_names_is_measured(factor: float) -> None:
+    model = own_kind(lambda logits: factor * logits)
+    assert head_of(model).factor == pytest.approx(factor)
     check_head(model)
+
+
+def test_what_is_nearly_a_head_is_none() -> None:
+    model = own_kind(lambda logits: logits + 0.003 * logits.sin())
+    with pytest.warns(UserWarning, match="not known here"):
+        assert head_of(model).own
 
 
 def test_where_nothing_fits_the_models_own_forward_is_used() -> None:
