@@ -14,6 +14,7 @@ from lspo.lightning_modules.export import NAME, cast, write_pretrained
 from lspo.lightning_modules.optimizer_step import OptimizerStep
 from lspo.lightning_modules.saved_optimizer import saved_settings
 from lspo.lightning_modules.sharded_policy import ShardedPolicy
+from lspo.models.weight_names import refuse_adapters
 
 
 class CheckpointHooks(ShardedPolicy):
@@ -28,7 +29,11 @@ class CheckpointHooks(ShardedPolicy):
         Args:
             folder: Where to; one that is there is replaced.
             dtype: Of the written weights; None: as they are trained, float32 unless the precision is `*-true`.
+
+        Raises:
+            ValueError: If adapters of PEFT are in the model: their own `save_pretrained` writes those.
         """
+        refuse_adapters(self.model)
         weights: dict[str, Tensor] = {}
         for name, tensor in self._sharding.full_weights(self.model):
             if self.global_rank == 0:

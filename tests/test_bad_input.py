@@ -139,6 +139,20 @@ def copy_of(policy: Path, place: Path, *, without: str = "", changed: dict[str, 
     return f"--model.model={folder}"
 
 
+def of_type(kind: str) -> Callable[[Path, Path], list[str]]:
+    return lambda place, policy: [copy_of(policy, place, changed={"config.json": {"model_type": kind}})]
+
+
+def lacks_weights(place: Path, policy: Path) -> list[str]:
+    from safetensors.torch import load_file, save_file
+
+    flag = copy_of(policy, place)
+    file = place / "model/model.safetensors"
+    kept = {name: tensor for name, tensor in load_file(file).items() if name != "model.norm.weight"}
+    save_file(kept, file, metadata={"format": "pt"})
+    return [flag]
+
+
 def rows(place: Path, *lines: dict[str, Any]) -> str:
     (place / "set.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return "--data.train=set.jsonl"
@@ -241,6 +255,14 @@ REFUSED = [
     Row("class by an old name of its module in a configuration", lambda place, policy: config(
         place, "model:\n  model: {init_args: {demonstrations: lspo.demonstrations.WorkedSolutions}}\n"),
         r"  line 2: `lspo\.demonstrations\.Worked.*` is now `lspo\.problems\.demonstrations\.WorkedSolutions`\n"),
+    Row("model with an encoder", of_type("bart"), r"of type 'bart', which has an encoder beside its decoder"),
+    Row("model that reads images", of_type("qwen2_5_vl"), r"of type 'qwen2_5_vl', which reads images or sound"),
+    Row("model that transformers does not know", of_type("of_next_year"), r"a model that transformers [\d.]+ knows in"),
+    Row("model folder that lacks weights", lacks_weights, r"lacks 1 of them, such as model\.norm\.weight: they would"),
+    Row("texts beyond the length at which rotary positions change", lambda place, policy: [copy_of(
+        policy, place, changed={"config.json": {"max_position_embeddings": 20, "rope_parameters": {
+            "rope_type": "dynamic", "rope_theta": 100.0, "factor": 2.0}}})],
+        r"context of 20 tokens \(beyond that it can't be trained on what it samples: its rotary positions depend"),
     Row("unknown class", ["--model.objective=DAPOO"], r"DAPOO[\s\S]*Did you mean DAPO\?"),
     Row("unknown class in a package", ["--data.reward=lspo.rewards.GSM8KRewrd"], r"Did you mean GSM8KReward\?"),
     Row("unknown setting of a class", ["--model.objective=DAPO", "--model.objective.clip_hihg=1"],

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 
@@ -50,8 +50,7 @@ class CollectListener(Protocol):
     def on_collect_end(self, report: CollectReport) -> None: ...
 
 
-@dataclass(frozen=True)
-class _Counters:
+class _Counters(NamedTuple):
     """What a rank counts in a round: the reward's own, sums of its parts, tokens without a finite log-prob."""
 
     reward: dict[str, float]

@@ -145,10 +145,12 @@ def model_logprobs(
     with_entropy: bool = False,
 ) -> tuple[PerToken, PerToken | None]:
     """`response_logprobs` of a model, its logits never whole in memory."""
+    # A model whose own forward gives the logits need not give those of what all rows have as prompt.
+    skipped = max(int(prompt_lengths.min()) - 1, 0) if head_of(model).own else 0
     return response_logprobs(
-        last_hidden_state(model, token_ids),
-        token_ids,
-        prompt_lengths,
+        last_hidden_state(model, token_ids, skipped=skipped),
+        token_ids[:, skipped:],
+        prompt_lengths - skipped,
         response_mask,
         output_head(model),
         temperature=temperature,

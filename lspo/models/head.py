@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from inspect import signature
 from typing import Any
 
 import torch
@@ -73,16 +74,24 @@ def head_of(model: Any) -> Head:
     return found
 
 
-def last_hidden_state(model: Any, token_ids: TokenIds) -> Tensor:
-    """(N, L, H) hidden states behind the last layer, for rows padded on the right.
+def last_hidden_state(model: Any, token_ids: TokenIds, *, skipped: int = 0) -> Tensor:
+    """(N, L - skipped, H) hidden states behind the last layer, for rows padded on the right.
 
     Needs no attention mask: under causal attention nothing looks to the right, where the padding is. Of a model whose
     head is its `own`, these are the logits themselves.
+
+    Args:
+        model: A transformers model.
+        token_ids: What it reads.
+        skipped: Places at the start of each row of which nothing is asked.
     """
     head = head_of(model)
     if head.own:
-        return plain_model(model)(input_ids=token_ids, use_cache=False).logits
-    return _at(plain_model(model), head.backbone)(input_ids=token_ids, use_cache=False).last_hidden_state
+        plain, kept = plain_model(model), token_ids.shape[1] - skipped
+        fewer = {"logits_to_keep": kept} if "logits_to_keep" in signature(type(plain).forward).parameters else {}
+        return plain(input_ids=token_ids, use_cache=False, **fewer).logits[:, -kept:]
+    hidden = _at(plain_model(model), head.backbone)(input_ids=token_ids, use_cache=False).last_hidden_state
+    return hidden[:, skipped:]
 
 
 def output_head(model: Any) -> Callable[[Tensor], Tensor]:

@@ -19,7 +19,9 @@ OWN_STATE = {
 }
 """Decoders whose state is none of transformers' caches, by type, and why they can't be sampled from here."""
 
-OTHER_INPUTS = ("vision_config", "audio_config", "image_token_id", "image_token_index", "vq_config", "audio_encoder")
+OTHER_INPUTS = (
+    "vision_config", "audio_config", "image_token_id", "image_token_index", "vq_config", "audio_encoder_config",
+)  # fmt: skip
 """What the configuration of a model that reads more than text has."""
 
 
@@ -33,14 +35,14 @@ def check_supported(config: Any, name: str) -> None:
     Raises:
         ValueError: If it is not; the message says why, and what to take.
     """
-    reason = next(_reasons(config), None)
+    reason = next(_reasons(config, name), None)
     if reason is not None:
         raise ValueError(
             f"Expected a causal language model of text, but {name} is of type {config.model_type!r}, which {reason}"
         )
 
 
-def _reasons(config: Any) -> Iterator[str]:
+def _reasons(config: Any, name: str) -> Iterator[str]:
     from transformers.models.auto import modeling_auto as auto
 
     kind = config.model_type
@@ -52,7 +54,7 @@ def _reasons(config: Any) -> Iterator[str]:
         )
     causal = auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     if _reads_more_than_text(config) or kind in auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
-        yield f"reads images or sound beside text. {_text_part(config)}"
+        yield f"reads images or sound beside text. {_text_part(config, name)}"
     if kind in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES or kind in ("bert-generation", "trocr"):
         yield (
             "is an encoder, which looks at later tokens too or was never trained to write. Take a decoder-only model, "
@@ -74,15 +76,14 @@ def _reads_more_than_text(config: Any) -> bool:
     )
 
 
-def _text_part(config: Any) -> str:
+def _text_part(config: Any, name: str) -> str:
     """What to do with a checkpoint whose text part may be a model by itself."""
     from transformers.models.auto import modeling_auto as auto
 
     text = config.get_text_config()
     if text is not config and text.model_type in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         return (
-            f"Take a checkpoint of its text part alone, of type {text.model_type!r}, or write one: load this one with "
-            f"`AutoModelForCausalLM`, and save the part whose `config.model_type` is {text.model_type!r} with its "
-            "`save_pretrained`, and the tokenizer beside it."
+            f"Take a checkpoint of its text part alone, of type {text.model_type!r}, or write one: "
+            f"`lspo.models.text_part.write_text_part({name!r}, FOLDER)`."
         )
     return "Take a model of text alone, as Qwen/Qwen2.5-0.5B."

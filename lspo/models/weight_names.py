@@ -28,11 +28,7 @@ def file_weights(model: Any, weights: Weights) -> Iterator[tuple[str, Tensor]]:
     Raises:
         ValueError: For a PEFT-wrapped model, which no engine could load by these names.
     """
-    if plain_model(model) is not model:
-        raise ValueError(
-            f"Expected weights of a transformers model, but {type(model).__name__} holds adapters beside them. "
-            "`TransformersEngine` samples with those as they are; for another engine, or a folder, merge them first."
-        )
+    refuse_adapters(model)
     tied = tied_weights(model)
     renamings, converters = _conversions(model)
     layer: dict[str, Tensor] = {}
@@ -55,6 +51,19 @@ def file_weights(model: Any, weights: Weights) -> Iterator[tuple[str, Tensor]]:
         yield from _converted(model, layer)
 
 
+def refuse_adapters(model: Any) -> None:
+    """Refuses a PEFT-wrapped model, whose weights no checkpoint of transformers has.
+
+    Raises:
+        ValueError: If it is one.
+    """
+    if plain_model(model) is not model:
+        raise ValueError(
+            f"Expected weights of a transformers model, but {type(model).__name__} holds adapters beside them. "
+            "`TransformersEngine` samples with those as they are; for another engine, or a folder, merge them first."
+        )
+
+
 def tied_weights(model: Any) -> dict[str, str]:
     """Names of weights that are others under a second name, which no file has; and those others' names."""
     return dict(getattr(plain_model(model), "all_tied_weights_keys", None) or {})
@@ -75,9 +84,7 @@ def _conversions(model: Any) -> tuple[list[Any], list[Any]]:
 
 
 def _is_converted(name: str, converters: list[Any]) -> bool:
-    from transformers.core_model_loading import apply_converters
-
-    return apply_converters(name, converters)[1] is not None
+    return any(converter.rename_source_key(name)[1] is not None for converter in converters)
 
 
 def _converted(model: Any, weights: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

@@ -72,7 +72,7 @@ def check_lengths(prompts: Sequence[Prompt], sampling: Sampling, max_model_len: 
         raise ValueError(
             f"Expected prompt and response to fit into the engine's max_model_len={max_model_len} tokens, but a prompt "
             f"of {longest} and max_response_tokens={sampling.max_response_tokens} need "
-            f"{longest + sampling.max_response_tokens}. Raise `max_model_len`, or lower `max_prompt_tokens` or "
+            f"{longest + sampling.max_response_tokens}. Raise `max_model_len`, or lower `batches.max_prompt_tokens` or "
             "`max_response_tokens`."
         )
 

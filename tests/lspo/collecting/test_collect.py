@@ -441,10 +441,12 @@ def test_scores_while_others_are_being_written_and_reports_counters() -> None:
 
 def test_counters_of_all_ranks_are_added() -> None:
     def gather(item: Any) -> list[Any]:
-        other = ({"reward/scored": 2.0, "reward/late": 1.0}, {})
-        return [item, other] if isinstance(item, tuple) else [item]
+        if not isinstance(item, tuple):
+            return [item]
+        return [item, item._replace(reward={"reward/scored": 2.0, "reward/late": 1.0}, nonfinite=3)]
 
     report = run(cut_plan([3]), reward=Counting(), gather=gather)
+    assert report.rounds[0].nonfinite_tokens == 3
     assert report.rounds[0].reward_metrics == {"reward/scored": 14.0, "reward/late": 1.0}
 
 
@@ -459,7 +461,9 @@ class InParts(Counting):
 
 def test_parts_of_the_reward_are_means_over_all_ranks() -> None:
     def gather(item: Any) -> list[Any]:
-        return [item, ({}, {"length": (60.0, 12), "other": (1.0, 4)})] if isinstance(item, tuple) else [item]
+        if not isinstance(item, tuple):
+            return [item]
+        return [item, item._replace(parts={"length": (60.0, 12), "other": (1.0, 4)})]
 
     report = run(cut_plan([3]), reward=InParts(), gather=gather)
     lengths = [rollout.num_tokens for group in report.own_groups for rollout in group.rollouts]

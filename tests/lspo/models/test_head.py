@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -119,6 +120,7 @@ def own_kind(change: Callable[[Any], Any]) -> Any:
             output.logits = change(output.logits)
             return output
 
+    Changed.forward.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
     model.__class__ = Changed
     return model
 
@@ -133,15 +135,20 @@ def test_where_nothing_fits_the_models_own_forward_is_used() -> None:
     model = own_kind(lambda logits: logits + 0.3 * logits.sin())
     with pytest.warns(UserWarning, match=r"computes its logits in a way that is not known here.*0 KiB for each token"):
         assert head_of(model) == Head(own=True)
-    token_ids = torch.tensor([[5, 7, 1, 9, 4], [3, 2, 8, 4, 0]])
-    mask = torch.tensor([[True, True, True], [True, True, False]])
+    token_ids = torch.tensor([[5, 7, 1, 9, 4, 2], [3, 2, 8, 4, 0, 0]])
+    mask = torch.tensor([[True, True, True], [True, False, False]])
+    asked: list[int] = []
+    model.lm_head.register_forward_hook(lambda module, given, logits: asked.append(logits.shape[1]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        logprobs, entropies = model_logprobs(model, token_ids, torch.tensor([2, 2]), mask, with_entropy=True)
+        logprobs, entropies = model_logprobs(model, token_ids, torch.tensor([3, 2]), mask, with_entropy=True)
+    assert asked == [5]  # not of the first token, which both rows have as prompt
     expected = model(input_ids=token_ids).logits.log_softmax(dim=-1)
-    chosen = expected[:, 1:4].gather(-1, token_ids[:, 2:, None]).squeeze(-1)
-    torch.testing.assert_close(logprobs, chosen.where(mask, 0.0))
+    for row, places in enumerate([(2, 3, 4), (1,)]):
+        for number, place in enumerate(places):
+            torch.testing.assert_close(logprobs[row, number], expected[row, place, token_ids[row, place + 1]])
     assert entropies is not None
+    assert (logprobs != 0).equal(mask)
     logprobs.sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
 
