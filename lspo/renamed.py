@@ -62,7 +62,6 @@ MODULES = {
 }
 """Modules, in which a class named by its path may be."""
 
-
 NOW = "` is now `"
 """What every such message has in it."""
 
