@@ -10,7 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -18,7 +19,8 @@ from lspo.batching.dealing import spread
 from lspo.collecting.plan import CollectPlan
 from lspo.collecting.pool import Judged, judge, shortfall_fill
 from lspo.collecting.report import CollectReport, RoundReport
-from lspo.rewards.base import Reward, score_groups
+from lspo.collecting.round import Counters, check_version, generate_round, merge_counters, part_means, part_sums
+from lspo.rewards.base import Reward
 from lspo.rollout.base import RolloutEngine
 from lspo.sampling.base import GroupSelector, GroupStats
 from lspo.types import GroupMask, Prompt, RolloutGroup
@@ -48,14 +50,6 @@ class CollectListener(Protocol):
     def on_round_end(self, report: RoundReport) -> None: ...
 
     def on_collect_end(self, report: CollectReport) -> None: ...
-
-
-class _Counters(NamedTuple):
-    """What a rank counts in a round: the reward's own, sums of its parts, tokens without a finite log-prob."""
-
-    reward: dict[str, float]
-    parts: dict[str, tuple[float, int]]
-    nonfinite: int
 
 
 class StopCollecting(KeyboardInterrupt):
@@ -121,15 +115,16 @@ def collect(
     while settled is None:
         seconds: dict[str, float] = {}
         drawn = prompts.draw(fresh.next_round(rounds))
-        own = _generate(engine, reward, drawn[slice_of(len(drawn), rank, world_size)], plan, seconds, listeners)
-        _check_version(own, plan)
+        share = drawn[slice_of(len(drawn), rank, world_size)]
+        own = generate_round(engine, reward, share, plan, seconds, partial(_tell_progress, listeners))
+        check_version(own, plan)
         groups += own
         clock = time.perf_counter()
         # Slices are contiguous, so the ranks' parts, one behind the other, are in draw order.
         stats.append(GroupStats.concatenate(gather(group_stats(own, plan.group_size))))
         judged = judge(stats, selector, plan, history=history)
         seconds["select"] = time.perf_counter() - clock
-        counters = gather(_Counters(reward.metrics(), _part_sums(own), sum(group.num_nonfinite for group in own)))
+        counters = gather(Counters(reward.metrics(), part_sums(own), sum(group.num_nonfinite for group in own)))
         rounds.append(_round_report(judged, fresh, len(rounds), stats[-1], counters, seconds))
         for listener in listeners:
             listener.on_round_end(rounds[-1])
@@ -155,6 +150,11 @@ def collect(
     for listener in listeners:
         listener.on_collect_end(report)
     return report
+
+
+def _tell_progress(listeners: Sequence[CollectListener], done: int, drawn: int) -> None:
+    for listener in listeners:
+        listener.on_group_end(done, drawn)
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ def _round_report(
     plan: CollectPlan,
     number: int,
     stats: GroupStats,
-    counters: Sequence[_Counters],
+    counters: Sequence[Counters],
     seconds: dict[str, float],
 ) -> RoundReport:
     """The report of a round; `counters` has each rank's."""
@@ -231,8 +231,8 @@ def _round_report(
         reasons=judged.count_reasons(),
         thresholds=judged.decision.thresholds,
         seconds=seconds,
-        reward_metrics=_merge_counters([each.reward for each in counters]),
-        reward_parts=_part_means([each.parts for each in counters]),
+        reward_metrics=merge_counters([each.reward for each in counters]),
+        reward_parts=part_means([each.parts for each in counters]),
         nonfinite_tokens=sum(each.nonfinite for each in counters),
     )
 
@@ -273,91 +273,3 @@ def group_stats(groups: Sequence[RolloutGroup], group_size: int) -> GroupStats:
         rewards=table(lambda rollout: rollout.score.reward),
         truncated=table(lambda rollout: rollout.truncated).bool(),
     )
-
-
-def _generate(
-    engine: RolloutEngine,
-    reward: Reward,
-    drawn: Sequence[tuple[int, Prompt]],
-    plan: CollectPlan,
-    seconds: dict[str, float],
-    listeners: Sequence[CollectListener],
-) -> list[RolloutGroup]:
-    """Responses to the drawn prompts, scored as their groups finish."""
-    keys = [index for index, _ in drawn]
-    stream = engine.generate(
-        [prompt for _, prompt in drawn], group_size=plan.group_size, sampling=plan.sampling, keys=keys
-    )
-    scored: list[RolloutGroup] = []
-    seconds["generate"] = seconds["reward"] = 0.0
-    clock = time.perf_counter()
-    batch: list[RolloutGroup] = []
-    for group in stream:
-        batch.append(group)
-        if len(batch) >= plan.reward_batch_groups:
-            seconds["generate"] += time.perf_counter() - clock
-            scored += _timed_scores(reward, batch, seconds)
-            batch = []
-            for listener in listeners:
-                listener.on_group_end(len(scored), len(drawn))
-            clock = time.perf_counter()
-    seconds["generate"] += time.perf_counter() - clock
-    scored += _timed_scores(reward, batch, seconds)
-    for listener in listeners if batch else ():
-        listener.on_group_end(len(scored), len(drawn))
-    got = [group.draw_index for group in scored]
-    if sorted(got) != sorted(keys):
-        raise RuntimeError(
-            f"Expected engine {type(engine).__name__} to return one group for each of {len(keys)} prompts, "
-            f"but got {len(got)}. Draws missing or not asked for: {sorted(set(got) ^ set(keys))[:8]}."
-        )
-    for group in scored:
-        if len(group.rollouts) != plan.group_size:
-            raise RuntimeError(
-                f"Expected engine {type(engine).__name__} to return group_size={plan.group_size} responses for each "
-                f"prompt, but got {len(group.rollouts)} for prompt {group.prompt.id}."
-            )
-    return scored
-
-
-def _timed_scores(reward: Reward, batch: list[RolloutGroup], seconds: dict[str, float]) -> list[RolloutGroup]:
-    clock = time.perf_counter()
-    scored = score_groups(reward, batch) if batch else []
-    seconds["reward"] += time.perf_counter() - clock
-    return scored
-
-
-def _check_version(groups: Sequence[RolloutGroup], plan: CollectPlan) -> None:
-    for group in groups:
-        age = plan.iteration - group.version
-        if age < 0 or age > plan.max_age:
-            raise RuntimeError(
-                f"Expected rollouts that are at most max_age={plan.max_age} iterations old in iteration "
-                f"{plan.iteration}, but the group of prompt {group.prompt.id} was written by version {group.version}. "
-                "The engine's weights were not updated: is the WeightSync callback there?"
-            )
-
-
-def _merge_counters(parts: Sequence[dict[str, float]]) -> dict[str, float]:
-    merged: dict[str, float] = {}
-    for part in parts:
-        for name, value in part.items():
-            merged[name] = merged.get(name, 0.0) + value
-    return merged
-
-
-def _part_sums(groups: Sequence[RolloutGroup]) -> dict[str, tuple[float, int]]:
-    """By part of the reward: its sum, and the number of responses that have it."""
-    sums: dict[str, tuple[float, int]] = {}
-    for group in groups:
-        for score in group.scores:
-            for name, value in score.parts.items():
-                total, count = sums.get(name, (0.0, 0))
-                sums[name] = (total + value, count + 1)
-    return sums
-
-
-def _part_means(parts: Sequence[dict[str, tuple[float, int]]]) -> dict[str, float]:
-    names = dict.fromkeys(name for sums in parts for name in sums)
-    pairs = {name: [sums[name] for sums in parts if name in sums] for name in names}
-    return {name: sum(total for total, _ in pair) / sum(count for _, count in pair) for name, pair in pairs.items()}
