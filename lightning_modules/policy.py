@@ -33,6 +33,7 @@ from lspo.models.causal_lm import (
     model_logprobs,
 )
 from lspo.models.pretrained import check_model, context_tokens, exact_tokens
+from lspo.models.training_mode import switch_off_dropout_modules
 from lspo.models.weight_names import file_weights, tied_weights
 from lspo.objectives import DAPO, Objective
 from lspo.objectives.advantages import Scale
@@ -252,6 +253,8 @@ class PolicyModule(EvaluationHooks, CheckpointHooks, ShardedPolicy):
         return self(batch)[0]
 
     def on_fit_start(self) -> None:
+        # Again, as a subclass may have put adapters into the model since it was loaded.
+        switch_off_dropout_modules(self.model)
         with self.unsharded() as model:
             check_head(model)
         if self.objective.needs_reference:

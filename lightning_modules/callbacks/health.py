@@ -115,7 +115,8 @@ class HealthWarnings(ReportingCallback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._watch_mismatch(trainer, pl_module)
+        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            self._watch_mismatch(trainer)
         if self._before is None or not trainer.is_last_batch:
             return
         # FSDP1 holds what is in no layer now as a part, now whole: such weights are left out.
@@ -133,8 +134,11 @@ class HealthWarnings(ReportingCallback):
                 "be 0, or no advantage other than 0."
             )
 
-    def _watch_mismatch(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Once an iteration: it is the same rollouts in each of its optimizer steps."""
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._mismatched = -1
+
+    def _watch_mismatch(self, trainer: Trainer) -> None:
+        """After each optimizer step, and warns once per iteration."""
         gap = trainer.callback_metrics.get(MISMATCH)
         iteration = trainer.current_epoch
         if gap is None or self._mismatched == iteration or float(gap) <= self.max_mismatch:

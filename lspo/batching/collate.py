@@ -73,30 +73,23 @@ def collate(
     lengths = torch.tensor([item.rollout.num_tokens for item in rollouts])
     width = int(lengths.max())
     counted = torch.tensor([0 if item.masked else item.rollout.num_tokens for item in rollouts])
-    engine_logprobs = _engine_logprobs(rollouts)
-    mask = torch.arange(width)[None, :] < counted[:, None]
-    if engine_logprobs is not None:
-        known = engine_logprobs.isfinite()
-        mask, engine_logprobs = mask & known, engine_logprobs.where(known, 0.0)
+    reported = pad_right([item.rollout.logprobs for item in rollouts], dtype=torch.float32)
+    reported = torch.nn.functional.pad(reported, (0, width - reported.shape[1]))
+    known = reported.isfinite()
+    whole = all(len(item.rollout.logprobs) == item.rollout.num_tokens for item in rollouts)
+    mask = (torch.arange(width)[None, :] < counted[:, None]) & known
     return RolloutBatch(
         token_ids=pad_right([item.prompt_ids + item.rollout.token_ids for item in rollouts], value=pad_token_id),
         prompt_lengths=torch.tensor([len(item.prompt_ids) for item in rollouts]),
         response_mask=mask,
         advantages=torch.tensor([item.advantage for item in rollouts], dtype=torch.float32),
         old_logprobs=_stored_logprobs(rollouts, width),
-        engine_logprobs=engine_logprobs,
+        engine_logprobs=reported.where(known, 0.0) if whole else None,
         num_tokens=num_tokens,
         num_sequences=num_sequences,
         temperature=temperature,
         version=min(item.version for item in rollouts),
     )
-
-
-def _engine_logprobs(rollouts: Sequence[TrainingRollout]) -> Tensor | None:
-    rows = [item.rollout.logprobs for item in rollouts]
-    if any(len(row) < item.rollout.num_tokens for row, item in zip(rows, rollouts, strict=True)):
-        return None
-    return pad_right(rows, dtype=torch.float32)
 
 
 def _stored_logprobs(rollouts: Sequence[TrainingRollout], width: int) -> Tensor | None:

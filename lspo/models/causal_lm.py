@@ -41,6 +41,10 @@ def load_model(
 
     config = AutoConfig.from_pretrained(name_or_path)
     check_supported(config, name_or_path)
+    config.return_dict = True  # outputs are read by name
+    if dtype == torch.float64:
+        # The kernels for all experts at a time have no float64.
+        config._experts_implementation = "eager"
     _leave_balancing_out(config, name_or_path)
     model, told = AutoModelForCausalLM.from_pretrained(
         name_or_path, config=config, dtype=dtype, attn_implementation=attn_implementation, output_loading_info=True

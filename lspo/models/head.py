@@ -136,9 +136,9 @@ def find_head(model: Any) -> Head:
     if best is not None:
         return best
     warnings.warn(
-        f"{type(plain).__name__} computes its logits in a way that is not known here, so its own forward is used. It "
-        f"holds all logits of a micro-batch in memory, {4 * own.shape[-1] / 1024:.0f} KiB for each token of a response "
-        "and as much again for their gradients: `logits_chunk_tokens` does nothing.",
+        f"{type(plain).__name__} computes its logits in a way that is not known here, so its own forward is used. All "
+        f"logits of a micro-batch are then in memory: {4 * own.shape[-1] / 1024:.0f} KiB per token, and the same for "
+        "gradients. `logits_chunk_tokens` has no effect for this model.",
         stacklevel=2,
     )
     return Head(own=True)

@@ -99,12 +99,11 @@ def exact_tokens(config: Any) -> tuple[int, str] | None:
 
     transformers picks the frequencies of LongRoPE and of dynamic NTK by the longest row of a batch: beyond their first
     length what a token is worth depends on its neighbours, and on how much is still to be written. Doge's attention
-    keeps some tokens, and of equal ones, as every repeated word has in its first layer, those that the padding's width
-    happens to favour.
+    keeps only some tokens. When several score equally, as repeated words do in its first layer, padding decides which.
     """
     text = config.get_text_config()
     if getattr(text, "model_type", "") == "doge":
-        return text.keep_window_size, "its attention keeps no more, and of equal ones those that padding favours"
+        return text.keep_window_size, "its attention keeps no more, and padding decides between equal ones"
     limits = []
     for scaling in _rotary_settings(text):
         kind = scaling.get("rope_type", scaling.get("type", ""))

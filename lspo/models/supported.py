@@ -19,6 +19,9 @@ OWN_STATE = {
 }
 """Decoders whose state is none of transformers' caches, by type, and why they can't be sampled from here."""
 
+WRITTEN_OUT = ("mxfp4", "fp8")
+"""Methods of quantisation that transformers may undo as it loads."""
+
 OTHER_INPUTS = (
     "vision_config", "audio_config", "image_token_id", "image_token_index", "vq_config", "audio_encoder_config",
 )  # fmt: skip
@@ -49,8 +52,9 @@ def _reasons(config: Any, name: str) -> Iterator[str]:
     with_encoder = auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES | auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES
     if getattr(config, "is_encoder_decoder", False) or kind in with_encoder:
         yield (
-            "has an encoder beside its decoder. The encoder would read nothing, and half a model would be trained, its "
-            "decoder saved alone included. Take a decoder-only model, as Qwen/Qwen2.5-0.5B."
+            "has an encoder beside its decoder. The encoder would get no input, so only half of the model would be "
+            "trained. This also holds for a decoder that was saved alone. Take a decoder-only model, as "
+            "Qwen/Qwen2.5-0.5B."
         )
     causal = auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     if _reads_more_than_text(config) or kind in auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
@@ -60,6 +64,9 @@ def _reasons(config: Any, name: str) -> Iterator[str]:
             "is an encoder, which looks at later tokens too or was never trained to write. Take a decoder-only model, "
             "as Qwen/Qwen2.5-0.5B."
         )
+    method = _quantised_by(config)
+    if method is not None and method not in WRITTEN_OUT:
+        yield f"is quantised ({method}), so that its weights can't be trained. Take the checkpoint it was made from."
     if kind in OWN_STATE:
         yield f"{OWN_STATE[kind]}. Take another model."
     if kind not in causal and not getattr(config, "auto_map", None):
@@ -67,6 +74,15 @@ def _reasons(config: Any, name: str) -> Iterator[str]:
             "transformers does not list among its causal language models. Take one that `AutoModelForCausalLM` knows, "
             "as Qwen/Qwen2.5-0.5B."
         )
+
+
+def _quantised_by(config: Any) -> str | None:
+    """The method that a checkpoint's weights are quantised by."""
+    settings = getattr(config, "quantization_config", None)
+    if not settings:
+        return None
+    method = settings.get("quant_method") if isinstance(settings, dict) else getattr(settings, "quant_method", None)
+    return str(getattr(method, "value", method))
 
 
 def _reads_more_than_text(config: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from lspo.models.head import few_tokens, own_logits
 
 
 def write_text_part(name_or_path: str, folder: str | Path) -> None:
-    """Writes the text part of a model, with its tokenizer, so that it can be trained.
+    """Writes the text part of a model so that it can be trained, with its tokenizer and its end tokens.
 
     Args:
         name_or_path: Hub name or folder of the whole model.
@@ -22,7 +23,7 @@ def write_text_part(name_or_path: str, folder: str | Path) -> None:
         ValueError: If the model has no text part that is a causal language model by itself.
         RuntimeError: If what would be written gives other logits for text than the whole model.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
     from transformers.models.auto import modeling_auto as auto
 
     config = AutoConfig.from_pretrained(name_or_path)
@@ -44,6 +45,9 @@ def write_text_part(name_or_path: str, folder: str | Path) -> None:
             f"Expected the text part of {name_or_path} to give the logits of the whole model for text, but they differ "
             f"by {difference:.3g}. Its type {config.model_type!r} is put together in a way that is not known here."
         )
+    with suppress(OSError):  # a model that has none
+        # Chat models often name the token that ends an answer here alone.
+        part.generation_config = GenerationConfig.from_pretrained(name_or_path)
     part.save_pretrained(folder)
     load_tokenizer(name_or_path).save_pretrained(folder)
 

@@ -45,10 +45,15 @@ def train_as_evaluated(model: Any) -> Any:
     return model
 
 
-def _switch_off_dropout(model: Any, evaluated: Tensor) -> None:
+def switch_off_dropout_modules(model: nn.Module) -> None:
+    """Sets the rate of each dropout module to 0, those of adapters that were put in after loading included."""
     for module in model.modules():
         if isinstance(module, _DropoutNd):
             module.p = 0.0
+
+
+def _switch_off_dropout(model: Any, evaluated: Tensor) -> None:
+    switch_off_dropout_modules(model)
     rates = list(_rates(model))
     for owner, name, _ in rates:
         setattr(owner, name, 0.0)
@@ -80,7 +85,8 @@ def _drawing(model: Any, device: torch.device) -> list[nn.Module]:
     if torch.equal(_random_state(device), before):
         return []
     found: dict[int, nn.Module] = {}
-    # The forwards that are under way, from the outermost, each with the state when it or one inside last changed hands.
+    # Stack of running forwards, outermost first, each with the random state after the last forward that began or ended
+    # inside it.
     under_way: list[tuple[nn.Module, Tensor]] = []
 
     def note_draws() -> Tensor:

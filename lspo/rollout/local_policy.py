@@ -61,6 +61,7 @@ class LocalPolicy(PolicyHandle):
 
     @torch.no_grad()
     def logprobs(self, batch: RolloutBatch) -> PerToken:
+        batch = batch.to(next(self.model.parameters()).device)
         return model_logprobs(
             self.model, batch.token_ids, batch.prompt_lengths, batch.response_mask, temperature=batch.temperature
         )[0]

@@ -21,7 +21,7 @@ from lspo.rollout.sync_check import tolerance_for
 from lspo.types import Prompt, Rollout, RolloutGroup
 
 Write = Callable[..., Iterable[RolloutGroup]]
-"""`RolloutEngine.generate`, with the tokens at which a response ends as a further setting."""
+"""As `RolloutEngine.generate`, with a further setting: the tokens at which a response ends."""
 
 PROMPT_TOKENS = (1, 5, 12, 23)
 ALONE_TOKENS = 7
@@ -84,7 +84,8 @@ def start_gap(policy: PolicyHandle, write: Write, *, tolerance: float | None = N
         with policy.unsharded() as model:
             dtype = _computed_in(model)
             lengths = _prompt_lengths(plain_model(model).config)
-        vocabulary = len(policy.tokenizer)
+            rows = plain_model(model).get_input_embeddings().weight.shape[0]
+        vocabulary = min(len(policy.tokenizer), rows)
         together = [_prompt(length, vocabulary) for length in lengths]
         alone = _prompt(min(ALONE_TOKENS, max(lengths)), vocabulary)
         rows = _rows(write, together) + _rows(write, [alone])

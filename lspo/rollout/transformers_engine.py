@@ -33,9 +33,9 @@ class TransformersEngine(RolloutEngine):
     Random choice is keyed (see `keyed_sampling`): a response does not depend on the batch it is generated in. Rows that
     have ended are taken out of the batch and its cache.
 
-    Before the first responses of a run, a few short ones are compared with the trainer's forward: what is trained must
-    be what was written. Where it is so without padding alone, prompts of unlike lengths are written in batches of their
-    own; a model for which it is not so at all ends the run.
+    When a run starts or is resumed, a few short responses are compared with the trainer's forward. If the two agree
+    only without padding, each batch has prompts of one length. If they never agree, the run ends with an error. A
+    subclass that overrides `generate` is not what is compared: `HealthWarnings` watches its log-probs.
 
     Args:
         max_batch_responses: Responses generated side by side. Lower it if memory for the cache is short.
@@ -64,12 +64,12 @@ class TransformersEngine(RolloutEngine):
     def setup(self, policy: PolicyHandle, *, rank: int = 0, world_size: int = 1) -> None:
         self._policy = policy
         self.version = -1
-        self._verified = not self.verify
+        self._verified, self._by_length = not self.verify, False
+        self._metrics = {}
 
     def update(self) -> None:
         policy = self._ready()
         self.version = policy.version
-        self._metrics = {}
         if not self._verified:
             self._metrics = self._check_start(policy)
             self._verified = True

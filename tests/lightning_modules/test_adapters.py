@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is d
 
 
 class WithAdapters(PolicyModule):
-    settings: Any = LoraConfig(target_modules=["q_proj", "v_proj"], lora_dropout=0.0)
+    settings: Any = LoraConfig(target_modules=["q_proj", "v_proj"], lora_dropout=0.5)
 
     def configure_model(self) -> None:
         if self.model is None:

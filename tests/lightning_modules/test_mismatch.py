@@ -143,6 +143,26 @@ def test_a_gap_beyond_rounding_is_warned_of_once_an_iteration(fit):
         fit(data={"engine": ShiftedEngine()}, max_mismatch=0.4)
 
 
+class ShiftedAtFirst(ShiftedEngine):
+    """In the first iteration alone."""
+
+    def generate(self, *arguments: Any, **settings: Any) -> Any:
+        kind = ShiftedEngine if self.version == 0 else TransformersEngine
+        return kind.generate(self, *arguments, **settings)
+
+
+def test_a_gap_of_the_last_iteration_is_not_that_of_the_next(fit):
+    with pytest.warns(UserWarning, match="differ by") as warned:
+        fit(
+            data={"engine": ShiftedAtFirst()},
+            max_mismatch=0.4,
+            trainer={"max_epochs": 2, "accumulate_grad_batches": 4},
+        )
+    told = [str(one.message) for one in warned if "differ by" in str(one.message)]
+    assert len(told) == 1
+    assert "of iteration 0" in told[0]
+
+
 def test_a_gap_that_is_no_number_is_warned_of(fit, monkeypatch):
     nan = torch.tensor(float("nan"))
     monkeypatch.setattr(policy, "measure_mismatch", lambda *_, **__: ({"mismatch/log_ratio_abs_mean": nan}, None))

@@ -79,3 +79,9 @@ def test_an_engine_that_gives_no_logprobs() -> None:
     result = batch(silent, item((5,), (9,)))
     assert result.engine_logprobs is None
     assert result.response_mask.tolist() == [[True, True], [True, False]]
+    # Beside one of another engine that lacks a finite one: counts and mask agree.
+    broken = TrainingRollout((5,), Rollout((6, 7), (math.nan, -1.0), truncated=False, text=""), 1.0, version=0)
+    result = batch(silent, broken)
+    assert result.engine_logprobs is None
+    assert result.response_mask.tolist() == [[True, True], [False, True]]
+    assert [int(row.sum()) for row in result.response_mask] == [silent.num_counted, broken.num_counted]

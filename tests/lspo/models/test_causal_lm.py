@@ -85,6 +85,20 @@ def test_router_logits_are_left_out_and_it_is_said(tmp_path: Path) -> None:
     assert model.config.output_router_logits is False
 
 
+def test_experts_in_float64(tmp_path: Path) -> None:
+    folder = saved(build("mixtral", num_local_experts=4, num_experts_per_tok=2), tmp_path)
+    whole, half = (load_model(folder, dtype=dtype) for dtype in (torch.float64, torch.float32))
+    token_ids = torch.arange(2, 9)[None, :]
+    hidden = last_hidden_state(whole, token_ids)
+    assert hidden.dtype == torch.float64
+    torch.testing.assert_close(hidden.float(), last_hidden_state(half, token_ids))
+
+
+def test_outputs_have_names_whatever_the_configuration_says(tmp_path: Path) -> None:
+    folder = saved(build("qwen2", return_dict=False), tmp_path)
+    last_hidden_state(load_model(folder, dtype=torch.float32), torch.arange(2, 9)[None, :])
+
+
 def test_gradient_checkpointing_gives_the_same_gradient(tmp_path: Path) -> None:
     folder = saved(build("qwen2"), tmp_path)
     gradients = []

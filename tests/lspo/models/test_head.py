@@ -73,6 +73,16 @@ def test_a_head_is_found_in_bfloat16(kind: str) -> None:
     check_head(model)
 
 
+def test_in_16_bits_the_nearest_counts_and_not_the_first_that_is_near() -> None:
+    """A cap that hardly acts is off by less than bfloat16 rounds, and yet wrong."""
+    own = torch.linspace(-3, 3, 101)
+    capped, plain = Head("model", cap=30.0), Head("model")
+    off = float((capped(own) - own).abs().max() / own.abs().max())
+    assert 1e-5 < off < 1e-2
+    noise = 1e-4 * torch.linspace(0, 100, 101).cos()
+    assert head._best(iter([(capped, own + noise), (plain, own + noise)]), own, 1e-2) == plain
+
+
 def test_the_mode_of_the_model_stays() -> None:
     for training in (True, False):
         model = build("qwen2").train(training)
@@ -140,7 +150,7 @@ def test_what_is_nearly_a_head_is_none() -> None:
 
 def test_where_nothing_fits_the_models_own_forward_is_used() -> None:
     model = own_kind(lambda logits: logits + 0.3 * logits.sin())
-    with pytest.warns(UserWarning, match=r"computes its logits in a way that is not known here.*0 KiB for each token"):
+    with pytest.warns(UserWarning, match=r"computes its logits in a way that is not known here.*0 KiB per token"):
         assert head_of(model) == Head(own=True)
     token_ids = torch.tensor([[5, 7, 1, 9, 4, 2], [3, 2, 8, 4, 0, 0]])
     mask = torch.tensor([[True, True, True], [True, False, False]])

@@ -64,6 +64,12 @@ def test_why_a_context_ends_early() -> None:
     assert exact_tokens(configuration(max_position_embeddings=64)) is None
     dynamic = configuration(max_position_embeddings=64, rope_parameters={"rope_type": "dynamic", "factor": 2.0})
     assert exact_tokens(dynamic) == (64, "its rotary positions depend on the longest text of a batch")
+    # Of two kinds of layers, the one that changes first.
+    both = {
+        "sliding_attention": {"rope_type": "longrope", "original_max_position_embeddings": 32},
+        "full_attention": {"rope_type": "dynamic", "factor": 2.0},
+    }
+    assert exact_tokens(configuration(max_position_embeddings=64, rope_parameters=both))[0] == 32  # type: ignore[index]
 
 
 def test_a_model_with_an_encoder_is_refused(tmp_path: Path) -> None:

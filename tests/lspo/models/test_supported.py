@@ -37,7 +37,7 @@ def test_encoders_with_a_decoder(kind: str) -> None:
 def test_a_decoder_that_was_saved_alone(kind: str) -> None:
     alone = config(kind)
     alone.is_encoder_decoder, alone.is_decoder = False, True
-    with pytest.raises(ValueError, match="its decoder saved alone included"):
+    with pytest.raises(ValueError, match="also holds for a decoder that was saved alone"):
         check_supported(alone, "a-model")
 
 
@@ -72,6 +72,16 @@ def test_models_that_read_more_than_text(kind: str, advice: str) -> None:
 def test_decoders_that_can_not_be_sampled_from(kind: str) -> None:
     with pytest.raises(ValueError, match="Take another model"):
         check_supported(config(kind), "a-model")
+
+
+@pytest.mark.parametrize("method", ["gptq", "awq", "bitsandbytes"])
+def test_quantised_checkpoints(method: str) -> None:
+    quantised = config("llama")
+    quantised.quantization_config = {"quant_method": method, "bits": 4}
+    with pytest.raises(ValueError, match=rf"is quantised \({method}\), so that its weights can't be trained"):
+        check_supported(quantised, "a-model")
+    quantised.quantization_config = {"quant_method": "mxfp4"}
+    check_supported(quantised, "a-model")
 
 
 def test_what_is_no_language_model() -> None:

@@ -59,8 +59,18 @@ def test_an_engine_that_agrees_reports_its_gap() -> None:
         engine.update()
     metrics = engine.metrics()
     assert 0 < metrics["probe_gap"] <= metrics["probe_gap_max"] < 1e-4
-    engine.update()  # once for a run
+    engine.update()  # once for a run, and its figures stay in the logs
+    assert engine.metrics() == metrics
+
+
+def test_the_next_run_is_checked_again() -> None:
+    engine = engine_of(tiny_model(TOKENIZER, initializer_range=0.3))
+    engine.update()
+    changed = model_with(lambda _, logits, told: logits.roll(1, -1) if one_token(told) else logits)
+    engine.setup(StubPolicy(changed, TOKENIZER, name_or_path="a-model"))
     assert engine.metrics() == {}
+    with pytest.raises(RuntimeError, match="the same log-prob"):
+        engine.update()
 
 
 def test_a_model_that_decodes_something_else_ends_the_run() -> None:
