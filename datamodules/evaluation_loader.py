@@ -37,6 +37,26 @@ class EvaluationBatch:
         return self
 
 
+class WeightHandOver:
+    """Hands the policy's weights to the engine once per evaluation, whatever the number of sets.
+
+    Lightning goes through the loaders of an evaluation in order, each once. So a loader that comes a second time, or the
+    first of all, begins an evaluation.
+    """
+
+    def __init__(self, engine: RolloutEngine) -> None:
+        self._engine = engine
+        self._seen: set[int] = set()
+
+    def before(self, loader: object) -> None:
+        """Updates the engine if the loader begins an evaluation."""
+        if not self._seen or id(loader) in self._seen:
+            # Only when the update is over: after one that failed, the next evaluation begins with another.
+            self._seen = set()
+            self._engine.update()
+        self._seen.add(id(loader))
+
+
 def default_pass_at(group_size: int) -> list[int]:
     """pass@k of all responses; of a single one it would be avg@1 again."""
     return [group_size] if group_size > 1 else []
@@ -54,11 +74,12 @@ class EvaluationLoader:
         engine: Writes the responses, after an update of its weights.
         reward: Scores them.
         group_size: Responses for a prompt, the k of avg@k.
-        sampling: How; its seed is that of the run.
+        sampling: How; its seed is that of the run unless it has its own.
         pass_at: The k of each pass@k; None: `group_size`.
         batch_prompts: Prompts of a batch, on all ranks.
         rank: This process among `world_size`.
         world_size: Number of processes.
+        hand_over: Shared by the loaders of an evaluation; None: each has the engine update its weights.
     """
 
     def __init__(
@@ -74,6 +95,7 @@ class EvaluationLoader:
         batch_prompts: int = 64,
         rank: int = 0,
         world_size: int = 1,
+        hand_over: WeightHandOver | None = None,
     ) -> None:
         if not prompts:
             raise ValueError(f"Expected at least one prompt to evaluate on, but the set {name!r} is empty.")
@@ -82,14 +104,15 @@ class EvaluationLoader:
                 raise ValueError(f"Expected `{setting}` of evaluation to be at least 1, but got {size}.")
         self.name, self.prompts, self.engine, self.reward = name, prompts, engine, reward
         self.group_size, self.pass_at = group_size, pass_at
-        self.sampling = replace(sampling, seed=sampling.seed + EVALUATION_STREAM)
+        self.sampling = replace(sampling, seed=sampling.stream + EVALUATION_STREAM)
+        self._hand_over = WeightHandOver(engine) if hand_over is None else hand_over
         self.batch_prompts, self.rank, self.world_size = batch_prompts, rank, world_size
 
     def __len__(self) -> int:
         return -(-len(self.prompts) // self.batch_prompts)
 
     def __iter__(self) -> Iterator[EvaluationBatch]:
-        self.engine.update()
+        self._hand_over.before(self)
         for start in range(0, len(self.prompts), self.batch_prompts):
             places = range(start, min(start + self.batch_prompts, len(self.prompts)))
             own = places[slice_of(len(places), self.rank, self.world_size)]

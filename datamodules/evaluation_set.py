@@ -18,7 +18,8 @@ class EvaluationSet:
     Args:
         problems: A set, or a hub name or file; a published set by its hub name is its test part, if it has one.
         group_size: Responses for a prompt, the k of avg@k and maj@k.
-        sampling: How responses are sampled, all of it: a setting left out is `Sampling`'s default, not training's.
+        sampling: How responses are sampled, all of it: a setting left out is `Sampling`'s default, not training's. With
+            another `seed` the same problems are measured a second time, with other random numbers.
             Temperature 0 is greedy, for `group_size` 1.
         pass_at: The k of each pass@k, at most `group_size`.
 
@@ -49,14 +50,19 @@ class SettledSet:
 
 
 def settle(
-    sets: Mapping[str, ProblemSet | EvaluationSet | str], evaluation: Evaluation, sampling: Sampling
+    sets: Mapping[str, ProblemSet | EvaluationSet | str],
+    evaluation: Evaluation,
+    sampling: Sampling,
+    *,
+    seed: int | None = None,
 ) -> dict[str, SettledSet]:
     """Each set by name, what it leaves open filled in.
 
     Args:
         sets: As they were given.
         evaluation: What stands for a setting that a set leaves open.
-        sampling: Training's, which stands for one that `evaluation` leaves open; its seed is that of all sets.
+        sampling: Training's, which stands for one that `evaluation` leaves open.
+        seed: Of sets whose sampling has none; None: training's.
 
     Raises:
         ValueError: If a k of pass@k is above the number of responses, or several responses are asked of greedy
@@ -71,7 +77,9 @@ def settle(
             )
         own = given if isinstance(given, EvaluationSet) else EvaluationSet(given)
         size = own.group_size or evaluation.group_size
-        how = replace(own.sampling or evaluation.sampling or sampling, seed=sampling.seed)
+        how = own.sampling or evaluation.sampling or sampling
+        if how.seed is None:
+            how = replace(how, seed=sampling.seed if seed is None else seed)
         ks = evaluation.pass_at if own.pass_at is None else own.pass_at
         ks = default_pass_at(size) if ks is None else ks
         if ks and max(ks) > size:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from lspo.datamodules.evaluation import Evaluation
-from lspo.datamodules.evaluation_loader import EvaluationLoader
+from lspo.datamodules.evaluation_loader import EvaluationLoader, WeightHandOver
 from lspo.datamodules.evaluation_set import EvaluationSet, SettledSet, settle
 from lspo.problems import ProblemSet
 from lspo.rewards import Reward
@@ -24,6 +24,7 @@ class HeldOutSets:
         test: Sets by name, for `test`.
         evaluation: What stands for a setting that a set leaves open.
         sampling: Training's, which stands for one that `evaluation` leaves open.
+        seed: Of sets whose sampling has none; None: training's.
     """
 
     def __init__(
@@ -32,8 +33,10 @@ class HeldOutSets:
         test: Mapping[str, ProblemSet | EvaluationSet | str],
         evaluation: Evaluation,
         sampling: Sampling,
+        *,
+        seed: int | None = None,
     ) -> None:
-        self.val, self.test = (settle(sets, evaluation, sampling) for sets in (val, test))
+        self.val, self.test = (settle(sets, evaluation, sampling, seed=seed) for sets in (val, test))
         self._batch_prompts = evaluation.batch_prompts
         self._prompts: dict[str, dict[str, list[Prompt]]] = {}
 
@@ -62,6 +65,7 @@ class HeldOutSets:
     ) -> list[EvaluationLoader]:
         """A loader for each set that `load` has loaded."""
         sets = self.of(stage)
+        hand_over = WeightHandOver(engine)
         return [
             EvaluationLoader(
                 name,
@@ -74,6 +78,7 @@ class HeldOutSets:
                 batch_prompts=self._batch_prompts,
                 rank=rank,
                 world_size=world_size,
+                hand_over=hand_over,
             )
             for name, prompts in self._prompts.get(stage, {}).items()
         ]

@@ -63,7 +63,7 @@ class RolloutDataModule(LightningDataModule):
         rounds: How an iteration is filled, and what happens if too few groups are kept.
         batches: What an iteration's groups become: passes, advantages, and limits of length.
         evaluation: How many responses to held-out problems, sampled how, and when.
-        seed: Of prompt order and sampling.
+        seed: Of the prompts' order, and of all sampling whose `Sampling` has no seed of its own.
 
     Raises:
         ValueError: If sizes do not divide, or a setting is out of range.
@@ -94,12 +94,12 @@ class RolloutDataModule(LightningDataModule):
         self.reward = reward
         self.selector = selector
         self.engine = TransformersEngine() if engine is None else engine
-        self.sampling = replace(sampling, seed=seed)
+        self.sampling = sampling if sampling.seed is not None else replace(sampling, seed=seed)
         self.rounds, self.batches, self.evaluation = rounds, batches, evaluation
         self.seed = seed
         if sampling.temperature == 0:
             raise ValueError("Expected a sampling temperature above 0 for training: greedy responses are all alike.")
-        self._held_out = HeldOutSets(self.val_sets, self.test_sets, evaluation, self.sampling)
+        self._held_out = HeldOutSets(self.val_sets, self.test_sets, evaluation, self.sampling, seed=seed)
         self._layout = batches.layout(train_groups=train_groups, minibatch_groups=minibatch_groups)
         self._plan = rounds.plan(train_groups=train_groups, group_size=group_size, sampling=self.sampling)
         if downsample is not None:

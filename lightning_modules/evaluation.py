@@ -136,15 +136,20 @@ class EvaluationMetrics:
             self._metrics[batch.name] = self._make(batch.group_size, batch.pass_at, device)
         scores = [group.scores for group in batch.groups]
         rollouts = [rollout for group in batch.groups for rollout in group.rollouts]
-        accuracy = torch.tensor([[score.accuracy for score in row] for row in scores], device=device)
+
+        def table(values: Sequence[Any]) -> Tensor:
+            # By name: under 'bf16-true' torch's default is the precision's type, which knows no number of 9 bits.
+            return torch.tensor(values, device=device, dtype=torch.float64)
+
+        accuracy = table([[score.accuracy for score in row] for row in scores])
         accuracy = accuracy.reshape(len(scores), batch.group_size)
         for name, metric in self._metrics[batch.name].items():
             if name == TIMEOUTS:
                 metric.update(batch.verifier_timeouts)
             elif name == "response_tokens":
-                metric.update(torch.tensor([float(rollout.num_tokens) for rollout in rollouts], device=device))
+                metric.update(table([rollout.num_tokens for rollout in rollouts]))
             elif name == "truncated_frac":
-                metric.update(torch.tensor([float(rollout.truncated) for rollout in rollouts], device=device))
+                metric.update(table([rollout.truncated for rollout in rollouts]))
             elif isinstance(metric, MajorityAtK):
                 metric.update(accuracy, [[score.answer for score in row] for row in scores])
             else:
@@ -153,7 +158,7 @@ class EvaluationMetrics:
     def compute(self) -> dict[str, Tensor]:
         """Values by `set/metric`; and starts anew."""
         values = {
-            f"{data_set}/{name}": metric.compute().float()
+            f"{data_set}/{name}": metric.compute()
             for data_set, metrics in self._metrics.items()
             for name, metric in metrics.items()
         }
@@ -171,4 +176,5 @@ class EvaluationMetrics:
         if k > 1:
             metrics[f"maj@{k}"] = MajorityAtK()
         metrics |= {"response_tokens": MeanMetric(), "truncated_frac": MeanMetric(), TIMEOUTS: SumMetric()}
-        return {name: metric.to(device) for name, metric in metrics.items()}
+        # Means and sums of torchmetrics have torch's default type unless told.
+        return {name: metric.set_dtype(torch.float64).to(device) for name, metric in metrics.items()}

@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule
 
+from lspo.lightning_modules.callbacks.base import exact
 from lspo.lightning_modules.evaluation import EvaluationMetrics
 
 
@@ -37,10 +38,13 @@ class EvaluationHooks(LightningModule):
 
     def _log_evaluation(self, stage: str) -> None:
         values = {f"{stage}/{name}": value for name, value in self._evaluation.compute().items()}
-        self.log_dict(values, batch_size=1, rank_zero_only=False, add_dataloader_idx=False)
         self.evaluation_results = {name: float(value) for name, value in values.items()}
+        # An evaluation by itself does not know the iteration of the weights.
+        place = {"iteration": float(getattr(self, "version", 0))} if self.trainer.state.fn == "fit" else {}
+        row = self.evaluation_results | place
+        self.log_dict(exact(row), batch_size=1, rank_zero_only=False, add_dataloader_idx=False)
         if self.trainer.sanity_checking:
             # Lightning drops what is logged in the sanity check; with num_sanity_val_steps=-1 it is the evaluation
             # before training, and worth keeping.
             for logger in self.trainer.loggers:
-                logger.log_metrics(self.evaluation_results, step=0)
+                logger.log_metrics(row, step=0)

@@ -41,6 +41,12 @@ def _operation(name: str) -> str:
 
 @torch.no_grad()
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """Euclidean norm of all gradients together, before clipping."""
+    """Euclidean norm of all gradients together, before clipping; in float32 where they are in 16 bits."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    return torch.nn.utils.get_total_norm(gradients) if gradients else torch.zeros(())
+    if not gradients:
+        return torch.zeros((), dtype=torch.float32)
+    if all(gradient.dtype.itemsize > 2 for gradient in gradients):
+        return torch.nn.utils.get_total_norm(gradients)
+    # Of bfloat16, torch's would have 8 bits, and float16's squares reach infinity at 256.
+    norms = [torch.linalg.vector_norm(gradient, dtype=torch.float32) for gradient in gradients]
+    return torch.nn.utils.get_total_norm(norms)

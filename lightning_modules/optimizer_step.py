@@ -49,7 +49,7 @@ class OptimizerStep:
         self.gradient_norm = norm = sharding.gradient_norm(parameters)
         values["train/masked_frac"] = masked / responses
         values["train/grad_norm"] = norm
-        values["train/lr"] = torch.tensor(optimizer.param_groups[0]["lr"])
+        values["train/lr"] = torch.tensor(float(optimizer.param_groups[0]["lr"]), dtype=torch.float64)
         reasons = []
         if bool(masked == responses):
             # The gradient is zero, but momentum and weight decay would still move the weights.
@@ -57,7 +57,7 @@ class OptimizerStep:
             values = {name: value for name, value in values.items() if not name.endswith(("_min", "_max"))}
         if not self._is_finite(norm):
             reasons.append(f"the gradient norm is {norm.item()}")
-        values["train/nonfinite_steps_in_a_row"] = torch.tensor(float(self.nonfinite_in_a_row))
+        values["train/nonfinite_steps_in_a_row"] = torch.tensor(self.nonfinite_in_a_row, dtype=torch.float64)
         return values, reasons
 
     def _is_finite(self, norm: Tensor) -> bool:

@@ -158,7 +158,7 @@ class ScriptedEngine(RolloutEngine):
 
     def _rollout(self, draw_index: int, sample: int, sampling: Sampling) -> Rollout:
         limit = sampling.max_response_tokens
-        number = hashed("response", sampling.seed, draw_index, sample)
+        number = hashed("response", sampling.stream, draw_index, sample)
         written = self.script(draw_index, sample) if self.script else ScriptedResponse(1 + number % limit, str(number))
         if isinstance(written, int):
             written = ScriptedResponse(written, str(number))

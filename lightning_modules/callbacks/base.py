@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from lspo.collecting.plan import CollectPlan
 from lspo.collecting.report import CollectReport, RoundReport
@@ -32,21 +33,72 @@ class RolloutCallback(Callback):
 
 
 class ReportingCallback(RolloutCallback):
-    """A rollout callback whose numbers reach the loggers with the iteration's first training batch.
+    """A rollout callback with numbers of an iteration for the loggers.
 
-    Nothing can be logged while a loader is collecting: Lightning has no training step under way.
+    All such callbacks of a Trainer share one row per iteration. It is written when the last batch of the iteration ends,
+    whatever `log_every_n_steps` says, which counts optimizer steps; or earlier, if the run fails. A checkpoint within an
+    iteration has the numbers of the row. `trainer.callback_metrics` has them from the iteration's first batch on.
+
+    A subclass that overrides one of the methods below but `report` and `place` calls `super()` at its end.
     """
 
     def __init__(self) -> None:
         self._pending: dict[str, float] = {}
+        self._shown = True
+        self._iteration: int | None = None
 
     def report(self, values: Mapping[str, float]) -> None:
-        """Keeps numbers until they can be logged."""
-        self._pending |= values
+        """Keeps numbers for the iteration's row. While a loader is collecting, Lightning can log nothing."""
+        self._pending |= {name: float(value) for name, value in values.items()}
+        self._shown = False
+
+    def place(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
+        """What says in the row where in the run it was written, besides the iteration."""
+        return {}
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if self._pending:
-            # As float64, on the CPU: Lightning would make float32 of numbers, too coarse to count tokens.
-            values = {name: torch.tensor(float(value), dtype=torch.float64) for name, value in self._pending.items()}
-            pl_module.log_dict(values, on_step=True, on_epoch=False, batch_size=1)
-            self._pending = {}
+        # Behind the iteration's last step the module's version is the next one's.
+        self._iteration = getattr(pl_module, "version", trainer.current_epoch)
+        self._show(pl_module)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._show(pl_module)
+        if trainer.is_last_batch:
+            self._write_row(trainer, pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._write_row(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"pending": dict(self._pending)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._pending, self._shown = dict(state_dict.get("pending", {})), False
+
+    def _show(self, module: LightningModule) -> None:
+        if not self._shown:
+            module.log_dict(exact(self._pending), logger=False, on_step=True, on_epoch=False, batch_size=1)
+            self._shown = True
+
+    def _write_row(self, trainer: Trainer, module: Any) -> None:
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        reporting = [callback for callback in callbacks if isinstance(callback, ReportingCallback)]
+        # The last one: by then the others have reported what they have.
+        if self is not reporting[-1]:
+            return
+        row: dict[str, float] = {}
+        place: dict[str, float] = {"iteration": getattr(module, "version", trainer.current_epoch)}
+        for callback in reporting:
+            row |= callback._pending
+            place |= callback.place(trainer, module)
+            place |= {} if callback._iteration is None else {"iteration": callback._iteration}
+            callback._pending, callback._shown, callback._iteration = {}, True, None
+        if row:
+            trainer._logger_connector.log_metrics(exact(place | row))
+
+
+def exact(values: Mapping[str, float]) -> dict[str, Tensor]:
+    """Numbers as float64, on the CPU: Lightning would make float32 of them, too coarse to count tokens."""
+    return {name: torch.tensor(float(value), dtype=torch.float64) for name, value in values.items()}

@@ -117,7 +117,13 @@ class HealthWarnings(ReportingCallback):
     ) -> None:
         if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
             self._watch_mismatch(trainer)
-        if self._before is None or not trainer.is_last_batch:
+        if trainer.is_last_batch:
+            self._watch_weights(pl_module)
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def _watch_weights(self, pl_module: LightningModule) -> None:
+        """After an iteration: how many of the watched weights are others than before it."""
+        if self._before is None:
             return
         # FSDP1 holds what is in no layer now as a part, now whole: such weights are left out.
         pairs = [
@@ -126,7 +132,7 @@ class HealthWarnings(ReportingCallback):
         moved = sum(int((old != new).sum()) for old, new in pairs)
         frac = moved / max(sum(old.numel() for old, _ in pairs), 1)
         self._before = None
-        pl_module.log("health/moved_frac", frac, on_step=True, on_epoch=False, batch_size=1)
+        self.report({"health/moved_frac": frac})
         if frac < self.min_moved_frac:
             rank_zero_warn(
                 f"Only {100 * frac:.2f}% of the weights changed in the last iteration. Updates may vanish "
@@ -153,10 +159,11 @@ class HealthWarnings(ReportingCallback):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        return dict(self._counts)
+        return {**self._counts, **super().state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._counts |= state_dict
+        self._counts |= {name: count for name, count in state_dict.items() if name in self._counts}
+        super().load_state_dict(state_dict)
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lspo.collecting.plan import CollectPlan
 from lspo.collecting.report import CollectReport
-from lspo.lightning_modules.callbacks.base import ReportingCallback
+from lspo.lightning_modules.callbacks.base import ReportingCallback, exact
 from lspo.problems.mixed import SET
 
 QUANTILES = (0.05, 0.3, 0.5, 0.65, 0.95)
@@ -22,7 +22,8 @@ QUANTILES = (0.05, 0.3, 0.5, 0.65, 0.95)
 class RolloutMetrics(ReportingCallback):
     """Logs what became of an iteration's groups and why, lengths, costs and seconds.
 
-    Every row has the iteration, and the tokens, rollouts and seconds of the run so far, which survive a resume.
+    Every row has the iteration, and the tokens, rollouts and seconds of the run so far, which survive a resume. The
+    iteration's own row is written whatever the Trainer's `log_every_n_steps` says.
     `time/train_seconds` is that of the iteration before, evaluation included.
     """
 
@@ -59,23 +60,27 @@ class RolloutMetrics(ReportingCallback):
         shown = {
             name: self._pending[name] for name in ("rollout/accuracy", "rollout/kept_frac") if name in self._pending
         }
-        # At every batch, as a run resumed within an iteration collects nothing at its start.
-        self.report({"iteration": float(pl_module.version)})
-        self.report({f"total/{name}": value for name, value in self.state_dict().items()})
-        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
+        # For Lightning's own rows, one per optimizer step, at its interval.
+        place = {"iteration": pl_module.version, **self.place(trainer, pl_module)}
+        pl_module.log_dict(exact(place), on_step=True, on_epoch=False, batch_size=1)
         for name, value in shown.items():
             label = name.removeprefix("rollout/").removesuffix("_frac")
             pl_module.log(label, value, prog_bar=True, logger=False, on_step=True, on_epoch=False, batch_size=1)
+        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
 
-    def _seconds(self) -> float:
+    def place(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
+        return {f"total/{name}": value for name, value in self._so_far().items()}
+
+    def _so_far(self) -> dict[str, float]:
         running = 0.0 if self._started is None else time.perf_counter() - self._started
-        return self._totals["seconds"] + running
+        return {**self._totals, "seconds": self._totals["seconds"] + running}
 
     def state_dict(self) -> dict[str, Any]:
-        return {**self._totals, "seconds": self._seconds()}
+        return {**self._so_far(), **super().state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._totals = dict(state_dict)
+        self._totals = {name: state_dict[name] for name in self._totals}
+        super().load_state_dict(state_dict)
 
 
 def _engine_metrics(trainer: Any) -> dict[str, float]:

@@ -101,8 +101,12 @@ def collect(
             finite for more than `MAX_NONFINITE_FRAC` of the tokens.
     """
     started = time.perf_counter()
+    seed = plan.sampling.seed
     for listener in listeners:
         listener.on_collect_start(plan)
+    if plan.sampling.seed is None:
+        # A listener's own sampling leaves the seed to the run, too.
+        plan.sampling = replace(plan.sampling, seed=seed)
     sync_seconds = time.perf_counter() - started
     selector = plan.selector or selector
     surplus = _share_out(carried, plan)

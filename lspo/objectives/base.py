@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 
 from lspo.objectives.advantages import Scale
-from lspo.objectives.kl import KLEstimator, kl_estimate
+from lspo.objectives.kl import KLEstimator, kl_estimate, weighted_kl_estimate
 from lspo.objectives.masking import masked_extremes, token_mean
 from lspo.objectives.ratios import token_log_ratio
 from lspo.types import PerRollout, PerToken, Scalar, TokenMask
@@ -35,9 +35,12 @@ class Objective(ABC):
 
     Args:
         kl_coef: Weight of the KL divergence to the reference policy; 0 needs no reference.
-        kl: Its estimator.
-        kl_importance: Multiply the KL of a token by its importance ratio, which makes its gradient unbiased off-policy.
-            The ratio is that of the token, also where the surrogate has one of the whole response.
+        kl: Its estimator; `lspo.objectives.kl` has a table of their gradients. "k2" has that of KL(policy ||
+            reference) on the policy's own tokens, "k3" that of KL(reference || policy), and "k1" has none: it needs
+            `kl_importance`.
+        kl_importance: Multiply the KL of a token by its importance ratio, which makes the gradient of each estimator
+            that of KL(policy || reference), off-policy too. The ratio is that of the token, also where the surrogate
+            has one of the whole response.
         entropy_coef: Weight of the entropy bonus.
 
     Raises:
@@ -58,6 +61,12 @@ class Objective(ABC):
         for name in ("kl_coef", "entropy_coef"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"Expected `{name}` to be at least 0, but got {getattr(self, name)}.")
+        if self.kl == "k1" and self.kl_coef > 0 and not self.kl_importance:
+            raise ValueError(
+                "Expected `kl_importance=True` with kl='k1', but got False: without it the expected gradient of k1 is 0, "
+                "and the KL term adds noise alone. Set `kl_importance=True`, or kl='k2', which has the same gradient "
+                "on-policy."
+            )
 
     @property
     def needs_reference(self) -> bool:
@@ -147,9 +156,12 @@ class Objective(ABC):
         if self.kl_coef > 0:
             if ref_logprobs is None:
                 raise ValueError(f"Expected `ref_logprobs`, as `kl_coef` is {self.kl_coef}, but got None.")
-            divergence = kl_estimate(logprobs, ref_logprobs.masked_fill(~mask, 0.0), kind=self.kl)
+            reference = ref_logprobs.masked_fill(~mask, 0.0)
             if self.kl_importance:
-                divergence = divergence * token_log_ratio(logprobs, old_logprobs, mask).exp()
+                ratio = token_log_ratio(logprobs, old_logprobs, mask)
+                divergence = weighted_kl_estimate(logprobs, reference, ratio, kind=self.kl)
+            else:
+                divergence = kl_estimate(logprobs, reference, kind=self.kl)
             term = self.aggregate(divergence, mask, **counts)
             loss = loss + self.kl_coef * term
             metrics["loss/kl"] = term.detach()

@@ -178,11 +178,11 @@ class MathReward(Reward):
             if isinstance(reply, str):
                 self._count_failure(reply)
             right = not isinstance(reply, str) and bool(reply["right"])
-        if right:
-            return Score(1.0, 1.0, answer=gold.vote)
-        # A wrong answer must not vote with the right ones, whatever it has in common with them.
-        vote = answer.vote if answer.vote != gold.vote else answer.form
-        return Score(0.0, 0.0, answer=vote or None)
+        # Right and wrong answers are spelled alike: if the right ones had the ground truth's spelling, they would vote
+        # together where equal wrong ones do not. But a wrong one must not vote with the right ones, whatever it has in
+        # common with them, as 7 * 12 has with 84.
+        vote = answer.vote if right or answer.vote != gold.vote else answer.form
+        return Score(float(right), float(right), answer=vote or None)
 
     def _count_failure(self, failure: str) -> None:
         self._counts["math/timeouts" if failure == "timeout" else "math/crashes"] += 1

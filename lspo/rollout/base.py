@@ -25,6 +25,7 @@ class Sampling:
             engine's do, so that a `correction` weighs for the difference.
         top_k: Number of tokens to sample from; 0 is all of them. The same holds.
         seed: Names the stream of random numbers, together with a prompt's key and a response's place in its group.
+            None: the run's; of an engine that is used by itself, 0.
 
     Raises:
         ValueError: If a setting is out of its range.
@@ -34,7 +35,7 @@ class Sampling:
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
-    seed: int = 0
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         if self.max_response_tokens < 1:
@@ -45,6 +46,11 @@ class Sampling:
             raise ValueError(f"Expected `top_p` to be above 0 and at most 1, but got {self.top_p}.")
         if self.top_k < 0:
             raise ValueError(f"Expected `top_k` to be at least 0, where 0 is all tokens, but got {self.top_k}.")
+
+    @property
+    def stream(self) -> int:
+        """The seed, and 0 where it is left to the run but there is none."""
+        return 0 if self.seed is None else self.seed
 
     @property
     def biased(self) -> bool:

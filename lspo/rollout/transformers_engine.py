@@ -179,7 +179,7 @@ class _Decoding:
         total = len(self.prompts) * self.group_size
         draw = torch.tensor(self.keys, device=self.device).repeat_interleave(self.group_size)
         sample = torch.tensor(self.samples, device=self.device).repeat(len(self.prompts))
-        keys = row_keys(sampling.seed, draw, sample)
+        keys = row_keys(sampling.stream, draw, sample)
         tokens = torch.full((total, sampling.max_response_tokens), self.pad, device=self.device)
         # float32 by name: under `*-true` precisions Lightning changes torch's default.
         logprobs = torch.zeros(total, sampling.max_response_tokens, dtype=torch.float32, device=self.device)

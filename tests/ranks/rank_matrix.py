@@ -43,7 +43,7 @@ def all_objectives() -> dict[str, objectives.Objective]:
     found["DAPO-entropy"] = objectives.DAPO(entropy_coef=0.01)
     found["GRPO-dual_clip"] = objectives.GRPO(dual_clip=1.1)
     found["GRPO-kl"] = objectives.GRPO(kl_coef=0.5)
-    found["DAPO-kl-k1"] = objectives.DAPO(kl_coef=0.5, kl="k1")
+    found["DAPO-kl-k1-importance"] = objectives.DAPO(kl_coef=0.5, kl="k1", kl_importance=True)
     found["GSPO-kl-k2-importance"] = objectives.GSPO(kl_coef=0.5, kl="k2", kl_importance=True)
     return found
 

@@ -159,7 +159,7 @@ class VLLMEngine(RolloutEngine):
         requests = self._requests(
             [prompt for prompt, _ in everyone],
             settings,
-            [request_seeds(sampling.seed, key, range(group_size)) for _, key in everyone],
+            [request_seeds(sampling.stream, key, range(group_size)) for _, key in everyone],
             shares=[len(share) for share in shares],
         )
         try:

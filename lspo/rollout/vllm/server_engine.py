@@ -168,7 +168,7 @@ class VLLMServerEngine(RolloutEngine):
         for server in self.servers:
             check_lengths([prompt for prompt, _ in wanted], sampling, server.max_model_len)
         settings = request_settings(sampling, eos_token_ids=policy.eos_token_ids)
-        asked = {key: (prompt, request_seeds(sampling.seed, key, range(group_size))) for prompt, key in wanted}
+        asked = {key: (prompt, request_seeds(sampling.stream, key, range(group_size))) for prompt, key in wanted}
         in_a_row = 0
         while asked:
             self._ensure_weights()

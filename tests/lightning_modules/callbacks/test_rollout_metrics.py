@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
@@ -51,6 +52,16 @@ def rows_of(logger: CSVLogger) -> list[dict[str, float]]:
     ]
 
 
+def iterations_of(logger: CSVLogger) -> list[dict[str, float]]:
+    """The rows of iterations."""
+    return [row for row in rows_of(logger) if "rollout/accuracy" in row]
+
+
+def steps_of(logger: CSVLogger) -> list[dict[str, float]]:
+    """The rows of optimizer steps."""
+    return [row for row in rows_of(logger) if "loss/total" in row]
+
+
 def length_aware() -> dict[str, Any]:
     return {
         "engine": Lengths(),
@@ -64,23 +75,60 @@ def test_every_row_has_iteration_tokens_and_seconds(make_run: Callable[..., Any]
     logger, reports = CSVLogger(tmp_path, name="logs"), Reports()
     make_run([reports], trainer={"logger": logger, "accumulate_grad_batches": 2, "max_epochs": 3}).fit()
 
+    assert [row["iteration"] for row in iterations_of(logger)] == [0, 1, 2]
     rows = rows_of(logger)
-    assert [row["iteration"] for row in rows] == [0, 0, 1, 1, 2, 2]
+    assert [row["iteration"] for row in rows] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     tokens = [report.num_tokens for report in reports.all]
     rollouts = [report.stats.lengths.numel() for report in reports.all]
     totals = [sum(tokens[: n + 1]) for n in range(3)]
-    assert [row["total/tokens"] for row in rows] == [total for total in totals for _ in range(2)]
-    assert [row["total/rollouts"] for row in rows] == [sum(rollouts[: n + 1]) for n in range(3) for _ in range(2)]
-    seconds = [row["total/seconds"] for row in rows]
+    assert [row["total/tokens"] for row in rows] == [total for total in totals for _ in range(3)]
+    assert [row["total/rollouts"] for row in rows] == [sum(rollouts[: n + 1]) for n in range(3) for _ in range(3)]
+    seconds = [row["total/seconds"] for row in steps_of(logger)]
     assert seconds == sorted(seconds)
     assert 0 < seconds[0] < seconds[-1]
+
+
+@pytest.mark.filterwarnings("ignore:The number of training batches")
+@pytest.mark.parametrize("interval", [0, 1, 2, 3, 50])
+def test_one_row_per_iteration_whatever_the_interval(
+    make_run: Callable[..., Any], tmp_path: Path, interval: int
+) -> None:
+    """Lightning's own default is 50 steps: of 5 iterations of 2 steps it would log none."""
+    logger, reports = CSVLogger(tmp_path, name="logs"), Reports()
+    run = make_run([reports], trainer={"logger": logger, "max_epochs": 5, "log_every_n_steps": interval}).fit()
+    rows = rows_of(logger)
+    for kind in ("rollout/", "health/", "prompts/", "length/", "cost/", "engine/"):
+        found = [row for row in rows if any(name.startswith(kind) for name in row)]
+        assert [row["iteration"] for row in found] == [0, 1, 2, 3, 4]
+        # The step of the iteration's last row of steps.
+        assert [row["step"] for row in found] == [1, 3, 5, 7, 9]
+    found = iterations_of(logger)
+    assert [row["cost/tokens"] for row in found] == [report.num_tokens for report in reports.all]
+    assert all("health/moved_frac" in row for row in found)
+    assert len(steps_of(logger)) == (10 // interval if interval else 0)
+    # For EarlyStopping and ModelCheckpoint.
+    assert run.trainer.callback_metrics["rollout/accuracy"] == pytest.approx(found[-1]["rollout/accuracy"])
+
+
+def test_a_run_that_fails_in_training_has_the_row_of_its_rollouts(
+    make_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    class OutOfMemory(RolloutCallback):
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            if trainer.global_step == 3:
+                raise torch.OutOfMemoryError
+
+    logger = CSVLogger(tmp_path, name="logs")
+    with pytest.raises(torch.OutOfMemoryError):
+        make_run([OutOfMemory()], trainer={"logger": logger}).fit()
+    assert [row["iteration"] for row in iterations_of(logger)] == [0, 1]
 
 
 def test_values_are_those_of_the_report(make_run: Callable[..., Any], tmp_path: Path) -> None:
     logger, reports = CSVLogger(tmp_path, name="logs"), Reports()
     make_run([reports], trainer={"logger": logger, "max_epochs": 2}, data=length_aware()).fit()
 
-    for row, report in zip(rows_of(logger)[::2], reports.all, strict=True):
+    for row, report in zip(iterations_of(logger), reports.all, strict=True):
         groups = report.own_groups
         drawn = {group.draw_index: group for group in groups}
         chosen = report.groups
@@ -126,7 +174,7 @@ def test_survivors_of_the_accuracy_filter_by_reason(make_run: Callable[..., Any]
     """Middle lengths are never trained on: the log says how many of the groups with a signal that is."""
     logger, reports = CSVLogger(tmp_path, name="logs"), Reports()
     make_run([reports], trainer={"logger": logger, "max_epochs": 1}, data=length_aware()).fit()
-    row, report = rows_of(logger)[0], reports.all[0]
+    row, report = iterations_of(logger)[0], reports.all[0]
     survivors = [
         reason
         for group, reason in zip(
@@ -146,7 +194,7 @@ def test_down_sampled_responses_are_counted_and_left_out(make_run: Callable[...,
     logger, reports = CSVLogger(tmp_path, name="logs"), Reports()
     data = {**length_aware(), "downsample": MaxVariance(keep=2)}
     make_run([reports], trainer={"logger": logger, "max_epochs": 1}, data=data).fit()
-    row, groups = rows_of(logger)[0], reports.all[0].groups
+    row, groups = iterations_of(logger)[0], reports.all[0].groups
     assert {len(group.rollouts) for group in groups} == {2}
     assert row["rollout/downsampled_responses"] == 8 * 2
     assert row["length/trained_mean"] == pytest.approx(sum(group.num_tokens for group in groups) / 16)
@@ -159,7 +207,7 @@ def test_group_quantiles_are_of_mean_lengths(make_run: Callable[..., Any], tmp_p
     place = 0.3 * (len(means) - 1)
     below = math.floor(place)
     expected = means[below] + (place - below) * (means[below + 1] - means[below])
-    assert rows_of(logger)[0]["length/group_q30"] == pytest.approx(expected)
+    assert iterations_of(logger)[0]["length/group_q30"] == pytest.approx(expected)
 
 
 def test_sides_are_told_by_the_middle_where_rounds_have_bounds_of_their_own(
@@ -170,7 +218,7 @@ def test_sides_are_told_by_the_middle_where_rounds_have_bounds_of_their_own(
     settings = length_aware() | {"selector": selector, "rounds.pool": "round", "rounds.round_prompts": 8}
     make_run([reports], trainer={"logger": logger, "max_epochs": 1}, data=settings).fit()
     assert len(reports.all[0].rounds) > 1
-    row = rows_of(logger)[0]
+    row = iterations_of(logger)[0]
     assert row["rollout/short_frac"] + row["rollout/long_frac"] == pytest.approx(1)
     assert 0 < row["rollout/short_frac"] < 1
 
@@ -184,11 +232,19 @@ def test_totals_survive_a_resume(make_run: Callable[..., Any], tmp_path: Path, s
     again = CSVLogger(tmp_path, name="again")
     make_run(trainer={"logger": again}).fit(tmp_path / "saved" / f"step={step}.ckpt")
 
-    before, after = rows_of(whole), rows_of(again)
+    before, after = steps_of(whole), steps_of(again)
     assert len(after) == 4 - step
     for name in ("iteration", "total/tokens", "total/rollouts"):
         assert [row[name] for row in after] == [row[name] for row in before[step:]]
     assert after[0]["total/seconds"] >= before[step - 1]["total/seconds"]
+    # A checkpoint within an iteration has the numbers of its row.
+    whole_rows, resumed_rows = iterations_of(whole), iterations_of(again)
+    assert len(resumed_rows) == (2 if step == 1 else 1)
+    for row, resumed in zip(whole_rows[-len(resumed_rows) :], resumed_rows, strict=True):
+        # Of the resumed run alone: times, the check at its start, and the weights before the iteration.
+        own = {name for name in row if "seconds" in name or name.startswith("engine/") or name == "health/moved_frac"}
+        same = row.keys() - own
+        assert {name: row[name] for name in same} == {name: resumed.get(name) for name in same}
 
 
 def test_large_totals_are_exact(make_run: Callable[..., Any], tmp_path: Path) -> None:
@@ -196,7 +252,7 @@ def test_large_totals_are_exact(make_run: Callable[..., Any], tmp_path: Path) ->
     logger, metrics, reports = CSVLogger(tmp_path, name="logs"), RolloutMetrics(), Reports()
     metrics.load_state_dict({"tokens": 1_000_000_001, "rollouts": 0, "seconds": 0.0})
     make_run([metrics, reports], trainer={"logger": logger, "max_epochs": 1}).fit()
-    assert rows_of(logger)[0]["total/tokens"] == 1_000_000_001 + reports.all[0].num_tokens
+    assert iterations_of(logger)[0]["total/tokens"] == 1_000_000_001 + reports.all[0].num_tokens
 
 
 def test_counters_of_the_reward_are_added_over_rounds(make_run: Callable[..., Any], tmp_path: Path) -> None:
@@ -210,7 +266,7 @@ def test_counters_of_the_reward_are_added_over_rounds(make_run: Callable[..., An
     ).fit()
     rounds = len(reports.all[0].rounds)
     assert rounds > 1
-    assert rows_of(logger)[0]["reward/odd"] == 3 * rounds
+    assert iterations_of(logger)[0]["reward/odd"] == 3 * rounds
 
 
 def test_parts_of_the_reward_are_logged_as_means(make_run: Callable[..., Any], tmp_path: Path) -> None:
@@ -221,7 +277,7 @@ def test_parts_of_the_reward_are_logged_as_means(make_run: Callable[..., Any], t
     logger, reports = CSVLogger(tmp_path, name="logs"), Reports()
     data = {"reward": ScriptedReward(verdict), "rounds.round_prompts": 4}
     make_run([reports], trainer={"logger": logger, "max_epochs": 1}, data=data).fit()
-    row, [report] = rows_of(logger)[0], reports.all
+    row, [report] = iterations_of(logger)[0], reports.all
     assert len(report.rounds) > 1
     assert row["reward/style"] == pytest.approx(float(report.stats.lengths.mean()))
     assert row["reward/fixed"] == -0.5

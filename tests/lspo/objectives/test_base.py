@@ -286,6 +286,7 @@ def test_more_entropy_lowers_the_loss(make_inputs):
         ({"dual_clip": 1.0}, r"Expected `dual_clip` to be above 1, .* but got 1.0"),
         ({"dual_clip": NAN}, r"Expected `dual_clip` to be above 1, .* but got nan"),
         ({"kl": "k4"}, r"Expected `kl` to be one of 'k1', 'k2', 'k3', but got 'k4'"),
+        ({"kl": "k1", "kl_coef": 0.1}, r"Expected `kl_importance=True` with kl='k1', but got False: .* is 0"),
         ({"kl_coef": -0.1}, r"Expected `kl_coef` to be at least 0, but got -0.1"),
         ({"kl_coef": NAN}, r"Expected `kl_coef` to be at least 0, but got nan"),
         ({"entropy_coef": -0.1}, r"Expected `entropy_coef` to be at least 0, but got -0.1"),

@@ -47,6 +47,8 @@ def test_loss_and_gradient_equal_the_loop(check_the_loop, in_loops, term_setting
 
 
 def test_gradient_is_that_of_the_value(make_inputs, term_settings):
+    if term_settings.get("kl") == "k2" and term_settings.get("kl_importance"):
+        pytest.skip("its ratio is a constant, on purpose: see lspo.objectives.kl")
     inputs = make_inputs(3, 4)
     logprobs, entropies = inputs.pop("logprobs"), inputs.pop("entropies")
 

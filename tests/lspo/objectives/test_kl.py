@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from lspo.objectives import GRPO, kl
 from lspo.objectives.kl import MAX_LOG_RATIO, kl_estimate
 
 KINDS = ["k1", "k2", "k3"]
@@ -71,20 +72,77 @@ def test_expectation_under_the_policy_is_the_divergence(kind):
     assert_close(expectation, torch.nn.functional.kl_div(reference, policy, log_target=True, reduction="sum"))
 
 
-def test_expected_gradient_of_k2_is_that_of_the_divergence():
-    """E[d k2] = E[(log p - log q) d log p] = d KL: why k2 as a loss points the right way, and k1's does not."""
-    logits = torch.randn(1, 9, dtype=torch.float64, requires_grad=True)
-    reference = torch.randn(1, 9, dtype=torch.float64).log_softmax(dim=-1)
-    policy = logits.log_softmax(dim=-1)
-    divergence = torch.nn.functional.kl_div(reference, policy, log_target=True, reduction="sum")
-    (exact,) = torch.autograd.grad(divergence, logits, retain_graph=True)
+POLICY, REFERENCE, OLDER = ([0.7, 0.2, 0.1], [0.2, 0.3, 0.5], [0.4, 0.3, 0.3])
+# With respect to logit i, of log p_j: [i = j] - p_i. So for a term f(j) of token j, sampled with s_j, the expected
+# gradient is sum_j s_j f'(j) ([i = j] - p_i). By hand for KL(policy || reference), f'(j) = log(p_j / q_j) with s = p:
+# log(3.5) = 1.2528, log(2/3) = -.4055, log(.2) = -1.6094; KL = .7 * 1.2528 - .2 * .4055 - .1 * 1.6094 = .6349;
+# .7 (1.2528 - .6349) = .4325, .2 (-.4055 - .6349) = -.2081, .1 (-1.6094 - .6349) = -.2244.
+FORWARD = [0.4325, -0.2081, -0.2244]
+# Of KL(reference || policy) it is p - q.
+REVERSE = [0.5, -0.1, -0.4]
+TABLE = {
+    ("k1", False): (None, None),
+    ("k2", False): (FORWARD, [0.5735, -0.1010, -0.4725]),
+    ("k3", False): (REVERSE, [1.0307, 0.0629, -1.0936]),
+    ("k1", True): (FORWARD, FORWARD),
+    ("k2", True): (FORWARD, FORWARD),
+    ("k3", True): (FORWARD, FORWARD),
+}
 
-    def expected_gradient(kind):
-        expectation = (policy.detach().exp() * kl_estimate(policy, reference, kind=kind)).sum()
-        return torch.autograd.grad(expectation, logits, retain_graph=True)[0]
 
-    assert_close(expected_gradient("k2"), exact)
-    assert_close(expected_gradient("k1"), torch.zeros_like(exact))
+def expected_gradient(sampler, term):
+    """Exact over three tokens, each a response of its own: d/dlogits of sum_j s_j term(log p_j, log q_j, log s_j)."""
+    logits = torch.tensor([POLICY], dtype=torch.float64).log().requires_grad_()
+    logprobs = logits.log_softmax(dim=-1)
+    reference, sampled = (torch.tensor([row], dtype=torch.float64).log() for row in (REFERENCE, sampler))
+    (gradient,) = torch.autograd.grad((sampled.exp() * term(logprobs, reference, sampled)).sum(), logits)
+    return [round(value, 4) + 0.0 for value in gradient[0].tolist()]
+
+
+@pytest.mark.parametrize(("kind", "importance"), TABLE)
+def test_expected_gradients_are_those_of_the_table(kind, importance):
+    """The table of the module's docstring, through an objective whose KL term alone counts."""
+
+    def term(logprobs, reference, sampled):
+        # One loss for each token, so that the expectation can be taken outside.
+        return torch.stack(
+            [
+                GRPO(kl_coef=1.0, kl=kind, kl_importance=importance)(
+                    logprobs=logprobs[:, token : token + 1],
+                    old_logprobs=sampled[:, token : token + 1],
+                    ref_logprobs=reference[:, token : token + 1],
+                    advantages=torch.zeros(1, dtype=torch.float64),
+                    response_mask=torch.ones(1, 1, dtype=torch.bool),
+                ).loss
+                for token in range(3)
+            ]
+        )[None]
+
+    for sampler, expected in zip((POLICY, OLDER), TABLE[kind, importance], strict=True):
+        if expected is None:
+            with pytest.raises(ValueError, match=r"Expected `kl_importance=True` with kl='k1'"):
+                expected_gradient(sampler, term)
+        else:
+            assert expected_gradient(sampler, term) == expected
+
+
+def test_why_k1_alone_is_refused():
+    def k1(logprobs, reference, sampled):
+        return kl_estimate(logprobs, reference, kind="k1")
+
+    assert expected_gradient(POLICY, k1) == [0.0, 0.0, 0.0]
+    assert expected_gradient(OLDER, k1) == [-0.3, 0.1, 0.2]
+
+
+def test_the_docstring_has_the_same_table():
+    def shown(values):
+        return f"({', '.join(f'{value:.4f}'.replace('0.', '.', 1 if abs(value) < 1 else 0) for value in values)})"
+
+    text = " ".join((kl.__doc__ or "").split())
+    for (kind, importance), values in TABLE.items():
+        name = f"{kind}, k2 or k3, with importance" if importance else kind
+        if values[0] is not None and not (importance and kind != "k1"):
+            assert f"{name} {shown(values[0])} {shown(values[1])}" in text
 
 
 @pytest.mark.parametrize("kind", ["k2", "k3"])
