@@ -176,5 +176,5 @@ class EvaluationMetrics:
         if k > 1:
             metrics[f"maj@{k}"] = MajorityAtK()
         metrics |= {"response_tokens": MeanMetric(), "truncated_frac": MeanMetric(), TIMEOUTS: SumMetric()}
-        # Means and sums of torchmetrics have torch's default type unless told.
-        return {name: metric.set_dtype(torch.float64).to(device) for name, metric in metrics.items()}
+        # By name, and behind the move, which would take torch's default type again.
+        return {name: metric.to(device).set_dtype(torch.float64) for name, metric in metrics.items()}

@@ -16,8 +16,9 @@ from lightning.pytorch import Callback
 from lightning.pytorch.loggers import CSVLogger
 
 from lspo.datamodules import Evaluation, EvaluationLoader, EvaluationSet
+from lspo.datamodules.evaluation_loader import EVALUATION_STREAM
 from lspo.datamodules.evaluation_set import settle
-from lspo.lightning_modules import EvaluationWriter
+from lspo.lightning_modules import EvaluationWriter, RolloutCallback
 from lspo.problems import RunningSumProblems
 from lspo.rollout import Sampling
 from lspo.testing import ListPrompts, ScriptedEngine, ScriptedReward
@@ -43,6 +44,9 @@ def test_what_a_set_says_is_its_own() -> None:
     assert one.sampling == Sampling(max_response_tokens=9, seed=5)
     of_evaluation = settled("file.jsonl", sampling=Sampling(max_response_tokens=7))
     assert of_evaluation.sampling == Sampling(max_response_tokens=7, seed=5)
+    # A seed of its own, of the set or of all evaluation, is honoured.
+    of_its_own = settled(EvaluationSet("a.jsonl", sampling=Sampling(seed=0)), sampling=Sampling(seed=3))
+    assert (of_its_own.sampling.seed, settled("a.jsonl", sampling=Sampling(seed=3)).sampling.seed) == (0, 3)
     greedy = settled(EvaluationSet("file.jsonl", 1, Sampling(temperature=0.0)))
     assert (greedy.group_size, greedy.pass_at) == (1, [])
 
@@ -91,6 +95,72 @@ SETS = {
     "greedy": EvaluationSet(RunningSumProblems(3, seed=8), 1, Sampling(max_response_tokens=4, temperature=0.0)),
     "many": EvaluationSet(RunningSumProblems(5, seed=9), 4, Sampling(max_response_tokens=5, top_p=0.7), [1, 4]),
 }
+
+
+def test_another_seed_is_another_measurement(make_run: Callable[..., Any]) -> None:
+    """The same problems, measured with three seeds; without one, with the run's."""
+    engine = ScriptedEngine()
+    seeds: dict[str, int | None] = {"runs": None, "same": 4, "other": 5}
+    sets = {
+        name: EvaluationSet(RunningSumProblems(3, seed=7), sampling=Sampling(max_response_tokens=6, seed=seed))
+        for name, seed in seeds.items()
+    }
+    run = make_run(data={"val": sets, "engine": engine, "seed": 4})
+    run.trainer.validate(run.policy, run.data, verbose=False)
+    asked = [call.sampling.seed for call in engine.calls]
+    assert asked == [4 + EVALUATION_STREAM, 4 + EVALUATION_STREAM, 5 + EVALUATION_STREAM]
+    lengths = [run.policy.evaluation_results[f"val/{name}/response_tokens"] for name in seeds]
+    assert lengths[0] == lengths[1] != lengths[2]
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, 9), (0, 0), (7, 7)])
+def test_a_seed_of_training_is_honoured(make_run: Callable[..., Any], given: int | None, expected: int) -> None:
+    engine = ScriptedEngine()
+    data = {"engine": engine, "sampling": Sampling(max_response_tokens=6, seed=given), "seed": 9}
+    run = make_run(data=data, trainer={"max_epochs": 1}).fit()
+    assert {call.sampling.seed for call in engine.calls} == {expected}
+    assert run.data.seed == 9
+
+
+def test_sampling_of_a_callback_leaves_the_seed_to_the_run(make_run: Callable[..., Any]) -> None:
+    class Hotter(RolloutCallback):
+        def on_collect_start(self, trainer: Any, pl_module: Any, plan: Any) -> None:
+            plan.sampling = Sampling(max_response_tokens=6, temperature=1.2)
+
+    engine = ScriptedEngine()
+    make_run([Hotter()], data={"engine": engine, "seed": 9}, trainer={"max_epochs": 1}).fit()
+    assert {(call.sampling.temperature, call.sampling.seed) for call in engine.calls} == {(1.2, 9)}
+
+
+def test_weights_are_handed_over_once_per_evaluation(make_run: Callable[..., Any]) -> None:
+    class Updates(ScriptedEngine):
+        count = 0
+
+        def update(self) -> None:
+            self.count += 1
+            super().update()
+
+    engine = Updates()
+    run = make_run(data={"val": SETS, "evaluation.batch_prompts": 2, "engine": engine, "test": SETS})
+    for done in range(1, 3):
+        run.trainer.validate(run.policy, run.data, verbose=False)
+        run.trainer.test(run.policy, run.data, verbose=False)
+        assert engine.count == 2 * done
+    # Two iterations, each with a collection and an evaluation; and the one before training.
+    engine = Updates()
+    make_run(data={"val": SETS, "evaluation.before_training": True, "engine": engine}).fit()
+    assert engine.count == 5
+
+
+def test_rows_of_evaluation_have_the_iteration(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    logger = CSVLogger(tmp_path, name="logs")
+    data = {"val": SETS, "evaluation.before_training": True}
+    run = make_run(data=data, trainer={"logger": logger, "max_epochs": 4, "check_val_every_n_epoch": 2}).fit()
+    rows = list(csv.DictReader((Path(logger.log_dir) / "metrics.csv").read_text().splitlines()))
+    evaluated = [row for row in rows if row["val/many/avg@4"]]
+    # Iterations that the weights have been through.
+    assert [float(row["iteration"]) for row in evaluated] == [0, 2, 4]
+    assert not any(name.endswith("iteration") for name in run.policy.evaluation_results)
 
 
 def test_training_does_not_notice_evaluation(make_run: Callable[..., Any]) -> None:

@@ -16,6 +16,8 @@ from lightning.pytorch import Callback
 from lspo.datamodules import EvaluationBatch
 from lspo.lightning_modules.evaluation import AverageAtK, EvaluationMetrics, MajorityAtK, PassAtK, majority_accuracy
 from lspo.problems import RunningSumProblems
+from lspo.rollout import Sampling
+from lspo.testing import ScriptedEngine, ScriptedResponse, ScriptedReward
 from lspo.types import Prompt, Rollout, RolloutGroup, Score
 
 CPU = torch.device("cpu")
@@ -202,6 +204,37 @@ def test_time_outs_of_the_verifier_are_told_if_there_are_any() -> None:
     for timeouts in (2.0, 0.0, 3.0):
         metrics.update(EvaluationBatch("set", [group([1], [2])], 1, verifier_timeouts=timeouts), CPU)
     assert float(metrics.compute()["set/verifier_timeouts"]) == 5
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-true", "16-true", "64-true", "bf16-mixed"])
+def test_numbers_are_exact_under_every_precision(make_run: Callable[..., Any], precision: str) -> None:
+    """bfloat16 has 8 bits: 460.5 would be 460, and of 257 and more responses some would not be counted."""
+    script = {0: 8, 1: 4, 2: 1, 3: 1, 4: 1, 5: 0}  # right ones of each prompt's 8
+
+    def written(key: int, sample: int) -> ScriptedResponse:
+        # 457 to 464 tokens, mean 460.5; the very last one is cut.
+        return ScriptedResponse(457 + sample, f"{key} {sample}", truncated=(key, sample) == (5, 7))
+
+    def verdict(response: Any) -> Score:
+        key, sample = (int(number) for number in response.text.split())
+        right = sample < script[key]
+        return Score(float(right), float(right), answer="right" if right else str(sample % 3))
+
+    run = make_run(
+        trainer={"precision": precision},
+        data={
+            "val": {"set": RunningSumProblems(6)},
+            "engine": ScriptedEngine(written),
+            "reward": ScriptedReward(verdict),
+            "evaluation.group_size": 8,
+            "sampling": Sampling(max_response_tokens=480),
+        },
+    )
+    (logged,) = run.trainer.validate(run.policy, run.data, verbose=False)
+    # maj@8: 8 of 8; 4 against 1, 2, 1; 1 against 2, 3, 2 ("1" has 3) three times; none. 2 of 6.
+    exact = {"avg@8": 15 / 48, "pass@8": 5 / 6, "maj@8": 2 / 6, "response_tokens": 460.5, "truncated_frac": 1 / 48}
+    assert logged == pytest.approx({f"val/set/{name}": value for name, value in exact.items()}, rel=1e-12)
+    assert run.policy.evaluation_results == pytest.approx(logged, rel=1e-12)
 
 
 class Broken(Callback):

@@ -68,3 +68,13 @@ def test_a_gradient_that_is_not_finite_shows(bad: float) -> None:
     parameter = nn.Parameter(torch.zeros(2))
     parameter.grad = torch.tensor([1.0, bad])
     assert not bool(gradient_norm([parameter]).isfinite())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_norm_of_gradients_in_16_bits_is_in_32(dtype: torch.dtype) -> None:
+    """1001 ones and 300 squared: 91001 is beyond float16, and sqrt(91001) = 301.66 beyond the 8 bits of bfloat16."""
+    ones, large = (torch.nn.Parameter(torch.zeros(size, dtype=dtype)) for size in (1001, 1))
+    ones.grad, large.grad = torch.ones_like(ones), torch.full_like(large, 300.0)
+    norm = gradient_norm([ones, large])
+    assert norm.dtype == torch.float32
+    assert float(norm) == pytest.approx(91001**0.5, rel=1e-6)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from lspo.lightning_modules.evaluation import majority_accuracy
 from lspo.rewards import GSM8KReward, MathReward, Response
 from lspo.rewards.answer_text import gold_text
 from lspo.types import Prompt, Score
@@ -96,7 +97,7 @@ def test_verdicts(reward: MathReward) -> None:
     assert set(reward.metrics().values()) == {0}
 
 
-def test_right_answers_vote_for_one_and_wrong_ones_for_others(reward: MathReward) -> None:
+def test_right_and_wrong_answers_vote_by_the_same_spelling(reward: MathReward) -> None:
     pairs = [("1/2", "0.5"), ("1/2", r"\frac{2}{4}"), ("1/2", "1/3"), ("1/2", "2/6"), ("3", "6/2"), ("3", "3.0")]
     pairs += [
         (r"\sqrt{8}", r"2\sqrt{2}"),
@@ -105,8 +106,20 @@ def test_right_answers_vote_for_one_and_wrong_ones_for_others(reward: MathReward
         (r"5 \text{ cm}", r"5 \text{ m}"),
     ]
     answers = [score.answer for score in reward.score_batch(boxed(pairs))]
-    assert answers == ["1/2", "1/2", "1/3", "1/3", "6/2", "3", r"\sqrt{8}", r"\sqrt{8}", "x", "5m"]
+    assert answers == ["1/2", "1/2", "1/3", "1/3", "6/2", "3", r"2\sqrt{2}", r"\sqrt8", "x", "5m"]
     assert reward.score("no box", "1").answer is None
+
+
+def test_right_answers_have_no_start_in_a_vote(reward: MathReward) -> None:
+    """Three right ones in three spellings are no majority against two wrong ones in one."""
+    written = [r"\boxed{\sqrt{8}}", r"\boxed{2\sqrt{2}}", r"\boxed{4/\sqrt{2}}", *2 * [r"\boxed{x+1}"]]
+    scores = [reward.score(text, r"\sqrt{8}") for text in written]
+    accuracy = [score.accuracy for score in scores]
+    assert accuracy == [1, 1, 1, 0, 0]
+    assert majority_accuracy(accuracy, [score.answer for score in scores]) == 0
+    # Equal texts vote together, right or wrong.
+    accuracy, answers = accuracy + 2 * accuracy[:1], [score.answer for score in scores + 2 * scores[:1]]
+    assert majority_accuracy(accuracy, answers) == 1
 
 
 def test_arithmetic_left_open_can_be_allowed() -> None:
