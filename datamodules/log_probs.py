@@ -12,7 +12,7 @@ import torch
 from lspo.batching.collate import TrainingRollout, collate
 from lspo.batching.deal import BatchLayout
 from lspo.rollout import PolicyHandle
-from lspo.types import Rollout, RolloutBatch, RolloutGroup
+from lspo.types import RolloutBatch, RolloutGroup
 
 
 def with_old_logprobs(minibatches: Sequence[Sequence[RolloutBatch]], policy: PolicyHandle) -> list[list[RolloutBatch]]:
@@ -77,7 +77,7 @@ def store_logprobs(
     if not missing:
         return list(groups)
     size = layout.data_parallel_size
-    rollouts = {key: TrainingRollout(groups[key[0]].prompt.token_ids, _of(groups, key), 0.0, 0) for key in missing}
+    rollouts = {key: _training_rollout(groups, key) for key in missing}
     longest = max(rollout.num_tokens for rollout in rollouts.values())
     each = math.ceil(layout.minibatch_groups * len(groups[0].rollouts) / layout.bins)
     if layout.max_micro_batch_tokens is not None:
@@ -110,6 +110,6 @@ def store_logprobs(
     ]
 
 
-def _of(groups: Sequence[RolloutGroup], key: tuple[int, int]) -> Rollout:
-    place, number = key
-    return groups[place].rollouts[number]
+def _training_rollout(groups: Sequence[RolloutGroup], key: tuple[int, int]) -> TrainingRollout:
+    group = groups[key[0]]
+    return TrainingRollout(group.prompt.token_ids, group.rollouts[key[1]], 0.0, 0, temperature=group.temperature)

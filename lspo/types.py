@@ -18,6 +18,8 @@ from torch import Tensor
 Scalar = Float[Tensor, ""]
 PerRollout = Float[Tensor, " N"]
 PerToken = Float[Tensor, "N T"]
+Temperature = float | PerRollout
+"""One for all rollouts, or one for each."""
 TokenMask = Bool[Tensor, "N T"]
 TokenIds = Int[Tensor, "N L"]
 Counts = Int[Tensor, " N"]
@@ -97,12 +99,16 @@ class Rollout:
 
 @dataclass(frozen=True)
 class RolloutGroup:
-    """The rollouts of one prompt, all written by the weights of one `version` (iterations completed)."""
+    """The rollouts of one prompt, all written by the weights of one `version` (iterations completed).
+
+    `temperature` is the one they were sampled at; None until a collection has noted it.
+    """
 
     prompt: Prompt
     draw_index: int
     version: int
     rollouts: tuple[Rollout, ...]
+    temperature: float | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -126,7 +132,12 @@ class RolloutGroup:
         """Plain data, for a checkpoint; without the prompt, whose `extra` may hold anything."""
         # Not `asdict` of a rollout, which would copy token by token.
         rollouts = [{**vars(rollout), "score": rollout.score and asdict(rollout.score)} for rollout in self.rollouts]
-        return {"draw_index": self.draw_index, "version": self.version, "rollouts": rollouts}
+        return {
+            "draw_index": self.draw_index,
+            "version": self.version,
+            "rollouts": rollouts,
+            "temperature": self.temperature,
+        }
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any], prompt: Prompt) -> RolloutGroup:
@@ -150,7 +161,8 @@ class RolloutBatch:
         advantages: Reward relative to its group.
         num_tokens: True entries of the masks of the whole mini-batch, on all ranks.
         num_sequences: Rollouts of the whole mini-batch, on all ranks, with at least one True.
-        temperature: The sampling temperature, at which log-probs are taken.
+        temperature: The sampling temperature, at which log-probs are taken: one for each rollout where they differ, as
+            those of earlier iterations may.
         version: Iterations completed by the weights that wrote the oldest of these rollouts.
         old_logprobs: Trainer log-probs under the weights that sampled; None while they equal the present ones.
         engine_logprobs: What the inference engine reported.
@@ -173,7 +185,7 @@ class RolloutBatch:
         advantages: PerRollout,
         num_tokens: int,
         num_sequences: int,
-        temperature: float = 1.0,
+        temperature: Temperature = 1.0,
         version: int = 0,
         old_logprobs: PerToken | None = None,
         engine_logprobs: PerToken | None = None,
@@ -219,3 +231,5 @@ class RolloutBatch:
             tensor = getattr(self, name)
             if tensor is not None:
                 yield name, tensor
+        if isinstance(self.temperature, Tensor):
+            yield "temperature", self.temperature

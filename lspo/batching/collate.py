@@ -9,18 +9,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lspo.types import Rollout, RolloutBatch
+from lspo.types import Rollout, RolloutBatch, Temperature
 
 
 @dataclass(frozen=True)
 class TrainingRollout:
-    """A rollout on its way into a batch; with `masked`, none of its tokens counts."""
+    """A rollout on its way into a batch; with `masked`, none of its tokens counts.
+
+    `temperature` is the one it was sampled at; None: the batch's.
+    """
 
     prompt_ids: tuple[int, ...]
     rollout: Rollout
     advantage: float
     version: int
     masked: bool = False
+    temperature: float | None = None
 
     @property
     def num_counted(self) -> int:
@@ -63,6 +67,8 @@ def collate(
     Masks are made from lengths: the padding token is often the end token, which counts in the loss. Tokens whose engine
     log-prob is not finite are left out. `engine_logprobs` is None if the engine gives none.
 
+    `temperature` is that of the rollouts which have none of their own.
+
     `old_logprobs` are those stored with the rollouts, NaN in the rows that have none; None if no row has.
 
     Raises:
@@ -87,9 +93,13 @@ def collate(
         engine_logprobs=reported.where(known, 0.0) if whole else None,
         num_tokens=num_tokens,
         num_sequences=num_sequences,
-        temperature=temperature,
+        temperature=_temperatures([temperature if item.temperature is None else item.temperature for item in rollouts]),
         version=min(item.version for item in rollouts),
     )
+
+
+def _temperatures(each: Sequence[float]) -> Temperature:
+    return each[0] if len(set(each)) == 1 else torch.tensor(each, dtype=torch.float64)
 
 
 def _stored_logprobs(rollouts: Sequence[TrainingRollout], width: int) -> Tensor | None:

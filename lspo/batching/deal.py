@@ -81,7 +81,7 @@ def deal(
 
     What is dealt is the rollout: those of a mini-batch go into one bin for each rank and micro-batch, of like token
     counts, computed alike on every rank. Fewer groups than planned are spread over the same number of mini-batches.
-    Masked responses are still dealt, and their rewards are part of their group's advantages.
+    `temperature` is that of groups which have none of their own. Masked responses are still dealt, and their rewards are part of their group's advantages.
 
     Raises:
         RuntimeError: If there are fewer groups than mini-batches.
@@ -105,6 +105,7 @@ def deal(
                 advantage,
                 groups[place].version,
                 masked=layout.mask_truncated and rollout.truncated,
+                temperature=groups[place].temperature,
             )
             for place in places
             for rollout, advantage in zip(groups[place].rollouts, advantages[place], strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from lspo.collecting.plan import CollectPlan
@@ -76,7 +77,8 @@ def generate_round(
                 f"Expected engine {type(engine).__name__} to return group_size={plan.group_size} responses for each "
                 f"prompt, but got {len(group.rollouts)} for prompt {group.prompt.id}."
             )
-    return scored
+    # Of a later iteration the plan may have another: log-probs of these are always taken at this one.
+    return [replace(group, temperature=plan.sampling.temperature) for group in scored]
 
 
 def _timed_scores(reward: Reward, batch: list[RolloutGroup], seconds: dict[str, float]) -> list[RolloutGroup]:

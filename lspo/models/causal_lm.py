@@ -16,7 +16,7 @@ from lspo.models.head import few_tokens, head_of, last_hidden_state, output_head
 from lspo.models.logprobs import response_logprobs
 from lspo.models.supported import check_supported
 from lspo.models.training_mode import train_as_evaluated
-from lspo.types import Counts, PerToken, TokenIds, TokenMask
+from lspo.types import Counts, PerToken, Temperature, TokenIds, TokenMask
 
 PLAIN_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 """What transformers 4 and 5 call a tokenizer that is just what its tokenizer.json says."""
@@ -144,7 +144,7 @@ def model_logprobs(
     prompt_lengths: Counts,
     response_mask: TokenMask,
     *,
-    temperature: float = 1.0,
+    temperature: Temperature = 1.0,
     chunk_tokens: int = 1024,
     with_entropy: bool = False,
 ) -> tuple[PerToken, PerToken | None]:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from lspo.types import Counts, PerToken, TokenIds, TokenMask
+from lspo.types import Counts, PerToken, Temperature, TokenIds, TokenMask
 
 Hidden = Float[Tensor, "M H"]
 Targets = Int[Tensor, " M"]
@@ -23,11 +23,14 @@ def target_logprobs(
     targets: Targets,
     head: Head,
     *,
-    temperature: float = 1.0,
+    temperature: float | PerTarget = 1.0,
     chunk_tokens: int = 1024,
     with_entropy: bool = False,
 ) -> tuple[PerTarget, PerTarget | None]:
     """The log softmax(head(hidden) / temperature) at each target, and the entropy if asked, in float32 or finer.
+
+    `temperature` is one for all targets, or one for each. A logit of -inf, as of a token that is masked out, adds nothing
+    to the entropy and gets no gradient.
 
     Works on `chunk_tokens` rows at a time. A chunk's logits are made again in the backward pass, so the most that is
     held is chunk_tokens * V logits, not M * V.
@@ -38,25 +41,29 @@ def target_logprobs(
     Raises:
         ValueError: If `temperature` or `chunk_tokens` is out of its range.
     """
-    if not temperature > 0:
-        raise ValueError(f"Expected `temperature` to be above 0, but got {temperature}.")
+    least = float(temperature.min()) if isinstance(temperature, Tensor) and temperature.numel() else temperature
+    if isinstance(least, float | int) and not least > 0:
+        raise ValueError(f"Expected `temperature` to be above 0, but got {least}.")
     if chunk_tokens < 1:
         raise ValueError(f"Expected `chunk_tokens` to be at least 1, but got {chunk_tokens}.")
 
-    def chunk(hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def chunk(hidden: Tensor, targets: Tensor, temperature: Tensor | float) -> tuple[Tensor, Tensor]:
         logits = head(hidden)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logits = logits / (temperature[:, None].to(logits) if isinstance(temperature, Tensor) else temperature)
         normaliser = torch.logsumexp(logits, dim=-1)
         logprobs = logits.gather(-1, targets[:, None]).squeeze(-1) - normaliser
         if not with_entropy:
             return logprobs, logprobs.new_zeros(0)
-        # -sum p log p = logsumexp - sum p * logit
-        return logprobs, normaliser - (torch.softmax(logits, dim=-1) * logits).sum(dim=-1)
+        # -sum p log p = logsumexp - sum p * logit, in which 0 * -inf would be NaN.
+        finite = logits.clamp(min=torch.finfo(logits.dtype).min)
+        return logprobs, normaliser - (torch.softmax(logits, dim=-1) * finite).sum(dim=-1)
 
     pieces = []
     for start in range(0, max(len(targets), 1), chunk_tokens):
         stop = start + chunk_tokens
-        arguments = (hidden[start:stop], targets[start:stop])
+        heat = temperature[start:stop] if isinstance(temperature, Tensor) else temperature
+        arguments = (hidden[start:stop], targets[start:stop], heat)
         if torch.is_grad_enabled():
             pieces.append(checkpoint(chunk, *arguments, use_reentrant=False, preserve_rng_state=False))
         else:
@@ -89,7 +96,7 @@ def response_logprobs(
     response_mask: TokenMask,
     head: Head,
     *,
-    temperature: float = 1.0,
+    temperature: Temperature = 1.0,
     chunk_tokens: int = 1024,
     with_entropy: bool = False,
 ) -> tuple[PerToken, PerToken | None]:
@@ -102,7 +109,7 @@ def response_logprobs(
         hidden[rows, columns],
         token_ids[rows, columns + 1],
         head,
-        temperature=temperature,
+        temperature=temperature[rows] if isinstance(temperature, Tensor) else temperature,
         chunk_tokens=chunk_tokens,
         with_entropy=with_entropy,
     )

@@ -90,6 +90,47 @@ def test_old_logprobs_are_those_of_the_weights_that_wrote(make_run: Callable[...
     assert float((now - aged["old_logprobs"])[mask].abs().max()) > 0.1  # so the test can tell them apart
 
 
+class Cooling(RolloutCallback):
+    """Another temperature in each iteration, and the ratios of each step."""
+
+    def __init__(self) -> None:
+        self.ratios: list[tuple[float, float]] = []
+
+    def on_collect_start(self, trainer: Any, pl_module: Any, plan: Any) -> None:
+        plan.sampling = replace(plan.sampling, temperature=1.4 - 0.4 * plan.iteration)
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        metrics = trainer.callback_metrics
+        self.ratios.append((float(metrics["loss/ratio_min"]), float(metrics["loss/ratio_max"])))
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+@pytest.mark.parametrize("old_logprobs", ["trainer", "engine"])
+def test_surplus_keeps_its_temperature(make_run: Callable[..., Any], tmp_path: Path, old_logprobs: str) -> None:
+    """Weights that stay (rate 0) have ratio 1 to themselves, though each iteration samples at another temperature."""
+    journal, cooling = Journal(), Cooling()
+    settings: dict[str, Any] = {
+        "policy": {"optimizer": lambda parameters: torch.optim.SGD(parameters, lr=0.0)},
+        "data": {**DATA, "batches.old_logprobs": old_logprobs},
+    }
+    saver = ModelCheckpoint(tmp_path, every_n_train_steps=1, save_top_k=-1, filename="{step}")
+    trainer = {"max_epochs": 3, "enable_checkpointing": True}
+    with pytest.warns(UserWarning, match="0.00% of the weights changed"):
+        make_run([journal, cooling, saver], trainer=trainer, **settings).fit()
+    assert [report.num_carried > 0 for report in journal.reports] == [False, True, True]
+    assert any(isinstance(batch["temperature"], torch.Tensor) for batch in journal.batches)
+    assert len(cooling.ratios) == 6
+    for least, greatest in cooling.ratios:
+        assert least == pytest.approx(1, abs=1e-4)
+        assert greatest == pytest.approx(1, abs=1e-4)
+    # A checkpoint within an iteration, and one of an iteration's end, have the temperatures.
+    for step in (2, 3):
+        again, cooler = Journal(), Cooling()
+        with pytest.warns(UserWarning, match="0.00% of the weights changed"):
+            make_run([again, cooler], trainer={"max_epochs": 3}, **settings).fit(tmp_path / f"step={step}.ckpt")
+        assert cooler.ratios == cooling.ratios[step:]
+
+
 def test_with_one_optimizer_step_carried_groups_still_have_old_logprobs(make_run: Callable[..., Any]) -> None:
     journal = Journal()
     make_run([journal], trainer={"max_epochs": 2}, data={**DATA, "minibatch_groups": 8}).fit()

@@ -105,6 +105,28 @@ def test_every_rollout_is_in_exactly_one_bin(
                 assert advantage == pytest.approx(float(advantages[name // 1000 - 1, name % 1000]))
 
 
+def test_each_rollout_keeps_the_temperature_it_was_sampled_at() -> None:
+    groups = [
+        replace(group, temperature=heat)
+        for group, heat in zip(groups_of(4, longest=3), (1.0, 0.5, 0.5, None), strict=True)
+    ]
+    [first], [second] = all_ranks(groups, BatchLayout(train_groups=4, minibatch_groups=2))
+    # By group: the names say which.
+    assert {name // 1000: heat for name, heat in zip(names(first), first.temperature.tolist(), strict=True)} == {
+        1: 1.0,
+        2: 0.5,
+    }
+    # Of a group without one it is the iteration's, 0.7.
+    assert {name // 1000: heat for name, heat in zip(names(second), second.temperature.tolist(), strict=True)} == {
+        3: 0.5,
+        4: 0.7,
+    }
+    [alike], _ = all_ranks([groups[1], *groups[1:]], BatchLayout(train_groups=4, minibatch_groups=2))
+    assert alike.temperature == 0.5
+    moved = RolloutBatch.from_state_dict(second.to("cpu").state_dict())
+    assert torch.equal(moved.temperature, second.temperature)
+
+
 def test_fewer_groups_than_planned_make_as_many_minibatches() -> None:
     layout = BatchLayout(train_groups=8, minibatch_groups=2)
     dealt = all_ranks(groups_of(5), layout)

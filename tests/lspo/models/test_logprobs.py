@@ -253,10 +253,46 @@ def test_finite_at_large_logits(scale):
     assert entropies.min() > -1e-3 * scale  # float32 rounds logits of this size at 1e-7 * scale * a few
 
 
+@pytest.mark.parametrize("chunk_tokens", [1, 3, 1024])
+def test_each_rollout_at_its_own_temperature(layout, head, chunk_tokens):
+    """As one rollout after the other; the reference divides by each row's."""
+    each = torch.tensor([0.5, 1.0, 0.7, 1.6], dtype=torch.float64)
+    fast, entropies = response_logprobs(
+        **layout, head=head, temperature=each, chunk_tokens=chunk_tokens, with_entropy=True
+    )
+    slow, slow_entropies = slow_logprobs(**layout, head=head, temperature=each[:, None, None])
+    assert_close(fast, slow)
+    assert_close(entropies, slow_entropies)
+    weights = torch.randn_like(fast)
+    for ours, reference in ((fast, slow), (entropies, slow_entropies)):
+        grads = [
+            torch.autograd.grad((weights * values).sum(), layout["hidden"], retain_graph=True)[0]
+            for values in (ours, reference)
+        ]
+        assert_close(*grads)
+
+
+def test_tokens_that_are_masked_out_add_nothing_to_the_entropy():
+    """Of logits (log 1, log 3, -inf): H = 1/4 log 4 + 3/4 log 4/3, as without the third; its gradient is 0."""
+    logits = torch.tensor([[0.0, math.log(3), -math.inf]], dtype=torch.float64, requires_grad=True)
+    two = torch.tensor([[0.0, math.log(3)]], dtype=torch.float64, requires_grad=True)
+    for values in (logits, two):
+        logprobs, entropies = target_logprobs(values, torch.tensor([1]), lambda hidden: hidden, with_entropy=True)
+        assert entropies.item() == pytest.approx(math.log(4) / 4 + 0.75 * math.log(4 / 3))
+        assert logprobs.item() == pytest.approx(math.log(0.75))
+        (2 * logprobs.sum() + entropies.sum()).backward()
+    assert logits.grad is not None
+    assert two.grad is not None
+    assert_close(logits.grad[:, :2], two.grad)
+    assert logits.grad[0, 2] == 0
+
+
 @pytest.mark.parametrize("temperature", [0.0, -1.0, NAN])
 def test_temperature_out_of_range(layout, head, temperature):
     with pytest.raises(ValueError, match="Expected `temperature` to be above 0, but got"):
         response_logprobs(**layout, head=head, temperature=temperature)
+    with pytest.raises(ValueError, match="Expected `temperature` to be above 0, but got"):
+        response_logprobs(**layout, head=head, temperature=torch.tensor([1.0, temperature, 1.0, 1.0]))
 
 
 @pytest.mark.parametrize("chunk_tokens", [0, -1])
