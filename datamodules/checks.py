@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_warn
@@ -77,6 +77,21 @@ def warn_of_scale(scale: Scale, allowed: Sequence[Scale]) -> None:
             f"The objective is defined with advantages that are not divided by the {scale}'s standard deviation, "
             f"but batches.advantage_scale='{scale}'. Set it to {' or '.join(repr(name) for name in reversed(allowed))}."
         )
+
+
+def warn_of_limits(max_response_tokens: int, made_for: Mapping[str, int]) -> None:
+    """Says so if responses are sampled up to another length than the one that parts of the run were made for.
+
+    Args:
+        max_response_tokens: Of training's sampling.
+        made_for: The length by the name of each such part.
+    """
+    for name, limit in made_for.items():
+        if limit != max_response_tokens:
+            rank_zero_warn(
+                f"{name} has max_response_tokens={limit}, but responses are sampled up to {max_response_tokens} tokens "
+                "(`sampling.max_response_tokens`). Give both the same number."
+            )
 
 
 def check_first_problem(problems: ProblemSet, name: str) -> None:

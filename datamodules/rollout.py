@@ -17,6 +17,7 @@ from lspo.datamodules.checks import (
     check_first_problem,
     check_layout,
     refuse_unfit_trainer,
+    warn_of_limits,
     warn_of_scale,
 )
 from lspo.datamodules.dispatch import CallbackDispatch
@@ -129,6 +130,8 @@ class RolloutDataModule(LightningDataModule):
             refuse_unfit_trainer(trainer)
             check_layout(self.layout, self._trained_group_size)
             warn_of_scale(self._layout.scale, policy.advantage_scales)
+            limits = {**self.reward.response_limits(), **policy.response_limits}
+            warn_of_limits(self.sampling.max_response_tokens, limits)
             if self.batches.old_logprobs == "engine" and getattr(policy, "correction", None) is not None:
                 raise ValueError(
                     "Expected batches.old_logprobs='trainer' with a `correction`, but got 'engine': the ratio would "

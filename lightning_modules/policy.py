@@ -155,6 +155,11 @@ class PolicyModule(EvaluationHooks, CheckpointHooks, ShardedPolicy):
     def advantage_scales(self) -> tuple[Scale, ...]:
         return self.objective.advantage_scales
 
+    @property
+    def response_limits(self) -> dict[str, int]:
+        limit = getattr(self.objective, "max_response_tokens", None)
+        return {} if limit is None else {type(self.objective).__name__: limit}
+
     # --- model
 
     def check(self) -> None:

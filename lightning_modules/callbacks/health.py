@@ -28,7 +28,7 @@ class HealthWarnings(ReportingCallback):
 
     Args:
         max_truncated_frac: Share of responses cut at the limit that is still no cause to warn.
-        all_zero_rounds: Rounds in a row without a single reward other than zero, after which to warn.
+        all_zero_rounds: Rounds in a row without a single response that is right, after which to warn.
         min_moved_frac: Share of the watched weights that an iteration should change.
         max_mismatch: Mean |log-ratio| between engine and trainer, in nats per token, that may still be rounding.
     """
@@ -67,11 +67,12 @@ class HealthWarnings(ReportingCallback):
                 f"No group was kept after round {report.number + 1} of iteration {report.iteration} "
                 f"({_shares(report)}). Widen the bounds, or look at the rewards."
             )
-        if bool((report.stats.rewards == 0).all()):
+        # Not the reward, which may be shaped: wrong answers may have -1, or points for their form.
+        if bool((report.stats.accuracy == 0).all()):
             counts["all_zero_rounds_in_a_row"] += 1
             if counts["all_zero_rounds_in_a_row"] == self.all_zero_rounds:
                 rank_zero_warn(
-                    f"Every reward of the last {self.all_zero_rounds} rounds was zero. Is the answer format the one "
+                    f"No response of the last {self.all_zero_rounds} rounds was right. Is the answer format the one "
                     "the reward looks for, and `max_response_tokens` long enough to reach it? `RolloutWriter` shows "
                     "responses."
                 )

@@ -54,7 +54,8 @@ class MismatchCorrection:
     Args:
         kind: "truncate" weights at the cap, or "mask" (drop) what is beyond it.
         level: A weight for each "token", which has less variance, or one for the whole "sequence", which has less bias.
-        cap: Largest weight, C; 2 and 3 are in use.
+        cap: Largest weight, C; 2 and 3 are in use. At least 1, and above it to "mask": the weight of equal log-probs is
+            1 but for rounding.
 
     Raises:
         ValueError: If a setting is out of its range.
@@ -74,6 +75,11 @@ class MismatchCorrection:
             raise ValueError(f"Expected `level` of the correction to be 'token' or 'sequence', but got {self.level!r}.")
         if not self.cap >= 1:
             raise ValueError(f"Expected `cap` of the correction to be at least 1, but got {self.cap}.")
+        if self.kind == "mask" and self.cap == 1:
+            raise ValueError(
+                "Expected `cap` of a correction that masks to be above 1, but got 1: engine and trainer differ by "
+                "rounding everywhere, so that chance would drop half of the tokens. 2 and 3 are in use."
+            )
 
     def weights(self, log_ratio: PerToken, mask: TokenMask) -> PerToken:
         """See `importance_weights`."""

@@ -65,6 +65,10 @@ class Reward(ABC):  # noqa: B024 (either of two methods is overridden)
                 f"Expected reward {kind.__name__} to override `score` or `score_batch`, but it has neither."
             )
 
+    def response_limits(self) -> dict[str, int]:
+        """Response lengths, in tokens, that it was made for, by who says so; the run warns if it samples up to another."""
+        return {}
+
     def metrics(self) -> dict[str, float]:
         """Counters since the last call (time-outs, say), under slash names. Reading them resets them."""
         return {}

@@ -49,6 +49,9 @@ class SoftOverlongPunishment(RewardWrapper):
         over = num_tokens - (self.max_response_tokens - self.buffer_tokens)
         return -self.factor * min(max(over / self.buffer_tokens, 0.0), 1.0) or 0.0  # not -0.0
 
+    def response_limits(self) -> dict[str, int]:
+        return {**super().response_limits(), type(self).__name__: self.max_response_tokens}
+
     def score_batch(self, responses: Sequence[Response]) -> list[Score]:
         scores = [Score.of(verdict) for verdict in self.reward.score_batch(responses)]
         return [self._punished(score, one.num_tokens) for score, one in zip(scores, responses, strict=True)]

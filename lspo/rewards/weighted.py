@@ -63,6 +63,13 @@ class WeightedReward(Reward):
         for part in self.parts.values():
             part.check(prompt)
 
+    def response_limits(self) -> dict[str, int]:
+        return {
+            f"{name}/{inner}": limit
+            for name, part in self.parts.items()
+            for inner, limit in part.response_limits().items()
+        }
+
     def metrics(self) -> dict[str, float]:
         total: dict[str, float] = {}
         for part in self.parts.values():

@@ -19,6 +19,9 @@ class RewardWrapper(Reward):
     def check(self, prompt: Prompt) -> None:
         self.reward.check(prompt)
 
+    def response_limits(self) -> dict[str, int]:
+        return self.reward.response_limits()
+
     def metrics(self) -> dict[str, float]:
         return self.reward.metrics()
 

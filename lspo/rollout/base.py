@@ -111,6 +111,11 @@ class PolicyHandle(ABC):
         """What its objective allows advantages to be divided by."""
         return ("group", "batch", "none")
 
+    @property
+    def response_limits(self) -> Mapping[str, int]:
+        """Response lengths, in tokens, that its objective was made for, by name; see `Reward.response_limits`."""
+        return {}
+
 
 class RolloutEngine(ABC):
     """Writes responses. Holds no state that a checkpoint would need."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +12,9 @@ from lightning.pytorch.callbacks import StochasticWeightAveraging, Timer
 
 from lspo.batching.deal import BatchLayout
 from lspo.datamodules.checks import check_context, check_layout, refuse_unfit_trainer
-from lspo.testing import ListPrompts
+from lspo.objectives import DrGRPO
+from lspo.rewards import ShuffledReward, SoftOverlongPunishment, WeightedReward
+from lspo.testing import ListPrompts, ScriptedReward
 
 QUIET: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "max_epochs": 1}
 
@@ -67,3 +71,35 @@ def test_prompt_and_response_must_fit() -> None:
         ValueError, match=r"context of 16 .*longest prompt has 4, .*=13: together 17.*`batches.max_prompt_tokens=3`"
     ):
         check_context(prompts, "set", 13, 16)
+
+
+def test_lengths_that_parts_of_the_run_were_made_for(make_run: Callable[..., Any]) -> None:
+    """A punishment for 20 tokens never bites at 6; the constant of the loss should be the sampling's limit."""
+    inner = SoftOverlongPunishment(ScriptedReward(), max_response_tokens=20, buffer_tokens=4)
+    reward = WeightedReward({"right": ScriptedReward(), "long": inner}, {"right": 1.0, "long": 1.0}, "right")
+    run = make_run(
+        policy={"objective": DrGRPO(max_response_tokens=8)},
+        data={"reward": reward, "batches.advantage_scale": "none"},
+        trainer={"max_epochs": 1},
+    )
+    with pytest.warns(UserWarning, match="max_response_tokens") as caught:
+        run.fit()
+    told = [str(one.message) for one in caught if "max_response_tokens=" in str(one.message)]
+    assert told == [
+        f"{name} has max_response_tokens={limit}, but responses are sampled up to 6 tokens "
+        "(`sampling.max_response_tokens`). Give both the same number."
+        for name, limit in (("long/SoftOverlongPunishment", 20), ("DrGRPO", 8))
+    ]
+
+
+def test_lengths_that_agree_are_not_warned_of(make_run: Callable[..., Any]) -> None:
+    reward = ShuffledReward(SoftOverlongPunishment(ScriptedReward(), max_response_tokens=6, buffer_tokens=4))
+    assert reward.response_limits() == {"SoftOverlongPunishment": 6}
+    run = make_run(
+        policy={"objective": DrGRPO(max_response_tokens=6)},
+        data={"reward": reward, "batches.advantage_scale": "none"},
+        trainer={"max_epochs": 1},
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*max_response_tokens")
+        run.fit()

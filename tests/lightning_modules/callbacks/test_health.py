@@ -16,6 +16,7 @@ from lspo.lightning_modules import HealthWarnings
 from lspo.rollout import Sampling
 from lspo.sampling import AccuracyBand, Chain, KeepAll, LengthBand
 from lspo.testing import ScriptedEngine, ScriptedResponse, ScriptedReward, hashed
+from lspo.types import Score
 
 pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
 
@@ -86,10 +87,17 @@ def test_a_round_that_keeps_nothing(health_of: Callable[..., Any]) -> None:
     assert [row["empty_rounds"] for row in rows] == [1, 1]
 
 
-def test_rewards_that_are_all_zero(health_of: Callable[..., Any]) -> None:
-    reward = ScriptedReward(lambda response: coin(response) if draw_index(response) >= 36 else 0.0)
-    settings = {"engine": Texts(), "reward": reward, "selector": KeepAll()}
-    with pytest.warns(UserWarning, match="Every reward of the last 2 rounds was zero.*`max_response_tokens`") as caught:
+@pytest.mark.parametrize("shape", [lambda right: right, lambda right: 2 * right - 1, lambda right: 0.3 + right])
+def test_responses_that_are_all_wrong(health_of: Callable[..., Any], shape: Callable[[float], float]) -> None:
+    """Whatever a wrong one is worth: 0, -1, or points for its form. What counts is that none is right."""
+
+    def verdict(response: Any) -> Score:
+        right = float(coin(response) if draw_index(response) >= 36 else 0)
+        return Score(right, shape(right))
+
+    settings = {"engine": Texts(), "reward": ScriptedReward(verdict), "selector": KeepAll()}
+    message = "No response of the last 2 rounds was right.*`max_response_tokens`"
+    with pytest.warns(UserWarning, match=message) as caught:
         rows = health_of(HealthWarnings(all_zero_rounds=2), data=settings, trainer={"max_epochs": 4})
     assert len(user_warnings(caught)) == 1
     assert [row["all_zero_rounds_in_a_row"] for row in rows] == [1, 2, 3, 0]

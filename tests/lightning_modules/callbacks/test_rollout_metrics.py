@@ -110,9 +110,7 @@ def test_one_row_per_iteration_whatever_the_interval(
     assert run.trainer.callback_metrics["rollout/accuracy"] == pytest.approx(found[-1]["rollout/accuracy"])
 
 
-def test_a_run_that_fails_in_training_has_the_row_of_its_rollouts(
-    make_run: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_a_run_that_fails_in_training_has_the_row_of_its_rollouts(make_run: Callable[..., Any], tmp_path: Path) -> None:
     class OutOfMemory(RolloutCallback):
         def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
             if trainer.global_step == 3:

@@ -109,6 +109,7 @@ def test_metrics_of_micro_batches_add_up():
         ({"kind": "clip"}, "'truncate' or 'mask', but got 'clip'"),
         ({"level": "group"}, "'token' or 'sequence', but got 'group'"),
         ({"cap": 0.5}, "at least 1, but got 0.5"),
+        ({"kind": "mask", "cap": 1.0}, "`cap` of a correction that masks to be above 1, but got 1"),
     ],
 )
 def test_settings_out_of_range(settings, told, monkeypatch):
