@@ -40,8 +40,8 @@ class EvaluationBatch:
 class WeightHandOver:
     """Hands the policy's weights to the engine once per evaluation, whatever the number of sets.
 
-    Lightning goes through the loaders of an evaluation in order, each once. So a loader that comes a second time, or the
-    first of all, begins an evaluation.
+    Lightning goes through the loaders of an evaluation in order, each once. So a loader that comes a second time, or
+    the first of all, begins an evaluation.
     """
 
     def __init__(self, engine: RolloutEngine) -> None:
