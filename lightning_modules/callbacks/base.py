@@ -35,9 +35,9 @@ class RolloutCallback(Callback):
 class ReportingCallback(RolloutCallback):
     """A rollout callback with numbers of an iteration for the loggers.
 
-    All such callbacks of a Trainer share one row per iteration. It is written when the last batch of the iteration ends,
-    whatever `log_every_n_steps` says, which counts optimizer steps; or earlier, if the run fails. A checkpoint within an
-    iteration has the numbers of the row. `trainer.callback_metrics` has them from the iteration's first batch on.
+    All such callbacks of a Trainer share one row per iteration. It is written when the last batch of the iteration
+    ends, whatever `log_every_n_steps` says, which counts optimizer steps; or earlier, if the run fails. A checkpoint
+    within an iteration has the numbers of the row. `trainer.callback_metrics` has them from the first batch on.
 
     A subclass that overrides one of the methods below but `report` and `place` calls `super()` at its end.
     """

@@ -81,7 +81,8 @@ def deal(
 
     What is dealt is the rollout: those of a mini-batch go into one bin for each rank and micro-batch, of like token
     counts, computed alike on every rank. Fewer groups than planned are spread over the same number of mini-batches.
-    `temperature` is that of groups which have none of their own. Masked responses are still dealt, and their rewards are part of their group's advantages.
+    Masked responses are still dealt, and their rewards are part of their group's advantages. `temperature` is that of
+    groups which have none of their own.
 
     Raises:
         RuntimeError: If there are fewer groups than mini-batches.

@@ -29,8 +29,8 @@ def target_logprobs(
 ) -> tuple[PerTarget, PerTarget | None]:
     """The log softmax(head(hidden) / temperature) at each target, and the entropy if asked, in float32 or finer.
 
-    `temperature` is one for all targets, or one for each. A logit of -inf, as of a token that is masked out, adds nothing
-    to the entropy and gets no gradient.
+    `temperature` is one for all targets, or one for each. A logit of -inf, as of a token that is masked out, adds
+    nothing to the entropy and gets no gradient.
 
     Works on `chunk_tokens` rows at a time. A chunk's logits are made again in the backward pass, so the most that is
     held is chunk_tokens * V logits, not M * V.
