@@ -64,8 +64,8 @@ class Objective(ABC):
         if self.kl == "k1" and self.kl_coef > 0 and not self.kl_importance:
             raise ValueError(
                 "Expected `kl_importance=True` with kl='k1', but got False: without it the expected gradient of k1 is "
-                "0, and the KL term adds noise alone. Set `kl_importance=True`, or kl='k2', which has the same gradient "
-                "on-policy."
+                "0, and the KL term adds noise alone. Set `kl_importance=True`, or kl='k2', which has the same "
+                "gradient on-policy."
             )
 
     @property

@@ -66,7 +66,7 @@ class Reward(ABC):  # noqa: B024 (either of two methods is overridden)
             )
 
     def response_limits(self) -> dict[str, int]:
-        """Response lengths, in tokens, that parts of it were made for, by name; the run warns if it samples to another."""
+        """Response lengths, in tokens, that it was made for, by name; the run warns if it samples up to others."""
         return {}
 
     def metrics(self) -> dict[str, float]:
