@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from lspo.boxed import last_boxed
 from lspo.problems.base import Note, Problem, ProblemSet
 from lspo.problems.chat import Message, as_messages, with_system_prompt
-from lspo.problems.columns import as_text, look_up, split_name
+from lspo.problems.columns import MissingKeyError, as_text, look_up, opened_chat, split_name
 from lspo.problems.reading import open_rows
+from lspo.problems.rows import Rows
 from lspo.problems.tally import Tally
 
 AnswerFrom = Literal["whole", "last_boxed"]
-ROWS_AT_A_TIME = 1000
 
 
 class Columns(NamedTuple):
@@ -118,11 +118,15 @@ class DatasetProblems(ProblemSet):
     def _problems(self, tally: Tally) -> Iterator[Problem]:
         rows = open_rows(self.path, self.name, self.split)
         columns = self.columns(rows.column_names)
-        parts = {name: self._parts(name, rows.column_names) for name in (columns.prompt, columns.answer, *self.extra)}
+        asked = {name: self._parts(name, rows) for name in (columns.prompt, columns.answer)}
+        others = {name: self._parts(name, rows) for name in self.extra}
         limit = self.max_answer_characters
-        for number, row in enumerate(_rows(rows, {way[0] for way in parts.values()}, self.path)):
+        # Problems and answers as they are written; what rewards ask for besides, with its types.
+        texts = rows.read(list(dict.fromkeys(way[0] for way in asked.values())), as_text=True)
+        values = rows.read(list(dict.fromkeys(way[0] for way in others.values())), as_text=False)
+        for number, row in enumerate(zip(texts, values, strict=True)):
             tally.rows += 1
-            prompt, answer, extra = self._cells(number, row, columns, parts)
+            prompt, answer, extra = self._cells(number, *row, columns, asked | others, rows)
             if prompt is None or answer is None:
                 tally.add_incomplete(number)
             elif tally.incomplete and not self.drop_incomplete:
@@ -140,9 +144,14 @@ class DatasetProblems(ProblemSet):
                 "`drop_incomplete=True`."
             )
 
-    def _parts(self, name: str, columns: Sequence[str]) -> tuple[str, ...]:
+    def _parts(self, name: str, rows: Rows) -> tuple[str, ...]:
+        columns = rows.column_names
         try:
-            return split_name(name, columns)
+            try:
+                return split_name(name, columns)
+            except KeyError:
+                columns = rows.all_column_names()
+                return split_name(name, columns)
         except KeyError:
             raise ValueError(
                 f"Expected a column {name!r} in {self.path}, but it has {', '.join(columns)}. "
@@ -150,13 +159,27 @@ class DatasetProblems(ProblemSet):
             ) from None
 
     def _cells(
-        self, number: int, row: Mapping[str, Any], columns: Columns, parts: Mapping[str, tuple[str, ...]]
+        self,
+        number: int,
+        row: Mapping[str, Any],
+        others: Mapping[str, Any],
+        columns: Columns,
+        parts: Mapping[str, tuple[str, ...]],
+        rows: Rows,
     ) -> tuple[str | tuple[Message, ...] | None, str | None, dict[str, Any]]:
+        def cell(row: Mapping[str, Any], way: Sequence[str]) -> Any:
+            try:
+                return look_up(row, way)
+            except MissingKeyError:
+                if rows.have(way):
+                    return None
+                raise
+
         try:
-            found = look_up(row, parts[columns.prompt])
+            found = opened_chat(cell(row, parts[columns.prompt]))
             prompt = as_messages(found) or as_text(found)
-            answer = as_text(look_up(row, parts[columns.answer]))
-            extra = {name: look_up(row, parts[name]) for name in self.extra}
+            answer = as_text(cell(row, parts[columns.answer]))
+            extra = {name: cell(others, parts[name]) for name in self.extra}
         except ValueError as error:
             raise ValueError(f"{error}, in row {number} of {self.path}.") from error
         if answer is not None and columns.answer_from == "last_boxed":
@@ -191,25 +214,3 @@ class DatasetProblems(ProblemSet):
 
 def _content(prompt: str | tuple[Message, ...]) -> str:
     return prompt if isinstance(prompt, str) else "\n\n".join(message["content"] for message in prompt)
-
-
-def _rows(rows: Any, wanted: set[str], path: str) -> Iterator[dict[str, Any]]:
-    """The rows with these columns alone, taken from disk many at a time.
-
-    Raises:
-        ValueError: If they hold bytes that are no text.
-    """
-    names = [name for name in rows.column_names if name in wanted]
-    blocks = rows.select_columns(names).iter(batch_size=ROWS_AT_A_TIME)
-    for number in count():
-        try:
-            block = next(blocks, None)
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"Expected text in UTF-8 in {path}, but rows {number * ROWS_AT_A_TIME} to "
-                f"{(number + 1) * ROWS_AT_A_TIME - 1} have other bytes: {error}. Write the file in UTF-8."
-            ) from error
-        if block is None:
-            return
-        for cells in zip(*(block[name] for name in names), strict=True):
-            yield dict(zip(names, cells, strict=True))
