@@ -127,6 +127,8 @@ class RolloutDataModule(LightningDataModule):
             if trainer.global_step == 0:
                 # A datamodule may have been through another run; what a resumed run needs is loaded after this.
                 self._state.begin()
+            # Read and dropped: what a round that was broken off has left would count in the next one.
+            self.reward.metrics()
             refuse_unfit_trainer(trainer)
             check_layout(self.layout, self._trained_group_size)
             warn_of_scale(self._layout.scale, policy.advantage_scales)
@@ -266,7 +268,7 @@ class RolloutDataModule(LightningDataModule):
         if self.rounds.adaptive:
             plan.round_prompts = state.first_round(plan)
         dispatch = CallbackDispatch(trainer)
-        border = state.border()
+        border, callbacks = state.border(), dispatch.border()
         try:
             report = collect(
                 state.ready_prompts,
@@ -298,6 +300,7 @@ class RolloutDataModule(LightningDataModule):
         except BaseException as error:
             # Back to the border of the iteration, so that a checkpoint written now loses nothing.
             state.return_to(border)
+            dispatch.return_to(callbacks)
             if isinstance(error, Exception):
                 tell_failure(error)
             raise

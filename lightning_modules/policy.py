@@ -199,9 +199,15 @@ class PolicyModule(ScheduleHooks, EvaluationHooks, CheckpointHooks, ShardedPolic
         show_progress_once()
         ignore_advice_on_means()
         write_whole_checkpoints(self.trainer.strategy)
+        if stage == "fit" and self.trainer.global_step == 0:
+            # A module may have been through another run; what a resumed one has is loaded after this.
+            self._step.nonfinite_in_a_row, self._saved_optimizer = 0, {}
 
     def configure_model(self) -> None:
         if self.model is not None:
+            if self._trainer is not None and type(sharding_for(self.trainer.strategy)) is type(self._sharding):
+                # Of another Trainer than the model was made with.
+                self._sharding.strategy = self.trainer.strategy
             return
         precision = str(self.trainer.precision) if self._trainer is not None else "32-true"
         self.model = load_model(self.name_or_path, dtype=weight_dtype(precision), **self._model_settings)

@@ -12,10 +12,16 @@ from lspo.collecting.plan import CollectPlan
 from lspo.collecting.report import CollectReport, RoundReport
 
 
+PENDING = "pending"
+
+
 class RolloutCallback(Callback):
     """A Lightning callback that is also told of an iteration's rollout phase; put it among the Trainer's `callbacks`.
 
     All hooks run on every rank, with reports that are alike on all of them.
+
+    A collection that is broken off, by a stop between two rounds or an exception, is made again when the run goes on.
+    So its callbacks are put back to the `state_dict` that they had before it.
     """
 
     def on_collect_start(self, trainer: Trainer, pl_module: LightningModule, plan: CollectPlan) -> None:
@@ -39,6 +45,12 @@ class ReportingCallback(RolloutCallback):
 
     def __init__(self) -> None:
         self._pending: dict[str, float] = {}
+        self._handed_over: dict[str, float] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            # What a fit that was broken off has left; what a checkpoint has is loaded after this.
+            self._pending, self._handed_over = {}, {}
 
     def report(self, values: Mapping[str, float]) -> None:
         """Keeps numbers until they can be logged."""
@@ -49,4 +61,19 @@ class ReportingCallback(RolloutCallback):
             # As float64, on the CPU: Lightning would make float32 of numbers, too coarse to count tokens.
             values = {name: torch.tensor(float(value), dtype=torch.float64) for name, value in self._pending.items()}
             pl_module.log_dict(values, on_step=True, on_epoch=False, batch_size=1)
+            self._handed_over |= self._pending
             self._pending = {}
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            # Lightning now gives the loggers what it was given in this optimizer step.
+            self._handed_over = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Numbers that no logger has yet: a run that goes on within the step logs them."""
+        return {PENDING: {**self._handed_over, **self._pending}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._pending, self._handed_over = dict(state_dict.get(PENDING, {})), {}

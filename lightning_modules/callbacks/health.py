@@ -48,8 +48,10 @@ class HealthWarnings(ReportingCallback):
         self._mismatched = -1
         self._counts = dict.fromkeys(COUNTS, 0)
         self._before: list[Tensor] | None = None
+        self._used = False
 
     def on_collect_start(self, trainer: Trainer, pl_module: LightningModule, plan: CollectPlan) -> None:
+        self._used = True
         if not plan.sampling.biased:
             return
         self._counts["biased_iterations"] += 1
@@ -115,6 +117,7 @@ class HealthWarnings(ReportingCallback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
             self._watch_mismatch(trainer)
         if self._before is None or not trainer.is_last_batch:
@@ -152,11 +155,20 @@ class HealthWarnings(ReportingCallback):
             "correction.kind=truncate` corrects for a gap that stays."
         )
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit":
+            self._before = None
+            if trainer.global_step == 0 and self._used:
+                # Another run; counts of a resumed one are loaded after this.
+                self._counts = dict.fromkeys(COUNTS, 0)
+
     def state_dict(self) -> dict[str, Any]:
-        return dict(self._counts)
+        return {**super().state_dict(), **self._counts}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._counts |= state_dict
+        super().load_state_dict(state_dict)
+        self._counts |= {name: state_dict[name] for name in COUNTS if name in state_dict}
 
 
 @torch.no_grad()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from lspo.collecting.plan import CollectPlan
@@ -52,14 +53,15 @@ def generate_round(
     seconds["generate"] = seconds["reward"] = 0.0
     clock = time.perf_counter()
     batch: list[RolloutGroup] = []
-    for group in stream:
-        batch.append(group)
-        if len(batch) >= plan.reward_batch_groups:
-            seconds["generate"] += time.perf_counter() - clock
-            scored += _timed_scores(reward, batch, seconds)
-            batch = []
-            on_group_end(len(scored), len(drawn))
-            clock = time.perf_counter()
+    with _closed(stream):
+        for group in stream:
+            batch.append(group)
+            if len(batch) >= plan.reward_batch_groups:
+                seconds["generate"] += time.perf_counter() - clock
+                scored += _timed_scores(reward, batch, seconds)
+                batch = []
+                on_group_end(len(scored), len(drawn))
+                clock = time.perf_counter()
     seconds["generate"] += time.perf_counter() - clock
     scored += _timed_scores(reward, batch, seconds)
     if batch:
@@ -77,6 +79,17 @@ def generate_round(
                 f"prompt, but got {len(group.rollouts)} for prompt {group.prompt.id}."
             )
     return scored
+
+
+@contextmanager
+def _closed(stream: Iterator[RolloutGroup]) -> Iterator[None]:
+    """Ends the engine's generator at once where a round is broken off: it may hold the model as it samples with it."""
+    try:
+        yield
+    finally:
+        close = getattr(stream, "close", None)
+        if close is not None:
+            close()
 
 
 def _timed_scores(reward: Reward, batch: list[RolloutGroup], seconds: dict[str, float]) -> list[RolloutGroup]:

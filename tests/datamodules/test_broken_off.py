@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,12 @@ import torch
 from lightning.pytorch.callbacks import OnExceptionCheckpoint
 from lightning.pytorch.cli import ReduceLROnPlateau
 
-from lspo.lightning_modules import PolicyModule, RolloutCallback
+from lspo.collecting.collect import StopCollecting
+from lspo.lightning_modules import HealthWarnings, PolicyModule, RolloutCallback, RolloutMetrics
+from lspo.lightning_modules.checkpoints import BROKEN, refuse_broken
 from lspo.problems import RunningSumProblems
-from lspo.sampling import AccuracyBand
+from lspo.sampling import AccuracyBand, KeepAll
+from lspo.testing import ScriptedReward
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`"),
@@ -345,3 +349,99 @@ def test_so_does_a_run_that_is_broken_off_twice(
     make_watched: Callable[..., Any], tmp_path: Path, place: str, at: int
 ) -> None:
     check(make_watched, tmp_path, place, at, ("epoch", "plain"), twice=True)
+
+
+@pytest.mark.parametrize("where", ["round", "collected", "reward"])
+def test_what_was_counted_in_a_collection_that_was_broken_off_does_not_count_twice(
+    make_run: Callable[..., Any], tmp_path: Path, where: str
+) -> None:
+    """As it is made again."""
+
+    class Stop(RolloutCallback):
+        on = True
+
+        def on_round_end(self, trainer: Any, pl_module: Any, report: Any) -> None:
+            if where == "round" and self.on and report.iteration == 1:
+                raise StopCollecting("Stopped.")
+
+        def on_collect_end(self, trainer: Any, pl_module: Any, report: Any) -> None:
+            if where == "collected" and self.on and report.plan.iteration == 1:
+                raise OutOfMemory("CUDA out of memory, as it were")
+
+    def counts(run: Any) -> list[dict[str, Any]]:
+        kinds = (HealthWarnings, RolloutMetrics)
+        states = [one.state_dict() for one in run.trainer.callbacks if isinstance(one, kinds)]
+        return [{name: value for name, value in state.items() if name != "seconds"} for state in states]
+
+    reward = {"reward": ScriptedReward(lambda response: 0.0), "selector": KeepAll(), "rounds.round_prompts": 4}
+    health = {"max_truncated_frac": 0.0, "min_moved_frac": 0.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole = make_run([HealthWarnings(**health)], data=reward).fit()
+        saver = OnExceptionCheckpoint(tmp_path, "stopped")
+        # The last, so that the others have counted by then.
+        trainer = {"enable_checkpointing": True}
+        broken = make_run([HealthWarnings(**health), RolloutMetrics(), Stop(), saver], trainer=trainer, data=reward)
+        if where == "reward":
+            bomb = Bomb(5)
+            broken.data.reward.score_batch = bomb.before(broken.data.reward.score_batch)
+        with pytest.raises((SystemExit, RuntimeError)):
+            broken.fit()
+        again = make_run([HealthWarnings(**health)], data=reward).fit(tmp_path / "stopped.ckpt")
+    assert counts(again) == counts(whole)
+    assert counts(whole)[0]["all_zero_rounds_in_a_row"] == 4
+
+
+@pytest.mark.parametrize("version", [2, 0, None, "1"])
+def test_a_state_of_another_version_is_refused(make_run: Callable[..., Any], tmp_path: Path, version: Any) -> None:
+    run = make_run(trainer={"max_epochs": 1}).fit()
+    run.trainer.save_checkpoint(tmp_path / "end.ckpt")
+    checkpoint = torch.load(tmp_path / "end.ckpt")
+    if version is None:
+        del checkpoint["RolloutDataModule"]["state_version"]
+    else:
+        checkpoint["RolloutDataModule"]["state_version"] = version
+    torch.save(checkpoint, tmp_path / "other.ckpt")
+    told = "newer lspo, as its state has version 2" if version == 2 else f"a state of version {version}, which"
+    with pytest.raises(ValueError, match=f"Expected the datamodule's state to have version 1, but .*{told}"):
+        make_run().fit(tmp_path / "other.ckpt")
+
+
+class Partial(torch.optim.SGD):
+    """Runs out of memory when it has changed the first of its parameters, at its third step."""
+
+    calls = 0
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        with torch.enable_grad():
+            loss = closure()
+        self.calls += 1
+        for number, parameter in enumerate(self.param_groups[0]["params"]):
+            if number == 1 and self.calls == 3:
+                raise OutOfMemory("CUDA out of memory, as it were")
+            parameter.add_(parameter.grad, alpha=-self.param_groups[0]["lr"])
+        return loss
+
+
+def test_an_update_that_was_broken_off_within_leaves_the_checkpoint_before(
+    make_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Some weights are new and some are old then, and there is nothing to go on from."""
+    (tmp_path / "last.ckpt").write_text("the one before")
+    policy = {"optimizer": lambda parameters: Partial(parameters, lr=0.1)}
+    run = make_run([SaveAlone(tmp_path / "last.ckpt")], policy=policy)
+    with pytest.warns(UserWarning, match="No checkpoint .* is written: .* an optimizer's update was broken off"):  # noqa: SIM117
+        with pytest.raises(RuntimeError, match="out of memory"):
+            run.fit()
+    assert (tmp_path / "last.ckpt").read_text() == "the one before"
+    with pytest.raises(ValueError, match="Expected a checkpoint to go on from, .* Take the one before"):
+        refuse_broken({BROKEN: "it was written then"})
+
+
+class SaveAlone(RolloutCallback):
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        trainer.save_checkpoint(self.path)
