@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -61,6 +62,9 @@ def schedule_entry(scheduler: Any, interval: Literal["epoch", "step"], trainer: 
             f"Expected an evaluation that measures {monitor!r}, which ReduceLROnPlateau watches, but there is none. "
             "Name a set in the datamodule's `val`, or watch a metric of training such as 'rollout/accuracy'."
         )
+    for group in scheduler.optimizer.param_groups:
+        # As torch's other schedules do: the rate that was set, beside what has become of it.
+        group.setdefault("initial_lr", copy.copy(group["lr"]))
     # To Lightning a schedule as any other, stepped once an iteration: `lr_scheduler_step` looks at the metric.
     return {"scheduler": scheduler, "interval": "epoch", "reduce_on_plateau": False}
 

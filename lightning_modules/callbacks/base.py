@@ -71,9 +71,13 @@ class ReportingCallback(RolloutCallback):
             # Lightning now gives the loggers what it was given in this optimizer step.
             self._handed_over = {}
 
-    def state_dict(self) -> dict[str, Any]:
-        """Numbers that no logger has yet: a run that goes on within the step logs them."""
+    def unlogged(self) -> dict[str, Any]:
+        """A part of the state: numbers that no logger has yet. A run that goes on within the step logs them.
+
+        Not a `state_dict` of its own, as Lightning refuses two callbacks of a kind that has one.
+        """
         return {PENDING: {**self._handed_over, **self._pending}}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_unlogged(self, state_dict: Mapping[str, Any]) -> None:
+        """Takes it up."""
         self._pending, self._handed_over = dict(state_dict.get(PENDING, {})), {}

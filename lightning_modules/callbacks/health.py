@@ -164,10 +164,10 @@ class HealthWarnings(ReportingCallback):
                 self._counts = dict.fromkeys(COUNTS, 0)
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), **self._counts}
+        return {**self.unlogged(), **self._counts}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
+        self.load_unlogged(state_dict)
         self._counts |= {name: state_dict[name] for name in COUNTS if name in state_dict}
 
 

@@ -97,10 +97,10 @@ class RolloutMetrics(ReportingCallback):
         self._totals["seconds"], self._started = self._seconds(), None
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), **self._totals_now()}
+        return {**self.unlogged(), **self._totals_now()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
+        self.load_unlogged(state_dict)
         self._totals |= {name: state_dict[name] for name in NO_TOTALS if name in state_dict}
         # The seconds so far are among them.
         self._started = None

@@ -374,20 +374,19 @@ def test_what_was_counted_in_a_collection_that_was_broken_off_does_not_count_twi
         return [{name: value for name, value in state.items() if name != "seconds"} for state in states]
 
     reward = {"reward": ScriptedReward(lambda response: 0.0), "selector": KeepAll(), "rounds.round_prompts": 4}
-    health = {"max_truncated_frac": 0.0, "min_moved_frac": 0.0}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        whole = make_run([HealthWarnings(**health)], data=reward).fit()
+        whole = make_run(data=reward).fit()
         saver = OnExceptionCheckpoint(tmp_path, "stopped")
         # The last, so that the others have counted by then.
         trainer = {"enable_checkpointing": True}
-        broken = make_run([HealthWarnings(**health), RolloutMetrics(), Stop(), saver], trainer=trainer, data=reward)
+        broken = make_run([RolloutMetrics(), Stop(), saver], trainer=trainer, data=reward)
         if where == "reward":
-            bomb = Bomb(5)
+            bomb = Bomb(3)
             broken.data.reward.score_batch = bomb.before(broken.data.reward.score_batch)
         with pytest.raises((SystemExit, RuntimeError)):
             broken.fit()
-        again = make_run([HealthWarnings(**health)], data=reward).fit(tmp_path / "stopped.ckpt")
+        again = make_run(data=reward).fit(tmp_path / "stopped.ckpt")
     assert counts(again) == counts(whole)
     assert counts(whole)[0]["all_zero_rounds_in_a_row"] == 4
 

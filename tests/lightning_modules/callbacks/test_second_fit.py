@@ -20,7 +20,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_p
 KINDS: list[type[Callback]] = [
     kind
     for kind in vars(exported).values()
-    if isinstance(kind, type) and issubclass(kind, Callback) and kind not in (RolloutCallback, ReportingCallback, Callback)
+    if isinstance(kind, type)
+    and issubclass(kind, Callback)
+    and kind not in (RolloutCallback, ReportingCallback, Callback)
 ]
 DATA = {"val": {"a": RunningSumProblems(6)}, "test": {"a": RunningSumProblems(6)}}
 TIMES = ("seconds",)
@@ -32,6 +34,16 @@ def files_below(folder: Path) -> set[str]:
 
 def state_of(callback: Callback) -> dict[str, Any]:
     return {name: value for name, value in callback.state_dict().items() if name not in TIMES}
+
+
+def made(kind: type[Callback]) -> Callback:
+    # Random weights seldom end a response.
+    return HealthWarnings(max_truncated_frac=1) if kind is HealthWarnings else kind()
+
+
+def plain(state: Any) -> str:
+    """Tensors do not compare in lists."""
+    return repr(state)
 
 
 def rows_of(folder: Path) -> list[list[str]]:
@@ -48,7 +60,11 @@ def test_a_second_fit_of_a_callback_is_as_a_first_one(
     def run_in(name: str, callback: Callback, *more: Callback) -> tuple[Any, str]:
         folder = tmp_path / name
         settings = {"default_root_dir": folder, "logger": CSVLogger(folder, name="", version="")}
-        run = make_run([callback, *more], trainer=settings, data=DATA)
+        watch = isinstance(callback, HealthWarnings)
+        run = make_run([*([] if watch else [callback]), *more], trainer=settings, data=DATA)
+        if watch:
+            # In the place of the one that every run here has.
+            run.trainer.callbacks[0] = callback
         capsys.readouterr()
         return run, name
 
@@ -56,19 +72,21 @@ def test_a_second_fit_of_a_callback_is_as_a_first_one(
         run.fit()
         printed = capsys.readouterr().out.replace(str(tmp_path / name), "FOLDER")
         folder = tmp_path / name
-        return state_of(run.trainer.callbacks[place(run)]), files_below(folder), rows_of(folder), printed
+        return (
+            next(state_of(one) for one in run.trainer.callbacks if type(one) is kind),
+            files_below(folder),
+            rows_of(folder),
+            printed,
+        )
 
-    def place(run: Any) -> int:
-        return next(number for number, one in enumerate(run.trainer.callbacks) if type(one) is kind)
-
-    fresh = outcome(*run_in("fresh", kind()))
+    fresh = outcome(*run_in("fresh", made(kind)))
 
     class Fail(RolloutCallback):
         def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
             if trainer.global_step == 3:
                 raise OSError("disk full")
 
-    used = kind()
+    used = made(kind)
     first, name = run_in("first", used, *([Fail()] if between == "broken off" else []))
     if between == "broken off":
         with pytest.raises(OSError, match="disk full"):
@@ -78,7 +96,6 @@ def test_a_second_fit_of_a_callback_is_as_a_first_one(
     if between == "validate and test":
         first.trainer.validate(first.policy, first.data, verbose=False)
         first.trainer.test(first.policy, first.data, verbose=False)
-    # `_parse` of the first one's objects is done: only the callback goes on.
     assert outcome(*run_in("second", used)) == fresh
 
 
@@ -95,21 +112,20 @@ def test_policy_and_data_begin_anew_with_another_trainer(make_run: Callable[...,
 
 
 def test_an_evaluation_of_an_older_checkpoint_changes_no_place(make_run: Callable[..., Any], tmp_path: Path) -> None:
-    metrics, health, summary = RolloutMetrics(), HealthWarnings(max_truncated_frac=0.0), ResultSummary()
+    metrics, summary = RolloutMetrics(), ResultSummary()
     data = DATA | {"rounds.max_age": 2, "rounds.round_prompts": 20}
     run = make_run([metrics, summary], trainer={"max_epochs": 1}, data=data)
     run.fit()
     run.trainer.save_checkpoint(tmp_path / "older.ckpt")
     run.trainer.fit_loop.max_epochs = 3
     run.fit()
-    place = run.data._state.border()
+    place = plain(run.data._state.border())
     states = [state_of(callback) for callback in (metrics, summary)]
     for stage in (run.trainer.validate, run.trainer.test):
         stage(run.policy, run.data, ckpt_path=tmp_path / "older.ckpt", verbose=False)
-        assert run.data._state.border() == place
+        assert plain(run.data._state.border()) == place
         assert [state_of(callback) for callback in (metrics, summary)] == states
         assert run.policy._saved_optimizer == {}
-    del health
 
 
 @pytest.mark.parametrize("every", [None, 1])

@@ -50,7 +50,9 @@ def test_two_groups_of_one_prompt_stay_apart() -> None:
     prompt = Prompt("p", "", (), "1")
     size = 8
     for order in ([0] * size + [1] * size, [0, 1] * size):
-        given = [Response(f"{n}#{1 + index}", prompt, 3, truncated=False, draw_index=index) for n, index in enumerate(order)]
+        given = [
+            Response(f"{n}#{1 + index}", prompt, 3, truncated=False, draw_index=index) for n, index in enumerate(order)
+        ]
         scores = ShuffledReward(ExactMatchReward()).score_batch(given)
         # All of the first group are right and none of the second: there is nothing to deal out within either.
         assert [score.reward for score in scores] == [float(index == 0) for index in order]
