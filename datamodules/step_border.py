@@ -103,8 +103,10 @@ def _begin_epoch(loop: dict[str, Any], global_step: int) -> None:
     total = loop[BATCHES]["total"]
     total["started"] = total["processed"] = total["completed"] = total["ready"]
     for current in (
-        loop[BATCHES]["current"], loop[SCHEDULE]["current"], *(one["current"] for one in loop[STEPS]["optimizer"].values())
-    ):  # fmt: skip
+        loop[BATCHES]["current"],
+        loop[SCHEDULE]["current"],
+        *(one["current"] for one in loop[STEPS]["optimizer"].values()),
+    ):
         current.update(dict.fromkeys(current, 0))
     loop[BATCHES]["is_last_batch"] = False
     loop["epoch_loop.state_dict"]["_batches_that_stepped"] = global_step
@@ -161,9 +163,9 @@ def _step_schedules(checkpoint: dict[str, Any], trainer: Any, policy: Any, borde
         checkpoint["lr_schedulers"] = [
             copy.deepcopy(config.scheduler.state_dict()) for config in trainer.lr_scheduler_configs
         ]
-        for optimizer, state in zip(trainer.optimizers, checkpoint.get("optimizer_states", ()), strict=False):
-            for group, settings in zip(state.get("param_groups", ()), _settings(optimizer), strict=False):
-                group.update(settings)
+        for optimizer, saved in zip(trainer.optimizers, checkpoint.get("optimizer_states", ()), strict=False):
+            for group, values in zip(saved.get("param_groups", ()), _settings(optimizer), strict=False):
+                group.update(values)
     progress = checkpoint["loops"]["fit_loop"][SCHEDULE]
     for name in ("total", "current"):
         begun = border.loop[SCHEDULE][name]["completed"]
@@ -180,8 +182,8 @@ def _kept(trainer: Any) -> Iterator[None]:
     finally:
         for config, state in zip(trainer.lr_scheduler_configs, schedules, strict=True):
             config.scheduler.load_state_dict(state)
-        for optimizer, groups in zip(trainer.optimizers, settings, strict=True):
-            _set(optimizer, groups)
+        for optimizer, groups_before in zip(trainer.optimizers, settings, strict=True):
+            _set(optimizer, groups_before)
 
 
 def _settings(optimizer: Any) -> list[dict[str, Any]]:

@@ -11,7 +11,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lspo.collecting.plan import CollectPlan
 from lspo.collecting.report import CollectReport, RoundReport
 
-
 PENDING = "pending"
 
 

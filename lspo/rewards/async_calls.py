@@ -26,8 +26,8 @@ def run_concurrently(
     """The results of all calls, in their order, `concurrency` at a time; `TimedOut` for those that took too long.
 
     They run in one event loop for the whole process, in a thread of its own, so that a client made in one call can be
-    used in the next. What a call asks for itself, of another reward, runs in a loop of its own: the one that the call is
-    in waits for it.
+    used in the next. What a call asks for itself, of another reward, runs in a loop of its own: the one that the call
+    is in waits for it.
 
     Raises:
         Exception: What a call raised; the other calls are cancelled.

@@ -15,8 +15,9 @@ from lspo.types import Score
 class ShuffledReward(RewardWrapper):
     """Deals a group's rewards out at random among its responses; accuracy stays what it is.
 
-    With it nothing can be learned but from the selection itself: a run whose accuracy still rises has a leak. Two groups
-    of one prompt are told apart by their `draw_index`; responses without one are a group while their prompt is the same.
+    With it nothing can be learned but from the selection itself: a run whose accuracy still rises has a leak. Two
+    groups of one prompt are told apart by their `draw_index`. Responses without one are a group while their prompt is
+    the same.
 
     Args:
         reward: Whose rewards.

@@ -39,8 +39,8 @@ MODULE_PLACES = (
     "logprobs", "optimizer_step",
 )  # fmt: skip
 AFTER = (
-    "training_step", "backward", "optimizer_step", "lr_scheduler_step", "on_before_optimizer_step", "on_train_batch_end",
-    "on_validation_epoch_end", "on_train_epoch_end", "on_train_epoch_start", "logprobs",
+    "training_step", "backward", "optimizer_step", "lr_scheduler_step", "on_before_optimizer_step",
+    "on_train_batch_end", "on_validation_epoch_end", "on_train_epoch_end", "on_train_epoch_start", "logprobs",
 )  # fmt: skip
 CALLBACK_PLACES = (
     *BATCH_HOOKS, "on_train_start", "on_train_epoch_start", "on_train_epoch_end", "on_validation_start",
@@ -59,7 +59,7 @@ PLACES = (
 )
 
 
-class OutOfMemory(RuntimeError):
+class OutOfMemoryError(RuntimeError):
     """Stands for any exception."""
 
 
@@ -73,7 +73,7 @@ class Bomb:
         self.calls += 1
         self.left -= 1
         if self.left == -1:
-            raise OutOfMemory("CUDA out of memory, as it were")
+            raise OutOfMemoryError("CUDA out of memory, as it were")
 
     def before(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*arguments: Any, **settings: Any) -> Any:
@@ -303,8 +303,10 @@ def check(
         broken = make_watched([Journal(), Lit(place, bomb), saver], chosen, optimizer_of(place, bomb))
         try:
             broken.fit(path)
-        except RuntimeError as error:
-            assert "out of memory" in str(error)
+        except RuntimeError:
+            # Lightning's own, or a reward's, is around the bomb's.
+            if bomb.left >= 0:
+                raise
         else:
             if part == 0:
                 pytest.skip(f"reached {bomb.calls} times")
@@ -319,7 +321,7 @@ def check(
         assert len(state[name]) <= len(whole[name])
         state[name] = [*whole[name][: len(whole[name]) - len(state[name])], *state[name]]
     done = len(whole["evaluations"]) - len(state["evaluations"])
-    assert 0 <= done
+    assert done >= 0
     state["evaluations"] = [*whole["evaluations"][:done], *state["evaluations"]]
     assert_equal(state, whole)
 
@@ -366,7 +368,7 @@ def test_what_was_counted_in_a_collection_that_was_broken_off_does_not_count_twi
 
         def on_collect_end(self, trainer: Any, pl_module: Any, report: Any) -> None:
             if where == "collected" and self.on and report.plan.iteration == 1:
-                raise OutOfMemory("CUDA out of memory, as it were")
+                raise OutOfMemoryError("CUDA out of memory, as it were")
 
     def counts(run: Any) -> list[dict[str, Any]]:
         kinds = (HealthWarnings, RolloutMetrics)
@@ -418,7 +420,7 @@ class Partial(torch.optim.SGD):
         self.calls += 1
         for number, parameter in enumerate(self.param_groups[0]["params"]):
             if number == 1 and self.calls == 3:
-                raise OutOfMemory("CUDA out of memory, as it were")
+                raise OutOfMemoryError("CUDA out of memory, as it were")
             parameter.add_(parameter.grad, alpha=-self.param_groups[0]["lr"])
         return loss
 
@@ -434,7 +436,7 @@ def test_an_update_that_was_broken_off_within_leaves_the_checkpoint_before(
         with pytest.raises(RuntimeError, match="out of memory"):
             run.fit()
     assert (tmp_path / "last.ckpt").read_text() == "the one before"
-    with pytest.raises(ValueError, match="Expected a checkpoint to go on from, .* Take the one before"):
+    with pytest.raises(ValueError, match=r"Expected a checkpoint to go on from, .* Take the one before"):
         refuse_broken({BROKEN: "it was written then"})
 
 

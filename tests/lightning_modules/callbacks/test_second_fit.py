@@ -87,7 +87,7 @@ def test_a_second_fit_of_a_callback_is_as_a_first_one(
                 raise OSError("disk full")
 
     used = made(kind)
-    first, name = run_in("first", used, *([Fail()] if between == "broken off" else []))
+    first, _ = run_in("first", used, *([Fail()] if between == "broken off" else []))
     if between == "broken off":
         with pytest.raises(OSError, match="disk full"):
             first.fit()
