@@ -199,7 +199,7 @@ class PolicyModule(ScheduleHooks, EvaluationHooks, CheckpointHooks, ShardedPolic
         show_progress_once()
         ignore_advice_on_means()
         write_whole_checkpoints(self.trainer.strategy)
-        if stage == "fit" and self.trainer.global_step == 0:
+        if stage == "fit" and getattr(self.trainer, "global_step", None) == 0:
             # A module may have been through another run; what a resumed one has is loaded after this.
             self._step.nonfinite_in_a_row, self._saved_optimizer = 0, {}
 
