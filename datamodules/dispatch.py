@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from lspo.collecting.plan import CollectPlan
@@ -28,6 +29,17 @@ class CallbackDispatch:
 
     def finish(self, report: CollectReport) -> None:
         self._call("on_collect_end", report)
+
+    def border(self) -> list[tuple[Any, dict[str, Any]]]:
+        """The states of the callbacks that hear of collections, before one begins."""
+        heard = [callback for callback in self._trainer.callbacks if hasattr(callback, "on_collect_start")]
+        return [(callback, copy.deepcopy(callback.state_dict())) for callback in heard]
+
+    def return_to(self, border: list[tuple[Any, dict[str, Any]]]) -> None:
+        """Has them forget a collection that was broken off: it is made again, and would count twice."""
+        for callback, state in border:
+            if state:
+                callback.load_state_dict(state)
 
     def _call(self, hook: str, *arguments: Any) -> None:
         for callback in self._trainer.callbacks:

@@ -32,7 +32,8 @@ from lspo.datamodules.micro_batches import micro_batches, surplus_to_keep
 from lspo.datamodules.prompts import PromptSource
 from lspo.datamodules.rollout_loader import RolloutLoader
 from lspo.datamodules.rounds import Rounds
-from lspo.datamodules.state import LoopState, count_epoch, in_words, roll_back
+from lspo.datamodules.state import LoopState, count_epoch, in_words
+from lspo.datamodules.step_border import StepBorder, put_to_border
 from lspo.problems import MixedProblems, ProblemSet, as_set
 from lspo.renamed import refuse_old_settings
 from lspo.rewards import Reward
@@ -127,6 +128,8 @@ class RolloutDataModule(LightningDataModule):
             if trainer.global_step == 0:
                 # A datamodule may have been through another run; what a resumed run needs is loaded after this.
                 self._state.begin()
+            # Read and dropped: what a round that was broken off has left would count in the next one.
+            self.reward.metrics()
             refuse_unfit_trainer(trainer)
             check_layout(self.layout, self._trained_group_size)
             warn_of_scale(self._layout.scale, policy.advantage_scales)
@@ -174,6 +177,8 @@ class RolloutDataModule(LightningDataModule):
 
     def train_dataloader(self) -> RolloutLoader:
         trainer = self._attached_trainer
+        # Before the loop changes it: where a fit that fails at its very start goes on from.
+        self._state.start = trainer.fit_loop.state_dict()
         return RolloutLoader(
             self.layout.num_batches,
             self._state.queue,
@@ -196,24 +201,28 @@ class RolloutDataModule(LightningDataModule):
         self._close()
 
     def state_dict(self) -> dict[str, Any]:
-        return {} if self._state.prompts is None else self._state.state_dict(self._settings, all_gather_objects)
+        if self._state.prompts is None:
+            return {}
+        step = self._state.open_step(self._attached_trainer, self._policy)
+        return self._state.state_dict(self._settings, all_gather_objects, step=step)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if self.evaluation.before_training and self.trainer is not None:
+        trainer = self._attached_trainer
+        if trainer.state.fn != "fit":
+            # Evaluation of a checkpoint takes its weights alone: a run that goes on later has its own place.
+            return
+        if self.evaluation.before_training:
             # It was made when the run began; Lightning would make it again, as of iteration 0.
-            self.trainer.num_sanity_val_steps = 0
-        # Evaluation of a checkpoint takes its weights alone.
+            trainer.num_sanity_val_steps = 0
         if state_dict and self._state.prompts is not None:
-            trainer = self._attached_trainer
             self._state.load_state_dict(
                 state_dict, self._settings, rank=trainer.global_rank, world_size=trainer.world_size
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if self._state.prompts is not None and "loops" in checkpoint:
-            batches = len(self._state.open_step(self._attached_trainer.accumulate_grad_batches))
-            if batches:
-                roll_back(checkpoint["loops"]["fit_loop"], batches)
+        state, trainer = self._state, self._attached_trainer
+        if state.prompts is not None and "loops" in checkpoint and trainer.state.fn == "fit":
+            put_to_border(checkpoint, trainer, self._policy, state.border_of_step, state.start)
 
     @property
     def _settings(self) -> dict[str, Any]:
@@ -244,8 +253,9 @@ class RolloutDataModule(LightningDataModule):
 
     def _hand_over(self, batch: RolloutBatch) -> None:
         trainer = self._attached_trainer
-        self._state.hand_over(batch, trainer.accumulate_grad_batches)
         count_epoch(trainer.fit_loop)
+        if self._state.hand_over(batch, trainer.accumulate_grad_batches):
+            self._state.begin_step(StepBorder(trainer, self._policy))
 
     @property
     def layout(self) -> BatchLayout:
@@ -256,11 +266,12 @@ class RolloutDataModule(LightningDataModule):
     def _collect(self) -> list[RolloutBatch]:
         """Collects an iteration's groups and cuts them into this rank's micro-batches."""
         trainer, state, layout = self._attached_trainer, self._state, self.layout
+        count_epoch(trainer.fit_loop)
         plan = replace(self._plan, iteration=self._policy.version, train_groups=layout.train_groups)
         if self.rounds.adaptive:
             plan.round_prompts = state.first_round(plan)
         dispatch = CallbackDispatch(trainer)
-        border = state.border()
+        border, callbacks = state.border(), dispatch.border()
         try:
             report = collect(
                 state.ready_prompts,
@@ -292,6 +303,7 @@ class RolloutDataModule(LightningDataModule):
         except BaseException as error:
             # Back to the border of the iteration, so that a checkpoint written now loses nothing.
             state.return_to(border)
+            dispatch.return_to(callbacks)
             if isinstance(error, Exception):
                 tell_failure(error)
             raise

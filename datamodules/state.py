@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +14,7 @@ from lspo.collecting.pool_history import PoolHistory
 from lspo.collecting.prompt_history import PromptHistory
 from lspo.collecting.report import CollectReport
 from lspo.datamodules.prompts import PromptSource
+from lspo.datamodules.step_border import StepBorder
 from lspo.types import RolloutBatch, RolloutGroup
 
 STATE_VERSION = 1
@@ -34,6 +35,8 @@ class LoopState:
         self.prompts: PromptSource | None = None
         self.queue: deque[RolloutBatch] = deque()
         self._step: list[RolloutBatch] = []
+        self.border_of_step: StepBorder | None = None
+        self.start: dict[str, Any] | None = None
         self.history = PoolHistory(window_iterations)
         self.last_yield = LastYield()
         self.surplus: list[RolloutGroup] = []
@@ -60,22 +63,29 @@ class LoopState:
         places = [self.ready_prompts.place(index) for index in report.stats.draw_index.tolist()]
         self.outcomes.add(places, report.stats, report.plan.iteration)
 
-    def hand_over(self, batch: RolloutBatch, accumulate: int) -> None:
-        """Keeps the micro-batches of the present optimizer step."""
+    def hand_over(self, batch: RolloutBatch, accumulate: int) -> bool:
+        """Keeps the micro-batches of the present optimizer step; True at its first."""
         if len(self._step) >= accumulate:
             self._step.clear()
         self._step.append(batch)
+        return len(self._step) == 1
 
-    def open_step(self, accumulate: int) -> list[RolloutBatch]:
-        """Micro-batches whose gradients wait for the rest of their step: a checkpoint does not hold those."""
-        return self._step if len(self._step) < accumulate else []
+    def open_step(self, trainer: Any, policy: Any) -> list[RolloutBatch]:
+        """Micro-batches whose gradients are not in the weights yet: a checkpoint does not hold those."""
+        return [] if self.border_of_step is None or self.border_of_step.is_passed(trainer, policy) else self._step
+
+    def begin_step(self, border: StepBorder | None) -> None:
+        """Remembers where the step that begins goes on from; None: none has begun."""
+        self.border_of_step = border
+        if border is None:
+            self._step.clear()
 
     def begin(self) -> None:
         """Forgets what an earlier run has left, but for the prompts that were loaded."""
         if self.prompts is not None:
             self.prompts.drawn = 0
         self.queue.clear()
-        self._step.clear()
+        self.begin_step(None)
         self.history.load_state_dict([])
         self.last_yield = LastYield()
         self.surplus = []
@@ -108,9 +118,17 @@ class LoopState:
             raise RuntimeError("Expected prompts to be loaded in `setup` before the run's state is asked for.")
         return self.prompts
 
-    def state_dict(self, settings: Mapping[str, Any], gather: Callable[[Any], list[Any]]) -> dict[str, Any]:
-        """Plain data for a checkpoint; collective, as each rank has a queue of its own."""
-        left = [*self.open_step(settings["accumulate_grad_batches"]), *self.queue]
+    def state_dict(
+        self, settings: Mapping[str, Any], gather: Callable[[Any], list[Any]], *, step: Sequence[RolloutBatch] = ()
+    ) -> dict[str, Any]:
+        """Plain data for a checkpoint; collective, as each rank has a queue of its own.
+
+        Args:
+            settings: Of the run.
+            gather: Exchange between ranks.
+            step: Micro-batches that were handed over, but are to be trained on again.
+        """
+        left = [*step, *self.queue]
         queues = gather([batch.state_dict() for batch in left])
         return {"state_version": STATE_VERSION, "settings": dict(settings), "queue": queues, **self.border()}
 
@@ -123,6 +141,7 @@ class LoopState:
             ValueError: If the run is another: other prompts, other optimizer steps, or, within an iteration, anything
                 that its micro-batches depend on.
         """
+        check_version(state)
         queues = state["queue"]
         within = any(queues)
         self._compare(state["settings"], settings, within=within)
@@ -135,7 +154,7 @@ class LoopState:
         if state["settings"]["group_size"] != settings["group_size"]:
             self._drop_groups(state["settings"]["group_size"])
         self.queue.clear()
-        self._step.clear()
+        self.begin_step(None)
         if within:
             self.queue.extend(RolloutBatch.from_state_dict(batch) for batch in queues[rank])
 
@@ -177,18 +196,23 @@ def count_epoch(loop: Any) -> None:
             counts.ready = counts.started = counts.processed + 1
 
 
-def roll_back(loop: dict[str, Any], batches: int) -> None:
-    """Sets a checkpoint's record of Lightning's training loop back to the end of the last optimizer step.
+def check_version(state: Mapping[str, Any]) -> None:
+    """Refuses a state that was written in another way than this one reads.
 
-    A checkpoint within a step (by the clock, or the first after a resume) would lose the gradients that are summed so
-    far, so those micro-batches are trained on again.
+    Raises:
+        ValueError: If it is of a newer version, or of one before the first.
     """
-    progress = loop["epoch_loop.batch_progress"]
-    for counts in (progress["total"], progress["current"]):
-        for name in counts:
-            counts[name] -= batches
-    # Lightning adds one on resuming behind a step.
-    loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
+    version = state.get("state_version")
+    if version == STATE_VERSION:
+        return
+    if isinstance(version, int) and version > STATE_VERSION:
+        newer = f"was written by a newer lspo, as its state has version {version}. Install that one to go on with it"
+    else:
+        newer = f"has a state of version {version}, which no release has written. It may be damaged, or a stranger's"
+    raise ValueError(
+        f"Expected the datamodule's state to have version {STATE_VERSION}, but the checkpoint {newer}. To start a new "
+        "run from its weights, pass the folder that `lspo export` makes of it as `model`."
+    )
 
 
 def in_words(part: Any) -> str:

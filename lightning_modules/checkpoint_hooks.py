@@ -9,11 +9,12 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from lspo.lightning_modules.checkpoints import check_weights
+from lspo.lightning_modules.checkpoints import BROKEN, check_weights, forget_callbacks, refuse_broken
 from lspo.lightning_modules.export import NAME, cast, write_pretrained
 from lspo.lightning_modules.optimizer_step import OptimizerStep
 from lspo.lightning_modules.saved_optimizer import saved_settings
 from lspo.lightning_modules.sharded_policy import ShardedPolicy
+from lspo.lightning_modules.update_watch import UpdateWatch
 from lspo.models.weight_names import refuse_adapters
 
 
@@ -21,6 +22,7 @@ class CheckpointHooks(ShardedPolicy):
     """Lightning's hooks for checkpoints, and `save_pretrained`."""
 
     _step: OptimizerStep
+    _updates: UpdateWatch
     _saved_optimizer: dict[str, Any]
 
     def save_pretrained(self, folder: str | os.PathLike[str], dtype: torch.dtype | None = None) -> None:
@@ -47,15 +49,41 @@ class CheckpointHooks(ShardedPolicy):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[NAME] = self.name_or_path
-        checkpoint["nonfinite_in_a_row"] = self._step.nonfinite_in_a_row
+        checkpoint["nonfinite_in_a_row"] = self._step.nonfinite_at(self._place)
+        if self._update_is_broken:
+            checkpoint[BROKEN] = (
+                "it was written when an optimizer's update was broken off, of which the weights hold a part"
+            )
         # Lightning asks the module alone.
         hook = getattr(getattr(self._trainer, "datamodule", None), "on_save_checkpoint", None)
         if hook is not None:
             hook(checkpoint)
 
+    @property
+    def updates_made(self) -> int:
+        """Optimizer updates that the weights hold, of this process: Lightning counts one a moment later."""
+        return self._updates.made
+
+    @property
+    def _place(self) -> tuple[int, int]:
+        return (0 if self._trainer is None else self.trainer.global_step, self.updates_made)
+
+    @property
+    def _update_is_broken(self) -> bool:
+        if self._updates.is_broken:
+            return True
+        # Of float16 a scaler is next, whose own count is made a moment later than the update.
+        scaler = getattr(getattr(self._trainer, "precision_plugin", None), "scaler", None)
+        return bool(getattr(scaler, "_per_optimizer_states", None)) and self._step.is_made(self._place)
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._step.nonfinite_in_a_row = checkpoint.get("nonfinite_in_a_row", 0)
-        self._saved_optimizer = saved_settings(checkpoint)
+        if self._trainer is not None and self.trainer.state.fn != "fit":
+            # Weights alone. A run that goes on later in this process keeps its callbacks' counts.
+            forget_callbacks(checkpoint, self.trainer)
+        else:
+            refuse_broken(checkpoint)
+            self._step.nonfinite_in_a_row = checkpoint.get("nonfinite_in_a_row", 0)
+            self._saved_optimizer = saved_settings(checkpoint)
         # Of a sharded one Lightning has no whole weights here.
         if "state_dict" in checkpoint:
             check_weights(checkpoint["state_dict"], self.state_dict())

@@ -11,9 +11,12 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 FSDP2_KEY, FSDP1_KEY = "state_dict", "model"
+BROKEN = "broken_update"
+"""Key of a checkpoint from which no run can go on, and why."""
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
@@ -26,6 +29,10 @@ class WholeCheckpointIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        if BROKEN in checkpoint:
+            # The one that may stand there is of more use.
+            rank_zero_warn(f"No checkpoint {path} is written: {checkpoint[BROKEN]}. Resume from the one before.")
+            return
         if storage_options is not None or "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
@@ -131,6 +138,26 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def refuse_broken(checkpoint: Mapping[str, Any]) -> None:
+    """Refuses to go on from weights of which some are an optimizer step older than others.
+
+    Raises:
+        ValueError: If the checkpoint says so.
+    """
+    if BROKEN in checkpoint:
+        raise ValueError(
+            f"Expected a checkpoint to go on from, but this one is none: {checkpoint[BROKEN]}. Take the one before."
+        )
+
+
+def forget_callbacks(checkpoint: dict[str, Any], trainer: Any) -> None:
+    """Takes the states of this library's callbacks, and of users' rollout callbacks, out of a checkpoint."""
+    states = checkpoint.get("callbacks") or {}
+    for callback in trainer.callbacks:
+        if hasattr(callback, "on_collect_start") or type(callback).__module__.startswith("lspo."):
+            states.pop(callback.state_key, None)
 
 
 def check_weights(saved: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:

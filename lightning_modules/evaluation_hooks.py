@@ -20,6 +20,10 @@ class EvaluationHooks(LightningModule):
     def on_validation_epoch_start(self) -> None:
         # Here too: what a broken evaluation has left must not count in the next one.
         self._evaluation = EvaluationMetrics()
+        progress = self.trainer.fit_loop.epoch_loop.val_loop.batch_progress
+        if self.trainer.state.fn == "fit" and not progress.current.ready:
+            # Per iteration; a run that was resumed before its evaluation has a mark of that in them.
+            progress.total.reset()
 
     def on_test_epoch_start(self) -> None:
         self._evaluation = EvaluationMetrics()

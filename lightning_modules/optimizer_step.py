@@ -23,12 +23,27 @@ class OptimizerStep:
     def __init__(self, max_nonfinite: int) -> None:
         self.metrics = StepMetrics()
         self.nonfinite_in_a_row = 0
+        self._judged_at: tuple[int, int] | None = None
+        self._before_judged = 0
         self.gradient_norm: Tensor | None = None
         self._max_nonfinite = max_nonfinite
 
     def begin(self) -> None:
         """Forgets what a run that was broken off, in this process, may have left of a step."""
         self.metrics = StepMetrics()
+        self._judged_at = None
+
+    def note_place(self, place: tuple[int, int]) -> None:
+        """Remembers where the step is that is about to be finished: steps that Lightning counts, and updates made."""
+        self._judged_at, self._before_judged = place, self.nonfinite_in_a_row
+
+    def is_made(self, place: tuple[int, int]) -> bool:
+        """True if the step that was finished last is in the weights, but is not counted by Lightning yet."""
+        return self._judged_at is not None and place[0] == self._judged_at[0] and place[1] > self._judged_at[1]
+
+    def nonfinite_at(self, place: tuple[int, int]) -> int:
+        """Steps skipped in a row, as of the weights there are: a step that was finished and not made does not count."""
+        return self._before_judged if place == self._judged_at else self.nonfinite_in_a_row
 
     def add(self, batch: RolloutBatch, metrics: Mapping[str, Tensor]) -> None:
         """Takes in a micro-batch: its metrics, its responses, and those of which no token counts."""

@@ -22,9 +22,11 @@ from lspo.lightning_modules.optimizer_step import OptimizerStep
 from lspo.lightning_modules.quiet import ignore_advice_on_means, show_progress_once
 from lspo.lightning_modules.reference import ReferencePolicy
 from lspo.lightning_modules.saved_optimizer import check_optimizer
+from lspo.lightning_modules.schedule import ScheduleHooks, schedule_entry
 from lspo.lightning_modules.sharded_policy import ShardedPolicy
 from lspo.lightning_modules.sharding import sharding_for
 from lspo.lightning_modules.sources import ModelSource
+from lspo.lightning_modules.update_watch import UpdateWatch
 from lspo.models.causal_lm import (
     check_head,
     eos_token_ids,
@@ -41,7 +43,7 @@ from lspo.objectives.correction import MismatchCorrection
 from lspo.types import PerToken, RolloutBatch
 
 
-class PolicyModule(EvaluationHooks, CheckpointHooks, ShardedPolicy):
+class PolicyModule(ScheduleHooks, EvaluationHooks, CheckpointHooks, ShardedPolicy):
     """Trains a causal language model on rollouts with a policy-gradient objective.
 
     Batches are `RolloutBatch`es, whose counts are those of the whole mini-batch, on all ranks; so the gradient of a
@@ -53,6 +55,8 @@ class PolicyModule(EvaluationHooks, CheckpointHooks, ShardedPolicy):
         optimizer: Made from the parameters. The default is the field's: AdamW, learning rate 1e-6, weight decay 0.1.
         lr_scheduler: Made from the optimizer; None keeps the rate constant.
         lr_interval: Step the schedule once an "epoch" (iteration, as published recipes count) or an optimizer "step".
+            `ReduceLROnPlateau` of `lightning.pytorch.cli`, which has a `monitor`, is stepped whenever that is measured:
+            with each evaluation for a metric of `val/`, else with each iteration.
         logits_chunk_tokens: Response tokens whose logits are in memory at a time.
         log_entropy: Compute and log the policy's entropy, even where the objective does not need it.
         gradient_checkpointing: Keep no activations of the layers; compute them again in the backward pass.
@@ -102,6 +106,7 @@ class PolicyModule(EvaluationHooks, CheckpointHooks, ShardedPolicy):
             "attn_implementation": attn_implementation,
         }
         self._step = OptimizerStep(max_nonfinite_steps)
+        self._updates = UpdateWatch()
         self._saved_optimizer: dict[str, Any] = {}
         self._reference: ReferencePolicy | None = None
         self._reference_name, self._reference_offload = reference, reference_offload
@@ -199,9 +204,15 @@ class PolicyModule(EvaluationHooks, CheckpointHooks, ShardedPolicy):
         show_progress_once()
         ignore_advice_on_means()
         write_whole_checkpoints(self.trainer.strategy)
+        if stage == "fit" and getattr(self.trainer, "global_step", None) == 0:
+            # A module may have been through another run; what a resumed one has is loaded after this.
+            self._step.nonfinite_in_a_row, self._saved_optimizer = 0, {}
 
     def configure_model(self) -> None:
         if self.model is not None:
+            if self._trainer is not None and type(sharding_for(self.trainer.strategy)) is type(self._sharding):
+                # Of another Trainer than the model was made with.
+                self._sharding.strategy = self.trainer.strategy
             return
         precision = str(self.trainer.precision) if self._trainer is not None else "32-true"
         self.model = load_model(self.name_or_path, dtype=weight_dtype(precision), **self._model_settings)
@@ -233,12 +244,11 @@ class PolicyModule(EvaluationHooks, CheckpointHooks, ShardedPolicy):
         except ValueError as error:
             raise ValueError(f"Expected settings that `optimizer` takes, but it says: {error}.") from error
         check_optimizer(optimizer, self._saved_optimizer)
+        self._updates.attach(optimizer)
         if self._lr_scheduler is None:
             return optimizer
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self._lr_scheduler(optimizer), "interval": self._lr_interval},
-        }
+        entry = schedule_entry(self._lr_scheduler(optimizer), self._lr_interval, self._trainer)
+        return {"optimizer": optimizer, "lr_scheduler": entry}
 
     # --- training
 
@@ -268,6 +278,7 @@ class PolicyModule(EvaluationHooks, CheckpointHooks, ShardedPolicy):
 
     def on_train_start(self) -> None:
         self._step.begin()
+        self._updates.begin()
 
     def on_fit_end(self) -> None:
         self._reference = None
@@ -303,6 +314,7 @@ class PolicyModule(EvaluationHooks, CheckpointHooks, ShardedPolicy):
         return self.trainer.global_step % steps == 0
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        self._step.note_place(self._place)
         values, reasons = self._step.finish(self._sharding, list(self.parameters()), optimizer)
         for reason in reasons:
             # None, and not zero: the optimizer then leaves the weights as they are.

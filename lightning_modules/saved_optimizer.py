@@ -8,7 +8,9 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_warn
 from torch.optim import Optimizer
 
-NO_SETTINGS = {"params", "param_names", "initial_lr"}
+CYCLE_OF_RATE, CYCLE_OF_MOMENTUM = {"max_lr", "min_lr"}, {"max_momentum", "base_momentum"}
+"""What schedules that go up and down write into the optimizer's groups."""
+NO_SETTINGS = {"params", "param_names", "initial_lr"} | CYCLE_OF_RATE | CYCLE_OF_MOMENTUM
 
 
 def saved_settings(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
@@ -18,8 +20,13 @@ def saved_settings(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     if not groups:
         return {}
     settings = {name: value for name, value in groups[0].items() if name not in NO_SETTINGS}
-    # What a schedule has made of the rate is no setting.
-    return settings | ({"lr": groups[0]["initial_lr"]} if "initial_lr" in groups[0] else {})
+    # What a schedule has made of the rate is no setting; nor is what it has made of momentum, if it cycles that.
+    if "initial_lr" in groups[0]:
+        settings["lr"] = groups[0]["initial_lr"]
+    if groups[0].keys() & (CYCLE_OF_RATE | CYCLE_OF_MOMENTUM):
+        for name in ("lr", *(("momentum", "betas") if groups[0].keys() & CYCLE_OF_MOMENTUM else ())):
+            settings.pop(name, None)
+    return settings
 
 
 def check_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:

@@ -22,23 +22,25 @@ class ShardedPolicy(LightningModule, PolicyHandle):
         super().__init__()
         self.model = None
         self._sharding = Sharding()
-        self._whole: Any = None
+        # In a list: as an attribute it would be one more module, whose weights a checkpoint would hold a second time.
+        self._whole: list[Any] = []
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
-        if self._whole is not None:
+        if self._whole:
             yield
             return
-        with self._sharding.whole(self.model) as self._whole:
+        with self._sharding.whole(self.model) as whole:
+            self._whole.append(whole)
             try:
                 yield
             finally:
-                self._whole = None
+                self._whole.clear()
 
     @contextmanager
     def unsharded(self) -> Iterator[Any]:
         with self.gathered():
-            model = self._whole
+            model = self._whole[0]
             with evaluation_mode(model), self.trainer.precision_plugin.forward_context():
                 yield model
 

@@ -12,11 +12,16 @@ from torch import Tensor
 from lspo.collecting.plan import CollectPlan
 from lspo.collecting.report import CollectReport, RoundReport
 
+PENDING = "pending"
+
 
 class RolloutCallback(Callback):
     """A Lightning callback that is also told of an iteration's rollout phase; put it among the Trainer's `callbacks`.
 
     All hooks run on every rank, with reports that are alike on all of them.
+
+    A collection that is broken off, by a stop between two rounds or an exception, is made again when the run goes on.
+    So its callbacks are put back to the `state_dict` that they had before it.
     """
 
     def on_collect_start(self, trainer: Trainer, pl_module: LightningModule, plan: CollectPlan) -> None:
@@ -47,6 +52,11 @@ class ReportingCallback(RolloutCallback):
         self._shown = True
         self._iteration: int | None = None
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            # What a fit that was broken off has left; what a checkpoint has is loaded after this.
+            self._pending, self._shown, self._iteration = {}, True, None
+
     def report(self, values: Mapping[str, float]) -> None:
         """Keeps numbers for the iteration's row. While a loader is collecting, Lightning can log nothing."""
         self._pending |= {name: float(value) for name, value in values.items()}
@@ -71,11 +81,16 @@ class ReportingCallback(RolloutCallback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._write_row(trainer, pl_module)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"pending": dict(self._pending)}
+    def unlogged(self) -> dict[str, Any]:
+        """A part of the state: numbers that no logger has yet. A run that goes on within the iteration logs them.
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._pending, self._shown = dict(state_dict.get("pending", {})), False
+        Not a `state_dict` of its own, as Lightning refuses two callbacks of a kind that has one.
+        """
+        return {PENDING: dict(self._pending)}
+
+    def load_unlogged(self, state_dict: Mapping[str, Any]) -> None:
+        """Takes it up."""
+        self._pending, self._shown = dict(state_dict.get(PENDING, {})), False
 
     def _show(self, module: LightningModule) -> None:
         if not self._shown:

@@ -27,6 +27,10 @@ class EvaluationWriter(Callback):
         self._files: dict[Path, TextIO] = {}
         self._place: Path | None = None
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # Of one that was broken off, even where no hook was called.
+        self._close()
+
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._find(trainer)
 
@@ -62,6 +66,9 @@ class EvaluationWriter(Callback):
         self._finish()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._close()
+
+    def _close(self) -> None:
         for file in self._files.values():
             file.close()
         self._files = {}

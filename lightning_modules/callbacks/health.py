@@ -48,8 +48,10 @@ class HealthWarnings(ReportingCallback):
         self._mismatched = -1
         self._counts = dict.fromkeys(COUNTS, 0)
         self._before: list[Tensor] | None = None
+        self._used = False
 
     def on_collect_start(self, trainer: Trainer, pl_module: LightningModule, plan: CollectPlan) -> None:
+        self._used = True
         if not plan.sampling.biased:
             return
         self._counts["biased_iterations"] += 1
@@ -159,12 +161,20 @@ class HealthWarnings(ReportingCallback):
             "correction.kind=truncate` corrects for a gap that stays."
         )
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit":
+            self._before = None
+            if trainer.global_step == 0 and self._used:
+                # Another run; counts of a resumed one are loaded after this.
+                self._counts = dict.fromkeys(COUNTS, 0)
+
     def state_dict(self) -> dict[str, Any]:
-        return {**self._counts, **super().state_dict()}
+        return {**self.unlogged(), **self._counts}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._counts |= {name: count for name, count in state_dict.items() if name in self._counts}
-        super().load_state_dict(state_dict)
+        self.load_unlogged(state_dict)
+        self._counts |= {name: state_dict[name] for name in COUNTS if name in state_dict}
 
 
 @torch.no_grad()

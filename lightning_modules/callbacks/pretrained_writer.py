@@ -36,6 +36,10 @@ class PretrainedWriter(Callback):
         self.folder, self.every_n_iterations, self.dtype = folder, every_n_iterations, dtype
         self._written = -1
 
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        # Another fit may be another run, whose iterations have the same numbers.
+        self._written = -1
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         if self.every_n_iterations is not None and pl_module.version % self.every_n_iterations == 0:
             self._write(trainer, pl_module)

@@ -23,6 +23,7 @@ class CollectProgress(RolloutCallback):
         self._round = 0
 
     def on_collect_start(self, trainer: Trainer, pl_module: LightningModule, plan: CollectPlan) -> None:
+        self._close()
         self._bar = _bar_for(trainer.progress_bar_callback)
         self._state, self._round = f"0/{plan.train_groups} kept", 1
         self._show(0, plan.round_prompts)

@@ -16,6 +16,7 @@ from lspo.collecting.report import CollectReport
 from lspo.lightning_modules.callbacks.base import ReportingCallback, exact
 from lspo.problems.mixed import SET
 
+NO_TOTALS: dict[str, Any] = {"tokens": 0, "rollouts": 0, "seconds": 0.0}
 QUANTILES = (0.05, 0.3, 0.5, 0.65, 0.95)
 
 
@@ -29,12 +30,14 @@ class RolloutMetrics(ReportingCallback):
 
     def __init__(self) -> None:
         super().__init__()
-        self._totals = {"tokens": 0, "rollouts": 0, "seconds": 0.0}
+        self._totals: dict[str, Any] = dict(NO_TOTALS)
         self._started: float | None = None
         self._training_since: float | None = None
         self._train_seconds: float | None = None
+        self._used = False
 
     def on_collect_start(self, trainer: Trainer, pl_module: LightningModule, plan: CollectPlan) -> None:
+        self._used = True
         now = time.perf_counter()
         if self._started is None:
             self._started = now
@@ -75,12 +78,34 @@ class RolloutMetrics(ReportingCallback):
         running = 0.0 if self._started is None else time.perf_counter() - self._started
         return {**self._totals, "seconds": self._totals["seconds"] + running}
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if stage != "fit":
+            return
+        self._started = None
+        self._training_since = self._train_seconds = None
+        if trainer.global_step == 0 and self._used:
+            # Another run; totals of a resumed one are loaded after this.
+            self._totals = dict(NO_TOTALS)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._pause()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._pause()
+        super().on_exception(trainer, pl_module, exception)
+
+    def _pause(self) -> None:
+        self._totals, self._started = self._so_far(), None
+
     def state_dict(self) -> dict[str, Any]:
-        return {**self._so_far(), **super().state_dict()}
+        return {**self.unlogged(), **self._so_far()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._totals = {name: state_dict[name] for name in self._totals}
-        super().load_state_dict(state_dict)
+        self.load_unlogged(state_dict)
+        self._totals |= {name: state_dict[name] for name in NO_TOTALS if name in state_dict}
+        # The seconds so far are among them.
+        self._started = None
 
 
 def _engine_metrics(trainer: Any) -> dict[str, float]:

@@ -18,7 +18,16 @@ class ResultSummary(Callback):
         self._last: dict[str, float] = {}
         self._first_iteration = self._last_iteration = 0
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit" and trainer.global_step == 0:
+            # Another run; evaluations of a resumed one are loaded after this.
+            self._first, self._last = {}, {}
+            self._first_iteration = self._last_iteration = 0
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn != "fit":
+            # Of an evaluation that was asked for by itself, of whichever weights.
+            return
         if trainer.sanity_checking and trainer.num_sanity_val_steps != float("inf"):
             # Some batches only: not to be compared with whole sets.
             return

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -53,14 +54,15 @@ def generate_round(
     seconds["generate"] = seconds["reward"] = 0.0
     clock = time.perf_counter()
     batch: list[RolloutGroup] = []
-    for group in stream:
-        batch.append(group)
-        if len(batch) >= plan.reward_batch_groups:
-            seconds["generate"] += time.perf_counter() - clock
-            scored += _timed_scores(reward, batch, seconds)
-            batch = []
-            on_group_end(len(scored), len(drawn))
-            clock = time.perf_counter()
+    with _closed(stream):
+        for group in stream:
+            batch.append(group)
+            if len(batch) >= plan.reward_batch_groups:
+                seconds["generate"] += time.perf_counter() - clock
+                scored += _timed_scores(reward, batch, seconds)
+                batch = []
+                on_group_end(len(scored), len(drawn))
+                clock = time.perf_counter()
     seconds["generate"] += time.perf_counter() - clock
     scored += _timed_scores(reward, batch, seconds)
     if batch:
@@ -79,6 +81,17 @@ def generate_round(
             )
     # Of a later iteration the plan may have another: log-probs of these are always taken at this one.
     return [replace(group, temperature=plan.sampling.temperature) for group in scored]
+
+
+@contextmanager
+def _closed(stream: Iterator[RolloutGroup]) -> Iterator[None]:
+    """Ends the engine's generator at once where a round is broken off: it may hold the model as it samples with it."""
+    try:
+        yield
+    finally:
+        close = getattr(stream, "close", None)
+        if close is not None:
+            close()
 
 
 def _timed_scores(reward: Reward, batch: list[RolloutGroup], seconds: dict[str, float]) -> list[RolloutGroup]:

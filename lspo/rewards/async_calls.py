@@ -1,4 +1,7 @@
-"""Coroutines run from plain code: in the main thread or another, with or without an event loop that already runs."""
+"""Coroutines run from plain code: in the main thread or another, with or without an event loop that already runs.
+
+Plain code within such a coroutine may do so too: a reward that asks another.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import atexit
 import os
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -22,7 +26,8 @@ def run_concurrently(
     """The results of all calls, in their order, `concurrency` at a time; `TimedOut` for those that took too long.
 
     They run in one event loop for the whole process, in a thread of its own, so that a client made in one call can be
-    used in the next.
+    used in the next. What a call asks for itself, of another reward, runs in a loop of its own: the one that the call
+    is in waits for it.
 
     Raises:
         Exception: What a call raised; the other calls are cancelled.
@@ -49,6 +54,10 @@ def run_concurrently(
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    if getattr(_thread, "runs_calls", False):
+        # To wait here for a loop that runs in this very thread would be to wait for ever.
+        with ThreadPoolExecutor(max_workers=1, initializer=_mark_thread) as pool:
+            return pool.submit(asyncio.run, run()).result()
     future = asyncio.run_coroutine_threadsafe(run(), _loop())
     try:
         return future.result()
@@ -57,8 +66,18 @@ def run_concurrently(
         raise
 
 
+_thread = threading.local()
 _lock = threading.Lock()
 _running: tuple[int, asyncio.AbstractEventLoop, threading.Thread] | None = None
+
+
+def _mark_thread() -> None:
+    _thread.runs_calls = True
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    _mark_thread()
+    loop.run_forever()
 
 
 def _loop() -> asyncio.AbstractEventLoop:
@@ -66,7 +85,7 @@ def _loop() -> asyncio.AbstractEventLoop:
     with _lock:
         if _running is None or _running[0] != os.getpid():  # threads do not survive a fork
             loop = asyncio.new_event_loop()
-            thread = threading.Thread(target=loop.run_forever, name="lspo-async-rewards", daemon=True)
+            thread = threading.Thread(target=_serve, args=(loop,), name="lspo-async-rewards", daemon=True)
             thread.start()
             if _running is None:
                 atexit.register(_stop)

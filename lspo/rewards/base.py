@@ -20,12 +20,16 @@ Verdict = Score | float | bool
 
 @dataclass(frozen=True)
 class Response:
-    """What a reward may look at: a response's text and token count, and the prompt with its ground truth."""
+    """What a reward may look at: a response's text and token count, and the prompt with its ground truth.
+
+    Responses of one group have one `draw_index`. Another group of the same prompt, drawn again, has another.
+    """
 
     text: str
     prompt: Prompt
     num_tokens: int
     truncated: bool
+    draw_index: int | None = None
 
 
 class Reward(ABC):  # noqa: B024 (either of two methods is overridden)
@@ -85,7 +89,7 @@ def score_groups(reward: Reward, groups: Sequence[RolloutGroup]) -> list[Rollout
             than 0 or 1; the message names the reward, the prompt and what was returned.
     """
     responses = [
-        Response(rollout.text, group.prompt, rollout.num_tokens, rollout.truncated)
+        Response(rollout.text, group.prompt, rollout.num_tokens, rollout.truncated, group.draw_index)
         for group in groups
         for rollout in group.rollouts
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -15,7 +15,9 @@ from lspo.types import Score
 class ShuffledReward(RewardWrapper):
     """Deals a group's rewards out at random among its responses; accuracy stays what it is.
 
-    With it nothing can be learned but from the selection itself: a run whose accuracy still rises has a leak.
+    With it nothing can be learned but from the selection itself: a run whose accuracy still rises has a leak. Two
+    groups of one prompt are told apart by their `draw_index`. Responses without one are a group while their prompt is
+    the same.
 
     Args:
         reward: Whose rewards.
@@ -28,11 +30,21 @@ class ShuffledReward(RewardWrapper):
 
     def score_batch(self, responses: Sequence[Response]) -> list[Score]:
         scores = [Score.of(verdict) for verdict in self.reward.score_batch(responses)]
-        shuffled: list[Score] = []
-        for prompt, members in groupby(range(len(responses)), key=lambda place: responses[place].prompt.id):
-            places = list(members)
+        for places in _groups(responses):
             texts = [responses[place].text for place in places]
             rewards = [scores[place].reward for place in places]
-            random.Random(f"{self.seed}-{prompt}-{texts}").shuffle(rewards)
-            shuffled += [replace(scores[place], reward=reward) for place, reward in zip(places, rewards, strict=True)]
-        return shuffled
+            random.Random(f"{self.seed}-{responses[places[0]].prompt.id}-{texts}").shuffle(rewards)
+            for place, reward in zip(places, rewards, strict=True):
+                scores[place] = replace(scores[place], reward=reward)
+        return scores
+
+
+def _groups(responses: Sequence[Response]) -> Iterable[list[int]]:
+    """The places of each group's responses."""
+    drawn: dict[tuple[str, str], list[int]] = {}
+    for run, (_, members) in enumerate(groupby(range(len(responses)), key=lambda place: responses[place].prompt.id)):
+        for place in members:
+            one = responses[place]
+            index = f"run {run}" if one.draw_index is None else f"draw {one.draw_index}"
+            drawn.setdefault((one.prompt.id, index), []).append(place)
+    return drawn.values()

@@ -127,5 +127,15 @@ def test_two_iterations(cell: str, tmp_path: Path, policy_folder: Path) -> None:
         assert "loss/kl" not in rows[0]
 
 
+def test_a_schedule_watches_a_metric(tmp_path: Path, policy_folder: Path) -> None:
+    name = "--model.lr_scheduler"
+    rows = fit(
+        tmp_path, policy_folder, f"{name}=lightning.pytorch.cli.ReduceLROnPlateau", f"{name}.monitor=rollout/accuracy",
+        f"{name}.mode=max", f"{name}.patience=0", f"{name}.threshold=9", f"{name}.factor=0.5", "--trainer.max_epochs=3",
+    )  # fmt: skip
+    rates = [float(row["train/lr"]) for row in rows]
+    assert rates == pytest.approx([rates[0]] * 4 + [rates[0] / 2] * 2)
+
+
 def test_every_objective_is_in_the_matrix() -> None:
     assert {"BNPO", "CISPO", "DAPO", "DrGRPO", "GRPO", "GSPO", "LUSPO", "SAPO"} <= set(CELLS)

@@ -51,6 +51,17 @@ def test_a_schedule_is_no_change() -> None:
     del schedule
 
 
+@pytest.mark.parametrize(("kind", "settings"), [(AdamW, {"betas": (0.8, 0.999)}), (SGD, {"momentum": 0.3})])
+def test_nor_is_a_schedule_that_goes_up_and_down(kind: type[Optimizer], settings: dict[str, Any]) -> None:
+    """It sets a rate and a momentum of its own, and writes more names into the groups."""
+    optimizer = make(kind, lr=0.1, **settings)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_optimizer(make(kind, lr=0.1, **settings), saved(optimizer))
+    del schedule
+
+
 def test_nothing_is_said_of_what_is_not_there_or_came_with_another_torch() -> None:
     settings = saved(make(AdamW, lr=0.1))
     del settings["decoupled_weight_decay"]

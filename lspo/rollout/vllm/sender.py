@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 import socket
+import tempfile
+import time
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,6 +24,10 @@ from lspo.rollout.weight_stream import WeightStream
 Transfer = Literal["nccl", "path", "bytes", "reload"]
 
 FILE_NAME = "model.safetensors"
+RUN_PREFIX = "run-"
+"""Begins the name of the folder that a run makes for itself."""
+LEFT_OVER_SECONDS = 24 * 3600.0
+"""Time without an update after which a folder whose process is gone counts as left over."""
 
 
 class Sender(ABC):
@@ -86,21 +94,72 @@ class LSPOSender(Sender):
         self._fingerprints = luggage
 
 
+def own_folder(parent: Path) -> Path:
+    """A new folder below `parent`, which says whose it is: of which process, on which machine."""
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{RUN_PREFIX}{socket.gethostname()}-{os.getpid()}-", dir=parent))
+    # The server may run as another user.
+    folder.chmod(0o755)
+    return folder
+
+
+def remove_left_over(parent: Path) -> None:
+    """Removes old folders below `parent` whose process, on this machine, is gone. Of other machines nothing is known.
+
+    Old ones alone, as a container may have this machine's name and other numbers of processes.
+    """
+    start = f"{RUN_PREFIX}{socket.gethostname()}-"
+    for folder in parent.glob(f"{RUN_PREFIX}*") if parent.is_dir() else ():
+        process = folder.name.removeprefix(start).partition("-")[0]
+        if not folder.name.startswith(start) or not process.isdecimal() or _is_alive(int(process)):
+            continue
+        with suppress(OSError):  # another run may remove it too
+            if time.time() - folder.stat().st_mtime > LEFT_OVER_SECONDS:
+                shutil.rmtree(folder)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 class PathSender(LSPOSender):
     """Through a file that the server can read. The server's environment has lspo, whose plugin reads it.
 
+    The file is in a folder of its own, which the process that writes makes, and removes when it is closed: other runs
+    may write below the same `folder`, from this machine or another. Of a run that was killed it is left behind, and
+    removed by a later run on the same machine, a day after its last update.
+
     Args:
-        folder: Where the file is written.
+        folder: Below which the file is written.
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.path = folder / FILE_NAME
+        self.folder = folder
+        self._own: Path | None = None
+        self._path: Path | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file with the weights of the last update."""
+        if self._path is None:
+            raise RuntimeError("Expected weights to be prepared before they are sent, but none were.")
+        return self._path
 
     def prepare(self, weights: WeightStream) -> None:
         from safetensors.torch import save_file
 
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self._own is None:
+            remove_left_over(self.folder)
+            self._own = own_folder(self.folder)
+        self._own.mkdir(exist_ok=True)
+        self._path = (self._own / FILE_NAME).resolve()
         # Written aside: a server that reads while this process dies has a whole file.
         aside = self.path.with_suffix(".tmp")
         save_file({name: tensor.cpu().contiguous().clone() for name, tensor in weights}, aside)
@@ -108,10 +167,20 @@ class PathSender(LSPOSender):
         self._fingerprints = weights.plain_fingerprints()
 
     def send(self, client: VLLMClient, marker: str) -> None:
-        self._update(client, {"path": str(self.path.resolve())}, marker)
+        self._update(client, {"path": str(self.path)}, marker)
+
+    def luggage(self) -> Any:
+        return self._fingerprints, None if self._path is None else str(self._path)
+
+    def adopt(self, luggage: Any) -> None:
+        self._fingerprints, path = luggage
+        self._path = None if path is None else Path(path)
 
     def close(self) -> None:
-        self.path.unlink(missing_ok=True)
+        # That of the process which made it: another rank knows of the file alone.
+        if self._own is not None:
+            shutil.rmtree(self._own, ignore_errors=True)
+        self._own = self._path = None
 
 
 class ReloadSender(PathSender):
@@ -120,7 +189,7 @@ class ReloadSender(PathSender):
     flags = "VLLM_SERVER_DEV_MODE=1"
 
     def send(self, client: VLLMClient, marker: str) -> None:
-        folder = str(self.path.parent.resolve())
+        folder = str(self.path.parent)
         client.ask("POST", "/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": folder}})
         client.ask("POST", "/update_weight_version", {"new_version": marker})
 

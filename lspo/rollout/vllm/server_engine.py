@@ -50,7 +50,8 @@ class VLLMServerEngine(RolloutEngine):
         model: The name it serves the model under; None: the policy's own name or path.
         transfer: How weights travel: by "nccl" between GPUs, in a file at a "path" that the server can read, as "bytes"
             in a message, or by "reload" of such a file on a server without lspo in its environment.
-        folder: Where files of weights are written, for the server to read; None: `runs/vllm_weights`.
+        folder: Where files of weights are written, for the server to read, each run's in a folder of its own that is
+            removed at the run's end; None: `runs/vllm_weights`.
         dtype: The server's type, by torch's name; weights are cast to it before they are sent.
         max_requests: Requests in flight together at each server, from each process.
         timeout_seconds: For the answer to one request.

@@ -213,3 +213,39 @@ def test_an_error_in_an_async_score_names_the_reward_and_cancels_the_rest() -> N
         score_groups(Served(), [RolloutGroup(prompt, 0, 0, rollouts)])
     assert time.monotonic() - started < 5
     assert Served.cancelled == 2
+
+
+async def judge(response: str, answer: str) -> bool:
+    await asyncio.sleep(0.01)
+    return response == answer
+
+
+async def asks_a_judge(response: str, answer: str) -> Score:
+    await asyncio.sleep(0.01)
+    return FunctionReward(judge).score(response, answer)
+
+
+async def asks_one_who_asks(response: str, answer: str) -> Score:
+    return FunctionReward(asks_a_judge).score(response, answer)
+
+
+@pytest.mark.parametrize("function", [asks_a_judge, asks_one_who_asks])
+@pytest.mark.parametrize("outside", ["plain", "loop"])
+def test_an_async_reward_may_ask_another(function: Any, outside: str) -> None:
+    """From plain code, and from a notebook's running loop."""
+    given = [Response(text, Prompt("p", "", (), "1"), 1, truncated=False) for text in ("1", "2", "1")]
+    found: list[Any] = []
+
+    async def within() -> None:
+        found.extend(FunctionReward(function).score_batch(given))
+
+    def ask() -> None:
+        if outside == "loop":
+            asyncio.run(within())
+        else:
+            found.extend(FunctionReward(function).score_batch(given))
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(timeout=20)
+    assert [score.accuracy for score in found] == [1, 0, 1], "it hangs"

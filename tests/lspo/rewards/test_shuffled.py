@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
-from lspo.rewards import ExactMatchReward, Response, ShuffledReward
-from lspo.types import Prompt, Score
+from lspo.rewards import ExactMatchReward, Response, ShuffledReward, score_groups
+from lspo.rewards.base import Verdict
+from lspo.types import Prompt, Rollout, RolloutGroup, Score
 
 
 def responses(prompts: int, size: int) -> list[Response]:
@@ -41,3 +43,30 @@ def test_the_shuffle_is_that_of_the_seed() -> None:
     first = ShuffledReward(ExactMatchReward(), seed=1).score_batch(given)
     assert ShuffledReward(ExactMatchReward(), seed=1).score_batch(given) == first
     assert ShuffledReward(ExactMatchReward(), seed=2).score_batch(given) != first
+
+
+def test_two_groups_of_one_prompt_stay_apart() -> None:
+    """A prompt may be drawn again within a round; whichever order the groups come in."""
+    prompt = Prompt("p", "", (), "1")
+    size = 8
+    for order in ([0] * size + [1] * size, [0, 1] * size):
+        given = [
+            Response(f"{n}#{1 + index}", prompt, 3, truncated=False, draw_index=index) for n, index in enumerate(order)
+        ]
+        scores = ShuffledReward(ExactMatchReward()).score_batch(given)
+        # All of the first group are right and none of the second: there is nothing to deal out within either.
+        assert [score.reward for score in scores] == [float(index == 0) for index in order]
+
+
+def test_groups_are_told_apart_where_they_are_scored() -> None:
+    class Seen(ExactMatchReward):
+        indices: tuple[int | None, ...] = ()
+
+        def score_batch(self, responses: Sequence[Response]) -> Sequence[Verdict]:
+            self.indices = tuple(response.draw_index for response in responses)
+            return super().score_batch(responses)
+
+    prompt, reward = Prompt("p", "", (), "1"), Seen()
+    groups = [RolloutGroup(prompt, index, 0, (Rollout((1,), (), False, "1"),) * 2) for index in (4, 7)]
+    score_groups(reward, groups)
+    assert reward.indices == (4, 4, 7, 7)
