@@ -302,7 +302,7 @@ class VLLMEngine(RolloutEngine):
         policy, llm = self._ready()
         # One element for each worker in this process: there is one.
         held, packed = llm.apply_model(partial(held_weights, dtype=self.torch_dtype))[0]
-        comparison: Comparison = compare(sent, held, packed=packed, sharded=self.tensor_parallel_size > 1)
+        comparison: Comparison = compare(sent, [part for [part] in self._gather([held])], packed=packed)
         prompts = probe_prompts(len(policy.tokenizer))
         # No end tokens: every probe has its full length.
         # Every sharer takes all of them.
