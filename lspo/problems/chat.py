@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lspo.problems.columns import decoded
+
 Message = Mapping[str, str]
 """One turn of a chat: `role` and `content`."""
+
+EXCERPT_CHARACTERS = 80
+STRUCTURE_BEGINS = re.compile(r"\s*\[\s*\{")
+CHAT_BEGINS = re.compile(r"""\s*\[\s*\{\s*["'](role|content)["']\s*:\s*["']""")
+"""How text begins that is meant as a chat; with Python's quotes it is one that was not written as JSON."""
 
 TEMPLATE_DEFAULTS: Mapping[str, Any] = {"date_string": "26 Jul 2024"}
 """Llama's templates write today's date: prompts, and with them a resumed run, would change at midnight. This is the
@@ -16,17 +25,45 @@ date that those templates fall back on."""
 def as_messages(value: Any) -> tuple[Message, ...] | None:
     """The chat that a data set's cell holds; None if it holds none.
 
+    A chat may also be text of JSON, as it must be in CSV: a list of which each item has `role` and `content`. Other
+    text that begins with a bracket is no chat.
+
     Raises:
-        ValueError: If it is a list, but not one of `role` and `content`, both text.
+        ValueError: If it is a list, but not one of `role` and `content`, both text; or text of such a list that is not
+            JSON.
     """
+    value = decoded(value)
+    if isinstance(value, str):
+        value = _chat_in_text(value)
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         return None
-    for turn in value:
-        if not isinstance(turn, Mapping) or not all(isinstance(turn.get(key), str) for key in ("role", "content")):
-            raise ValueError(
-                f"Expected a problem, or a chat of messages with `role` and `content`, both text, but got {turn!r}"
-            )
-    return tuple({"role": turn["role"], "content": turn["content"]} for turn in value)
+    return tuple(map(_message, value))
+
+
+def _message(turn: Any) -> Message:
+    if isinstance(turn, Mapping):
+        parts = {key: decoded(turn.get(key)) for key in ("role", "content")}
+        if all(isinstance(part, str) for part in parts.values()):
+            return parts
+    raise ValueError(
+        f"Expected a problem, or a chat of messages with `role` and `content`, both text, but got {turn!r}"
+    )
+
+
+def _chat_in_text(text: str) -> Any:
+    if not STRUCTURE_BEGINS.match(text):
+        return None
+    try:
+        turns = json.loads(text)
+    except ValueError as error:
+        if not CHAT_BEGINS.match(text):
+            return None
+        raise ValueError(
+            f"Expected a chat written as JSON, as it begins with a list of roles, but {text[:EXCERPT_CHARACTERS]!r} "
+            f"can't be read: {error}. Write the column with `json.dumps`"
+        ) from error
+    is_chat = all(isinstance(turn, Mapping) and {"role", "content"} <= turn.keys() for turn in turns)
+    return turns if is_chat else None
 
 
 def with_system_prompt(messages: Sequence[Message], system_prompt: str | None) -> tuple[Message, ...]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+EXCERPT_CHARACTERS = 80
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 LARGEST_WHOLE = 2.0**53
 """Beyond it a float leaves whole numbers out."""
 
@@ -46,6 +51,7 @@ def look_up(row: Mapping[str, Any], parts: Sequence[str]) -> Any:
         if value is None:
             return None
         where = ".".join(parts[:depth])
+        value = _opened(value, where)
         if isinstance(value, Mapping):
             if part not in value:
                 raise ValueError(f"Expected {part!r} in {where!r}, but it has {', '.join(value)}")
@@ -61,14 +67,49 @@ def look_up(row: Mapping[str, Any], parts: Sequence[str]) -> Any:
     return value
 
 
-def as_text(value: Any) -> str | None:
-    """A cell as text; None if there is nothing in it.
+def _opened(value: Any, where: str) -> Any:
+    """What text of JSON holds, where something within is asked for: CSV has no other way to write a structure."""
+    text = decoded(value)
+    if not isinstance(text, str) or not text.lstrip().startswith(("{", "[")):
+        return value
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(
+            f"Expected JSON in {where!r}, as something within is asked for, but its text {text[:EXCERPT_CHARACTERS]!r} "
+            f"can't be read: {error}"
+        ) from error
 
-    Whole numbers lose the `.0` that a table with gaps gives them. Several items are joined by commas, as OlympiadBench
-    writes several answers in one.
+
+def decoded(value: Any) -> Any:
+    """Bytes as the text that they are in UTF-8; anything else as it is.
 
     Raises:
-        ValueError: If it is a structure, or a number of more digits than a table keeps.
+        ValueError: If they are no text.
+    """
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"Expected text, or bytes that are text in UTF-8, but got {value[:EXCERPT_CHARACTERS]!r}: {error}. Write the "
+            "column as text"
+        ) from error
+
+
+def as_text(value: Any, *, booleans: tuple[str, str] = ("False", "True")) -> str | None:
+    """A cell as text; None if there is nothing in it.
+
+    Text stays as it is. Whole numbers lose the `.0` that a table with gaps gives them. Bytes are text in UTF-8. Several
+    items are joined by commas, as OlympiadBench writes several answers in one.
+
+    Args:
+        value: The cell.
+        booleans: What its kind of file writes for no and yes.
+
+    Raises:
+        ValueError: If it is a structure, a number of more digits than a table keeps, or bytes that are no text.
 
     Example:
         >>> as_text(["$69$", "$84$"]), as_text(204.0), as_text("  ")
@@ -81,8 +122,13 @@ def as_text(value: Any) -> str | None:
             f"Expected text, a number or a list, but got a structure of {', '.join(value)}: name one behind a dot"
         )
     if isinstance(value, list):
-        items = [text for item in value if (text := as_text(item)) is not None]
+        items = [text for item in value if (text := as_text(item, booleans=booleans)) is not None]
         return ", ".join(items) or None
+    value = decoded(value)
+    if isinstance(value, bool):
+        return booleans[value]
+    if isinstance(value, float) and math.isinf(value):
+        raise ValueError("Expected a number that is finite, but got one beyond all limits: write the column as text")
     if isinstance(value, float) and value.is_integer():
         if abs(value) > LARGEST_WHOLE:
             raise ValueError(
@@ -91,4 +137,9 @@ def as_text(value: Any) -> str | None:
             )
         return str(int(value))
     text = str(value)
+    if not text.isascii() and LONE_SURROGATE.search(text):
+        raise ValueError(
+            f"Expected text, but got {text[:EXCERPT_CHARACTERS]!r}, which has half a character: a surrogate without the "
+            "other of its pair. Write the text anew"
+        )
     return text if text.strip() else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -16,7 +16,6 @@ from lspo.problems.reading import open_rows
 from lspo.problems.tally import Tally
 
 AnswerFrom = Literal["whole", "last_boxed"]
-ROWS_AT_A_TIME = 1000
 
 
 class Columns(NamedTuple):
@@ -120,9 +119,9 @@ class DatasetProblems(ProblemSet):
         columns = self.columns(rows.column_names)
         parts = {name: self._parts(name, rows.column_names) for name in (columns.prompt, columns.answer, *self.extra)}
         limit = self.max_answer_characters
-        for number, row in enumerate(_rows(rows, {way[0] for way in parts.values()}, self.path)):
+        for number, row in enumerate(rows.read({way[0] for way in parts.values()})):
             tally.rows += 1
-            prompt, answer, extra = self._cells(number, row, columns, parts)
+            prompt, answer, extra = self._cells(number, row, columns, parts, rows.booleans)
             if prompt is None or answer is None:
                 tally.add_incomplete(number)
             elif tally.incomplete and not self.drop_incomplete:
@@ -150,12 +149,17 @@ class DatasetProblems(ProblemSet):
             ) from None
 
     def _cells(
-        self, number: int, row: Mapping[str, Any], columns: Columns, parts: Mapping[str, tuple[str, ...]]
+        self,
+        number: int,
+        row: Mapping[str, Any],
+        columns: Columns,
+        parts: Mapping[str, tuple[str, ...]],
+        booleans: tuple[str, str],
     ) -> tuple[str | tuple[Message, ...] | None, str | None, dict[str, Any]]:
         try:
             found = look_up(row, parts[columns.prompt])
-            prompt = as_messages(found) or as_text(found)
-            answer = as_text(look_up(row, parts[columns.answer]))
+            prompt = as_messages(found) or as_text(found, booleans=booleans)
+            answer = as_text(look_up(row, parts[columns.answer]), booleans=booleans)
             extra = {name: look_up(row, parts[name]) for name in self.extra}
         except ValueError as error:
             raise ValueError(f"{error}, in row {number} of {self.path}.") from error
@@ -191,25 +195,3 @@ class DatasetProblems(ProblemSet):
 
 def _content(prompt: str | tuple[Message, ...]) -> str:
     return prompt if isinstance(prompt, str) else "\n\n".join(message["content"] for message in prompt)
-
-
-def _rows(rows: Any, wanted: set[str], path: str) -> Iterator[dict[str, Any]]:
-    """The rows with these columns alone, taken from disk many at a time.
-
-    Raises:
-        ValueError: If they hold bytes that are no text.
-    """
-    names = [name for name in rows.column_names if name in wanted]
-    blocks = rows.select_columns(names).iter(batch_size=ROWS_AT_A_TIME)
-    for number in count():
-        try:
-            block = next(blocks, None)
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"Expected text in UTF-8 in {path}, but rows {number * ROWS_AT_A_TIME} to "
-                f"{(number + 1) * ROWS_AT_A_TIME - 1} have other bytes: {error}. Write the file in UTF-8."
-            ) from error
-        if block is None:
-            return
-        for cells in zip(*(block[name] for name in names), strict=True):
-            yield dict(zip(names, cells, strict=True))

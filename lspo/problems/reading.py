@@ -5,13 +5,15 @@ from __future__ import annotations
 import glob
 import gzip
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 from urllib.request import getproxies
+
+from lspo.problems.rows import ROWS_AT_A_TIME, JSONRows, Rows, TableRows, opens_only, other_bytes
 
 FILE_FORMATS = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".csv": "csv"}
 
@@ -31,8 +33,8 @@ def file_format(path: str) -> str | None:
     return FILE_FORMATS.get(Path(path.lower().removesuffix(".gz")).suffix)
 
 
-def open_rows(path: str, name: str | None, split: str) -> Any:
-    """The rows, as a `datasets.Dataset`.
+def open_rows(path: str, name: str | None, split: str) -> Rows:
+    """The rows, to be read as often as needed.
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
@@ -40,7 +42,7 @@ def open_rows(path: str, name: str | None, split: str) -> Any:
         ValueError: If there are no rows, or they can't be read.
     """
     if not is_local(path):
-        return _from_hub(path, name, split)
+        return TableRows(_from_hub(path, name, split), path)
     place = Path(path).expanduser()
     kind = file_format(path)
     if not (place.is_file() if kind else place.exists()):
@@ -51,26 +53,103 @@ def open_rows(path: str, name: str | None, split: str) -> Any:
                 f"Expected a file of problems that ends in {', '.join(FILE_FORMATS)}, maybe with .gz behind it, but "
                 f"got {path}. Write its rows as one of these."
             )
-        return _load(path, str(place), name, split=split)
+        return _from_folder(path, place, name, split)
     if not place.stat().st_size:
         raise ValueError(f"Expected at least one problem in {path}, but the file is empty.")
-    return _load(path, kind, data_files=glob.escape(str(place)), split="train")
+    return _from_files(path, kind, {"train": [str(place)]}, "train")
 
 
-def _load(path: str, *arguments: Any, **settings: Any) -> Any:
+def _from_folder(path: str, place: Path, name: str | None, split: str) -> Rows:
+    import datasets
+
+    found = _load(path, str(place), name, how=datasets.load_dataset_builder)
+    parts = {str(part): [str(file) for file in files] for part, files in (found.config.data_files or {}).items()}
+    kinds = {file_format(file) for files in parts.values() for file in files}
+    if kinds in ({"json"}, {"csv"}) and not getattr(found.config, "field", None):
+        return _from_files(path, kinds.pop() or "", parts, split)
+    return TableRows(_load(path, str(place), name, split=split), path)
+
+
+def _from_files(path: str, kind: str, parts: dict[str, list[str]], split: str) -> Rows:
+    """Files of one kind. Text stays what the file says: `datasets` would take some of it for numbers, dates, gaps."""
+    escaped = {part: [glob.escape(file) for file in files] for part, files in parts.items()}
+    files = [file for each in parts.values() for file in each]
+    try:
+        if kind == "json":
+            whole = not all(_has_lines(file) for file in files)
+            sample_by = "document" if whole else "line"
+            # "utf-8-sig" leaves out the mark that some programs write at the start of a file.
+            settings: dict[str, Any] = {"sample_by": sample_by, "encoding": "utf-8-sig"}
+            return JSONRows(_load(path, "text", data_files=escaped, split=split, **settings), path, whole=whole)
+        if kind == "csv":
+            settings = {"features": _text_columns(path, files[0]), "keep_default_na": False, "na_filter": False}
+            table = _load(path, kind, data_files=escaped, split=split, **settings)
+            return TableRows(table, path, empty_is_missing=True)
+    except UnicodeDecodeError as error:
+        raise ValueError(other_bytes(path, _block_of_other_bytes(files), str(error))) from error
+    return TableRows(_load(path, kind, data_files=escaped, split=split), path)
+
+
+def _text_columns(path: str, file: str) -> Any:
+    """The columns of a CSV file, all of them as text."""
+    import datasets
+    import pandas
+
+    try:
+        names = pandas.read_csv(file, nrows=0).columns
+    except UnicodeDecodeError:
+        raise
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"Expected rows of CSV in {path}, with names of columns in the first line, but it can't be read: {error}"
+        ) from error
+    return datasets.Features({str(name): datasets.Value("string") for name in names})
+
+
+def _opened(file: str) -> Any:
+    return gzip.open(file) if file.lower().endswith(".gz") else open(file, "rb")
+
+
+def _has_lines(file: str) -> bool:
+    """Whether a file of JSON has rows in lines of their own, rather than one list or rows over several lines."""
+    with suppress(gzip.BadGzipFile, EOFError), _opened(file) as content:
+        first = next((line for line in content if line.strip()), b"").decode("utf-8-sig", errors="replace")
+        return not first.lstrip().startswith("[") and not opens_only(first)
+    return True
+
+
+def _block_of_other_bytes(files: Sequence[str]) -> int:
+    """In which thousand of rows the first one stands that is not in UTF-8."""
+    number = 0
+    for file in files:
+        with _opened(file) as content:
+            for line in content:
+                try:
+                    line.decode()
+                except UnicodeDecodeError:
+                    return number // ROWS_AT_A_TIME
+                number += 1
+    return number // ROWS_AT_A_TIME
+
+
+def _load(path: str, *arguments: Any, how: Any = None, **settings: Any) -> Any:
     import datasets
 
     try:
-        return datasets.load_dataset(*arguments, **settings)
+        return (how or datasets.load_dataset)(*arguments, **settings)
     except datasets.data_files.EmptyDatasetError as error:
         raise FileNotFoundError(
             f"Expected a folder with files of problems ({', '.join(FILE_FORMATS)}) at {path}, but it has none."
         ) from error
-    except (datasets.exceptions.DatasetGenerationError, gzip.BadGzipFile) as error:
+    except (datasets.exceptions.DatasetGenerationError, gzip.BadGzipFile, EOFError) as error:
+        if isinstance(error.__cause__, UnicodeDecodeError):
+            raise error.__cause__ from None
         raise ValueError(
             f"Expected rows of JSON, JSON lines, parquet or CSV in {path}, but it can't be read: "
             f"{error.__cause__ or error}"
         ) from error
+    except UnicodeDecodeError:
+        raise  # the caller knows what is said of it
     except (ValueError, StopIteration) as error:
         reason = "it has no rows." if "no data" in str(error) or not str(error) else f"`datasets` says: {error}"
         raise ValueError(f"Expected to find problems in {path}, but {reason}") from error
