@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import gzip
 import socket
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +17,8 @@ from urllib.request import getproxies
 from lspo.problems.rows import ROWS_AT_A_TIME, JSONRows, Rows, TableRows, opens_only, other_bytes
 
 FILE_FORMATS = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".csv": "csv"}
+NOTHING_IS_MISSING = {"keep_default_na": False, "na_filter": False}
+"""Settings of a CSV file by which NA and its like are text."""
 
 
 def is_local(path: str) -> bool:
@@ -42,7 +45,10 @@ def open_rows(path: str, name: str | None, split: str) -> Rows:
         ValueError: If there are no rows, or they can't be read.
     """
     if not is_local(path):
-        return TableRows(_from_hub(path, name, split), path)
+        table = _from_hub(path, name, split)
+        if table.info.builder_name == "csv":
+            return TableRows(_as_text_columns(table, path, name, split), path, empty_is_missing=True)
+        return TableRows(table, path)
     place = Path(path).expanduser()
     kind = file_format(path)
     if not (place.is_file() if kind else place.exists()):
@@ -82,7 +88,7 @@ def _from_files(path: str, kind: str, parts: dict[str, list[str]], split: str) -
             settings: dict[str, Any] = {"sample_by": sample_by, "encoding": "utf-8-sig"}
             return JSONRows(_load(path, "text", data_files=escaped, split=split, **settings), path, whole=whole)
         if kind == "csv":
-            settings = {"features": _text_columns(path, files[0]), "keep_default_na": False, "na_filter": False}
+            settings = {"features": _text_columns(path, files[0]), **NOTHING_IS_MISSING}
             table = _load(path, kind, data_files=escaped, split=split, **settings)
             return TableRows(table, path, empty_is_missing=True)
     except UnicodeDecodeError as error:
@@ -92,7 +98,6 @@ def _from_files(path: str, kind: str, parts: dict[str, list[str]], split: str) -
 
 def _text_columns(path: str, file: str) -> Any:
     """The columns of a CSV file, all of them as text."""
-    import datasets
     import pandas
 
     try:
@@ -103,7 +108,7 @@ def _text_columns(path: str, file: str) -> Any:
         raise ValueError(
             f"Expected rows of CSV in {path}, with names of columns in the first line, but it can't be read: {error}"
         ) from error
-    return datasets.Features({str(name): datasets.Value("string") for name in names})
+    return _all_text(names)
 
 
 def _opened(file: str) -> Any:
@@ -173,6 +178,29 @@ def _from_hub(path: str, name: str | None, split: str) -> Any:
             f"the set where there is a network and copy the cache. (A file's name ends in {', '.join(FILE_FORMATS)}; a "
             f"folder's begins with ./ or /.) The library says: {error}"
         ) from error
+
+
+def _as_text_columns(table: Any, path: str, name: str | None, split: str) -> Any:
+    """A set of CSV files once more, with all columns as text, now that they are known by name."""
+    import datasets
+
+    settings = {"features": _all_text(table.column_names), **NOTHING_IS_MISSING}
+    try:
+        with _without_retries_where_there_is_no_network():
+            return datasets.load_dataset(path, name, split=split, **settings)
+    except (ValueError, OSError) as error:
+        warnings.warn(
+            f"The cells of {path!r} are read as `datasets` guesses: '007' as 7, and 'NA' as nothing. To read them as "
+            f"text the set must be fetched once more, and that failed: {error}",
+            stacklevel=2,
+        )
+        return table
+
+
+def _all_text(names: Iterable[str]) -> Any:
+    import datasets
+
+    return datasets.Features({str(name): datasets.Value("string") for name in names})
 
 
 @contextmanager

@@ -208,12 +208,13 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file of JSON lines that stands for a set on the hub, read as `datasets` reads those."""
-    path = tmp_path / "hub.jsonl"
+    """A file, of JSON lines or CSV, that stands for a set on the hub, read as `datasets` reads those."""
+    path = tmp_path / "hub"
     load = datasets.load_dataset
 
     def load_hub(*_: Any, **settings: Any) -> Any:
-        return load("json", data_files=str(path), split=settings["split"])
+        kind = "json" if path.read_text().startswith("{") else "csv"
+        return load(kind, data_files=str(path), **settings)
 
     monkeypatch.setattr(datasets, "load_dataset", load_hub)
     return path
@@ -224,6 +225,25 @@ def test_dates_of_a_hub_set_are_refused_rather_than_rewritten(hub: Path) -> None
     with pytest.raises(ValueError, match=r"text in column 'answer' of a/b, but .* as points of time.*name that file"):
         list(DatasetProblems("a/b").problems())
     assert [one.text for one in DatasetProblems("a/b", answer="question").problems()] == ["0?", "1?"]
+
+
+def test_csv_of_the_hub_is_text(hub: Path) -> None:
+    table(hub, ["007", "NA"])
+    assert [one.answer for one in DatasetProblems("a/b").problems()] == ["007", "NA"]
+
+
+def test_it_is_said_where_csv_of_the_hub_can_not_be_had_as_text(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = datasets.load_dataset
+
+    def load_plain(*names: Any, **settings: Any) -> Any:
+        if "features" in settings:
+            raise ValueError("not in the cache")
+        return load(*names, **settings)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_plain)
+    table(hub, ["007"])
+    with pytest.warns(UserWarning, match=r"'a/b' are read as `datasets` guesses: .* not in the cache"):
+        assert [one.answer for one in DatasetProblems("a/b").problems()] == ["7"]
 
 
 # --- structures as text
