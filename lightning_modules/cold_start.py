@@ -21,7 +21,7 @@ from lspo.lightning_modules.sources import (
     whole_or_not_at_all,
 )
 from lspo.lightning_modules.supervised import DemonstrationLoader, SupervisedModule
-from lspo.models.causal_lm import load_tokenizer
+from lspo.models.pretrained_tokenizer import load_tokenizer
 from lspo.problems.demonstrations import Demonstrations
 
 FOUND_BY_READING = ("_rows", "_tally")

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lspo.models.causal_lm import load_tokenizer
+from lspo.models.pretrained_tokenizer import load_tokenizer
 from lspo.models.head import few_tokens, own_logits
 
 
