@@ -17,6 +17,7 @@ from lspo.models.supported import check_supported
 from lspo.models.training_mode import train_as_evaluated
 from lspo.types import Counts, PerToken, TokenIds, TokenMask
 
+
 def load_model(
     name_or_path: str,
     *,

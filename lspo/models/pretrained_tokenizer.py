@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 PLAIN_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 """What transformers 4 and 5 call a tokenizer that is just what its tokenizer.json says."""
 NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -13,9 +12,9 @@ NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token",
 def load_tokenizer(name_or_path: str) -> Any:
     """The tokenizer that belongs to a model.
 
-    Where there is a tokenizer.json, it says how text is cut and put together again. AutoTokenizer goes by classes: beside
-    a Qwen2 model it makes a Qwen2 tokenizer of whatever vocabulary there is, with another way of splitting text and a
-    token more. Names of special tokens, further tokens, the chat template and the side of padding are those of
+    Where there is a tokenizer.json, it says how text is cut and put together again. AutoTokenizer goes by classes:
+    beside a Qwen2 model it makes a Qwen2 tokenizer of whatever vocabulary there is, with another way of splitting text
+    and a token more. Names of special tokens, further tokens, the chat template and the side of padding are those of
     tokenizer_config.json.
 
     Raises:
@@ -61,7 +60,7 @@ def _from_file(name_or_path: str) -> Any:
 
 
 def _name_tokens(tokenizer: Any, name_or_path: str) -> None:
-    """Gives tokens of the vocabulary the names that the folder's class has for them, as GPT-2's files leave that to it."""
+    """Gives tokens of the vocabulary the names that the folder's class has for them: GPT-2's files leave that to it."""
     from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
     if get_tokenizer_config(name_or_path).get("tokenizer_class") in PLAIN_TOKENIZERS:

@@ -93,8 +93,8 @@ def decoded(value: Any) -> Any:
         return value.decode()
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"Expected text, or bytes that are text in UTF-8, but got {value[:EXCERPT_CHARACTERS]!r}: {error}. Write the "
-            "column as text"
+            f"Expected text, or bytes that are text in UTF-8, but got {value[:EXCERPT_CHARACTERS]!r}: {error}. Write "
+            "the column as text"
         ) from error
 
 
@@ -139,7 +139,7 @@ def as_text(value: Any, *, booleans: tuple[str, str] = ("False", "True")) -> str
     text = str(value)
     if not text.isascii() and LONE_SURROGATE.search(text):
         raise ValueError(
-            f"Expected text, but got {text[:EXCERPT_CHARACTERS]!r}, which has half a character: a surrogate without the "
-            "other of its pair. Write the text anew"
+            f"Expected text, but got {text[:EXCERPT_CHARACTERS]!r}, which has half a character: a surrogate without "
+            "the other of its pair. Write the text anew"
         )
     return text if text.strip() else None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from lspo.boxed import last_boxed
+from lspo.models.marked_text import MarkedText, filled_in
 from lspo.problems.base import Note, Problem, ProblemSet
 from lspo.problems.chat import Message, as_messages, with_system_prompt
 from lspo.problems.columns import as_text, look_up, split_name
@@ -52,6 +53,9 @@ class DatasetProblems(ProblemSet):
         extra: Other columns that rewards or logs need: to be found in `Prompt.extra` by these names.
         drop_incomplete: Leave out rows without a problem or an answer, and count them; they are an error otherwise.
         deduplicate: Leave out rows with the prompt of an earlier one, and count them.
+        special_tokens_in_text: Take the text of a special token, as `<|im_end|>`, for that token where the file has it
+            too, as in problems that were put into a chat's form before. Otherwise it is text like any other there, and
+            that token in `template`, `instruction` and `system_prompt` alone.
 
     Raises:
         ValueError: If a setting is out of range, and on reading, if columns, rows or answers are not there.
@@ -75,6 +79,7 @@ class DatasetProblems(ProblemSet):
         extra: Sequence[str] = (),
         drop_incomplete: bool = False,
         deduplicate: bool = False,
+        special_tokens_in_text: bool = False,
     ) -> None:
         if "{prompt}" not in template:
             raise ValueError(
@@ -98,6 +103,7 @@ class DatasetProblems(ProblemSet):
         self.chat_arguments = dict(chat_arguments or {})
         self.extra = tuple(extra)
         self.drop_incomplete, self.deduplicate = drop_incomplete, deduplicate
+        self.special_tokens_in_text = special_tokens_in_text
         self._tally = Tally()
 
     def columns(self, names: Sequence[str]) -> Columns:
@@ -184,13 +190,19 @@ class DatasetProblems(ProblemSet):
                 f"message of role {last['role']!r}."
             )
         asked = self._asked(last["content"])
-        turns = with_system_prompt([*before, {"role": "user", "content": asked}], self.system_prompt)
+        before = [{**message, "content": self._text(message["content"])} for message in before]
+        system = None if self.system_prompt is None else MarkedText(self.system_prompt)
+        turns = with_system_prompt([*before, {"role": "user", "content": asked}], system)
         return Problem(name, asked, answer, turns, self.chat_arguments, extra)
 
-    def _asked(self, text: str) -> str:
+    def _asked(self, text: str) -> MarkedText:
+        """The problem as it is asked; its own text is a file's, unlike the words around it."""
         # Not str.format: problems are full of braces.
-        asked = self.template.replace("{prompt}", text)
-        return asked if self.instruction is None else f"{asked}\n{self.instruction}"
+        asked = filled_in(self.template, "{prompt}", self._text(text))
+        return asked if self.instruction is None else asked.followed_by(f"\n{self.instruction}")
+
+    def _text(self, text: str) -> str:
+        return MarkedText(text) if self.special_tokens_in_text else text
 
 
 def _content(prompt: str | tuple[Message, ...]) -> str:

@@ -65,6 +65,13 @@ class Reward(ABC):  # noqa: B024 (either of two methods is overridden)
                 f"Expected reward {kind.__name__} to override `score` or `score_batch`, but it has neither."
             )
 
+    def reads(self, text: str) -> bool:
+        """Whether verdicts depend on this text in responses, as on a tag. Override where that can be known.
+
+        If it is the text of a special token, that token must not be left out of what the reward sees.
+        """
+        return False
+
     def metrics(self) -> dict[str, float]:
         """Counters since the last call (time-outs, say), under slash names. Reading them resets them."""
         return {}

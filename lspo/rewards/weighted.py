@@ -63,6 +63,9 @@ class WeightedReward(Reward):
         for part in self.parts.values():
             part.check(prompt)
 
+    def reads(self, text: str) -> bool:
+        return any(part.reads(text) for part in self.parts.values())
+
     def metrics(self) -> dict[str, float]:
         total: dict[str, float] = {}
         for part in self.parts.values():

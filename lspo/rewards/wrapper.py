@@ -19,6 +19,9 @@ class RewardWrapper(Reward):
     def check(self, prompt: Prompt) -> None:
         self.reward.check(prompt)
 
+    def reads(self, text: str) -> bool:
+        return self.reward.reads(text)
+
     def metrics(self) -> dict[str, float]:
         return self.reward.metrics()
 
