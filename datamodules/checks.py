@@ -172,6 +172,6 @@ def check_tags(tokenizer: Any, name: str, reward: Reward, sampling: Sampling) ->
     tags = [text for text in special if LIKE_A_TAG.search(text)]
     if tags:
         rank_zero_info(
-            f"Special tokens of this tokenizer look like tags: {', '.join(tags)}. The reward and the logs of {name!r} do "
-            "not see them. `sampling.skip_special_tokens=False` leaves them in the text."
+            f"Special tokens of this tokenizer look like tags: {', '.join(tags)}. The reward and the logs of {name!r} "
+            "do not see them. `sampling.skip_special_tokens=False` leaves them in the text."
         )

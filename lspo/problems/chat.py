@@ -107,7 +107,7 @@ def render(tokenizer: Any, messages: Sequence[Message], arguments: Mapping[str, 
     for place, message in enumerate(messages):
         # Twice, as a template may write a message in other words.
         if message["content"].strip() not in text and text == _apply(
-            tokenizer, _with_content(messages, place, message["content"] + " lspo"), arguments, name
+            tokenizer, _with_content(messages, place, f"lspo {message['content']} lspo"), arguments, name
         ):
             raise ValueError(
                 f"Expected the chat template of {_named(tokenizer)} to write every message, but it leaves out the one "
