@@ -323,7 +323,7 @@ REFUSED = [
         r"rows of JSON in set\.jsonl, but it can't be read: row 0 is no JSON object"),
     Row("chat as text that is no JSON", lambda place, policy: [
         rows(place, {"question": "[{'role': 'user', 'content': '1='}]", "answer": "1"})],
-        r"a chat written as JSON, .* Write the column with `json\.dumps`, in row 0 of set\.jsonl"),
+        r"chat written as JSON, .* Write the column with `json\.dumps`, in row 0 of set\.jsonl"),
     Row("bytes that are no text", lambda place, policy: [parquet(place, {"question": ["1="], "answer": [b"\xff"]})],
         r"bytes that are text in UTF-8, but got b'\\xff': .*in row 0 of set\.parquet"),
     Row("row without an answer", lambda place, policy: [rows(place, {"question": "1=", "answer": "1"},
@@ -351,7 +351,7 @@ REFUSED = [
         r"GSM8KReward can score, but it refuses 1 of 1, the first of them set-0: .*number"),
     Row("chat that the template refuses", lambda place, policy: [
         chatting(policy, place, "{{ raise_exception('System role not supported') }}"), *CHATTING],
-        r"to take a chat of the roles 'system', 'user' .*says: System role not supported\. .*leave `system_prompt` out"),
+        r"a chat of the roles 'system', 'user' .*says: System role not supported\. .*leave `system_prompt` out"),
     Row("chat of which the template leaves something out", lambda place, policy: [
         chatting(policy, place, "{{ messages[-1].content }}"), *CHATTING],
         r"to write every message, but it leaves out the one of role 'system' .*leave `system_prompt` out"),

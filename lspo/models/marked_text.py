@@ -31,7 +31,7 @@ class MarkedText(str):
         """With words behind it in which special tokens are meant."""
         return MarkedText(self + words, (*self.special, (len(self), len(self) + len(words))))
 
-    def __getnewargs__(self) -> Any:  # type: ignore[override]
+    def __getnewargs__(self) -> Any:
         return str(self), self.special
 
 

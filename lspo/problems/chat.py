@@ -19,6 +19,9 @@ STRUCTURE_BEGINS = re.compile(r"\s*\[\s*\{")
 CHAT_BEGINS = re.compile(r"""\s*\[\s*\{\s*["'](role|content)["']\s*:\s*["']""")
 """How text begins that is meant as a chat; with Python's quotes it is one that was not written as JSON."""
 
+SURELY_OWN = 20
+"""Characters from which on a template has hardly a text of its own that is that of a message."""
+
 TEMPLATE_DEFAULTS: Mapping[str, Any] = {"date_string": "26 Jul 2024"}
 """Llama's templates write today's date: prompts, and with them a resumed run, would change at midnight. This is the
 date that those templates fall back on."""
@@ -105,8 +108,8 @@ def render(tokenizer: Any, messages: Sequence[Message], arguments: Mapping[str, 
         )
     text = _apply(tokenizer, messages, arguments, name)
     for place, message in enumerate(messages):
-        # Twice, as a template may write a message in other words.
-        if message["content"].strip() not in text and text == _apply(
+        # Rendered twice only where it can't be seen at once, as a template may write a message in other words.
+        if not _is_in(text, message["content"].strip(), messages) and text == _apply(
             tokenizer, _with_content(messages, place, f"lspo {message['content']} lspo"), arguments, name
         ):
             raise ValueError(
@@ -147,6 +150,12 @@ def _remedy(messages: Sequence[Message]) -> str:
             "and say it in `template` or `instruction`; or set `chat=False` for plain text."
         )
     return "Write the chats with roles and in an order that it takes, or set `chat=False` for plain text."
+
+
+def _is_in(text: str, content: str, messages: Sequence[Message]) -> bool:
+    """Whether the content is surely in the text, and not only what another message or the template has of it."""
+    known = sum(message["content"].count(content) for message in messages) if content else 0
+    return not content or (len(content) >= SURELY_OWN and text.count(content) >= known)
 
 
 def _with_content(messages: Sequence[Message], place: int, content: str) -> list[Message]:

@@ -207,7 +207,7 @@ def _items(text: str) -> Iterator[Any]:
 
 def _value(text: str, place: int) -> tuple[Any, int]:
     try:
-        return _DECODER.scan_once(text, place)
+        return _DECODER.scan_once(text, place)  # type: ignore[attr-defined]
     except StopIteration as error:
         raise ValueError(f"no value begins at character {place}") from error
 

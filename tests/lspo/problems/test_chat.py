@@ -180,6 +180,9 @@ def test_a_template_that_refuses_a_chat_says_why(chat_tokenizer: Any, template: 
     [
         ("{% for m in messages if m.role != 'system' %}{{ m.content }}{% endfor %}", SYSTEM),
         ("{{ messages[-1].content }}", SYSTEM),
+        # What the user says, and what the template says, has these words too.
+        ("{{ messages[-1].content }}", {"role": "system", "content": "What is 1 + 1?"}),
+        ("[system]{{ messages[-1].content }}", {"role": "system", "content": "system"}),
         ("{% for m in messages if m.role == 'system' or m.role == 'user' %}{{ m.content }}{% endfor %}",
          {"role": "developer", "content": "Be long."}),
     ],

@@ -42,7 +42,7 @@ def test_a_pattern_that_is_none_is_an_error(pattern: str, message: str) -> None:
 
 @pytest.mark.parametrize("pattern", [r"<think>.*</think>", r"\<think\>", r"(?s)^x<think>", "<\\|x\\|> <think>"])
 def test_a_pattern_says_which_text_it_looks_for(pattern: str) -> None:
-    reward = WeightedReward({"a": ExactMatchReward(), "b": PatternFormat(pattern)}, {"a": 1, "b": 1}, "a")
+    reward = WeightedReward({"a": ExactMatchReward(), "b": PatternFormat(pattern)}, {"a": 1.0, "b": 1.0}, "a")
     assert PatternFormat(pattern).reads("<think>")
     assert reward.reads("<think>")
     assert SoftOverlongPunishment(reward, max_response_tokens=8, buffer_tokens=2).reads("<think>")
