@@ -31,8 +31,8 @@ class DatasetProblems(ProblemSet):
     r"""Problems from the `datasets` library: a hub name, or a local JSON lines, JSON, parquet or CSV file.
 
     Text stays what the file says: a CSV file is all text, and only its empty cells are missing. Numbers of JSON and
-    parquet are values, so that `0.10` is "0.1" and `5.0` is "5": write them as text to keep their spelling. A chat, or a
-    structure that a column is named within, may be text of JSON. Bytes are read as UTF-8.
+    parquet are values, so that `0.10` is "0.1" and `5.0` is "5": write them as text to keep their spelling. A chat, or
+    a structure that a column is named within, may be text of JSON. Bytes are read as UTF-8.
 
     Columns are named as in the set; inside one, further by dots, items of lists by their place:
     `reward_model.ground_truth`, `prompt.0.content`.
