@@ -130,7 +130,7 @@ def test_two_iterations(cell: str, tmp_path: Path, policy_folder: Path) -> None:
 
 def test_a_schedule_watches_a_metric(tmp_path: Path, policy_folder: Path) -> None:
     name = "--model.lr_scheduler"
-    rows = fit(
+    rows, _ = fit(
         tmp_path, policy_folder, f"{name}=lightning.pytorch.cli.ReduceLROnPlateau", f"{name}.monitor=rollout/accuracy",
         f"{name}.mode=max", f"{name}.patience=0", f"{name}.threshold=9", f"{name}.factor=0.5", "--trainer.max_epochs=3",
     )  # fmt: skip
