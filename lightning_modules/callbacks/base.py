@@ -41,8 +41,9 @@ class ReportingCallback(RolloutCallback):
     """A rollout callback with numbers of an iteration for the loggers.
 
     All such callbacks of a Trainer share one row per iteration. It is written when the last batch of the iteration
-    ends, whatever `log_every_n_steps` says, which counts optimizer steps; or earlier, if the run fails. A checkpoint
-    within an iteration has the numbers of the row. `trainer.callback_metrics` has them from the first batch on.
+    ends, whatever `log_every_n_steps` says, which counts optimizer steps; or earlier, if the run fails, or ends within
+    the iteration by its `max_steps`. A checkpoint within an iteration has the numbers of the row.
+    `trainer.callback_metrics` has them from the first batch on.
 
     A subclass that overrides one of the methods below but `report` and `place` calls `super()` at its end.
     """
@@ -76,6 +77,11 @@ class ReportingCallback(RolloutCallback):
     ) -> None:
         self._show(pl_module)
         if trainer.is_last_batch:
+            self._write_row(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Not after a stop that was asked for: the run that goes on writes the row then.
+        if trainer.global_step >= trainer.max_steps >= 0:
             self._write_row(trainer, pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
