@@ -154,6 +154,8 @@ class HealthWarnings(ReportingCallback):
             return
         self._mismatched = iteration
         self._counts["mismatched_iterations"] += 1
+        # Into the row of this iteration, whose other counts are those at the end of its collection.
+        self.report({"health/mismatched_iterations": self._counts["mismatched_iterations"]})
         rank_zero_warn(
             f"Engine and trainer differ by {float(gap):.3g} nats per token in the mean on the rollouts of iteration "
             f"{iteration}, more than max_mismatch={self.max_mismatch:g}: ratios and clipping are then off. Look at "

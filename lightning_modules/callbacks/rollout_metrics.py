@@ -152,12 +152,13 @@ def _selection(report: CollectReport) -> dict[str, float]:
 
 
 def _reward_parts(report: CollectReport) -> dict[str, float]:
-    """Mean of each part of the reward over all rounds' responses."""
+    """Mean of each part of the reward over all rounds' responses that have it."""
     totals: dict[str, tuple[float, int]] = {}
     for one in report.rounds:
         for name, mean in one.reward_parts.items():
             total, count = totals.get(name, (0.0, 0))
-            totals[name] = (total + mean * one.num_groups, count + one.num_groups)
+            size = one.reward_part_counts[name]
+            totals[name] = (total + mean * size, count + size)
     return {f"reward/{name}": total / count for name, (total, count) in totals.items() if count}
 
 

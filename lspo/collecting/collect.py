@@ -19,7 +19,15 @@ from lspo.batching.dealing import spread
 from lspo.collecting.plan import CollectPlan
 from lspo.collecting.pool import Judged, judge, shortfall_fill
 from lspo.collecting.report import CollectReport, RoundReport
-from lspo.collecting.round import Counters, check_version, generate_round, merge_counters, part_means, part_sums
+from lspo.collecting.round import (
+    Counters,
+    check_version,
+    generate_round,
+    merge_counters,
+    part_counts,
+    part_means,
+    part_sums,
+)
 from lspo.rewards.base import Reward
 from lspo.rollout.base import RolloutEngine
 from lspo.sampling.base import GroupSelector, GroupStats
@@ -237,6 +245,7 @@ def _round_report(
         seconds=seconds,
         reward_metrics=merge_counters([each.reward for each in counters]),
         reward_parts=part_means([each.parts for each in counters]),
+        reward_part_counts=part_counts([each.parts for each in counters]),
         nonfinite_tokens=sum(each.nonfinite for each in counters),
     )
 

@@ -31,7 +31,8 @@ class RoundReport:
         reward_metrics: The reward's own counters.
         pool_size: Groups the relative rule saw; None without one.
         history_size: Of those, groups of earlier iterations.
-        reward_parts: Mean over the round's responses of each named part of the reward.
+        reward_parts: Mean of each named part of the reward, over the round's responses that have it.
+        reward_part_counts: How many have it.
         nonfinite_tokens: Response tokens whose engine log-prob is not finite: left out of the loss.
     """
 
@@ -49,6 +50,7 @@ class RoundReport:
     pool_size: int | None = None
     history_size: int = 0
     reward_parts: Mapping[str, float] = field(default_factory=dict)
+    reward_part_counts: Mapping[str, int] = field(default_factory=dict)
     nonfinite_tokens: int = 0
 
     @property

@@ -135,3 +135,11 @@ def part_means(parts: Sequence[dict[str, tuple[float, int]]]) -> dict[str, float
     names = dict.fromkeys(name for sums in parts for name in sums)
     pairs = {name: [sums[name] for sums in parts if name in sums] for name in names}
     return {name: sum(total for total, _ in pair) / sum(count for _, count in pair) for name, pair in pairs.items()}
+
+
+def part_counts(parts: Sequence[dict[str, tuple[float, int]]]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for sums in parts:
+        for name, (_, count) in sums.items():
+            counts[name] = counts.get(name, 0) + count
+    return counts

@@ -215,3 +215,9 @@ def test_counts_survive_a_resume(health_of: Callable[..., Any], make_run: Callab
         first.trainer.save_checkpoint(tmp_path / "end.ckpt")
         rows = health_of(data=settings, trainer={"max_epochs": 3}, ckpt_path=tmp_path / "end.ckpt")
     assert [row["verifier_timeouts"] for row in rows] == [3]
+
+
+def test_an_iteration_that_is_mismatched_counts_in_its_own_row(health_of: Callable[..., Any]) -> None:
+    with pytest.warns(UserWarning, match="nats per token"):
+        rows = health_of(HealthWarnings(max_truncated_frac=1, max_mismatch=-1))
+    assert [row["mismatched_iterations"] for row in rows] == [1, 2]

@@ -287,12 +287,12 @@ def test_parts_of_the_reward_are_logged_as_means(make_run: Callable[..., Any], t
     assert row["reward/fixed"] == -0.5
 
 
-def test_parts_of_rounds_of_unlike_sizes_are_weighted_by_them() -> None:
+def test_parts_of_rounds_are_weighted_by_the_responses_that_have_them() -> None:
     rounds = [
-        SimpleNamespace(num_groups=3, reward_parts={"style": 1.0}),
-        SimpleNamespace(num_groups=1, reward_parts={}),
+        SimpleNamespace(num_groups=1, reward_parts={"style": 1.0}, reward_part_counts={"style": 3}),
+        SimpleNamespace(num_groups=1, reward_parts={}, reward_part_counts={}),
+        SimpleNamespace(num_groups=1, reward_parts={"style": 5.0}, reward_part_counts={"style": 1}),
     ]
-    rounds.append(SimpleNamespace(num_groups=1, reward_parts={"style": 5.0}))
     assert _reward_parts(cast(CollectReport, SimpleNamespace(rounds=rounds))) == {"reward/style": 2.0}
 
 
@@ -318,3 +318,11 @@ def test_an_iteration_of_carried_groups_alone_logs_no_nan(make_run: Callable[...
     rows = rows_of(logger)
     assert any(row.get("rollout/carried_groups") == 7 for row in rows)
     assert not [name for row in rows for name, value in row.items() if math.isnan(value)]
+
+
+def test_an_iteration_that_max_steps_ends_has_its_row(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    logger, reports = CSVLogger(tmp_path, name="logs"), Reports()
+    make_run([reports], trainer={"logger": logger, "max_epochs": -1, "max_steps": 3}).fit()
+    rows = iterations_of(logger)
+    assert [row["iteration"] for row in rows] == [0, 1]
+    assert rows[1]["rollout/accuracy"] == pytest.approx(float(reports.all[1].stats.accuracy.mean()))

@@ -470,6 +470,7 @@ def test_parts_of_the_reward_are_means_over_all_ranks() -> None:
     assert len(lengths) == 12
     assert sum(lengths) != 60
     assert report.rounds[0].reward_parts == {"length": (sum(lengths) + 60) / 24, "other": 0.25}
+    assert report.rounds[0].reward_part_counts == {"length": 24, "other": 4}
 
 
 # --- listeners
