@@ -76,3 +76,10 @@ def test_comparing_by_name_and_by_parts():
     assert compare(vocabulary, padding, packed=PACKED, sharded=True).skipped == 1
     shard = {**held, "l.qkv_proj.weight": fingerprint(q)}
     assert compare(sent, shard, packed=PACKED).differing == ()
+
+
+def test_a_head_that_comes_first_is_not_sent_again_as_the_embedding():
+    head, embedding = torch.ones(3, 2), torch.zeros(3, 2)
+    sent = list(WeightStream([("lm_head.weight", head), ("model.embed_tokens.weight", embedding)]))
+    assert [name for name, _ in sent] == ["lm_head.weight", "model.embed_tokens.weight"]
+    assert torch.equal(sent[0][1], head)
