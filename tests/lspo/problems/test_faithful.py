@@ -15,6 +15,7 @@ import pyarrow.parquet
 import pytest
 
 from lspo.problems import DatasetProblems, Problem
+from lspo.problems.columns import as_text
 from lspo.problems.json_rows import WrittenFloat
 
 TEXTS = [
@@ -258,3 +259,34 @@ def test_a_file_that_has_changed_is_read_anew(tmp_path: Path) -> None:
         (tmp_path / "set.jsonl").write_text(json.dumps({"question": "a", "answer": answer}))
         for name in ("set.csv", "set.jsonl"):
             assert read(tmp_path / name)[0].answer == answer
+
+
+@pytest.mark.parametrize("text", ['{"question": "a", "answer": "1"}\n\n\n', '\n\n{"question": "a", "answer": "1"}\n'])
+def test_a_broken_line_is_named_by_its_place_in_the_file(tmp_path: Path, text: str) -> None:
+    """Empty lines count, as they do in an editor; also before the first row, which says that these are lines."""
+    (tmp_path / "set.jsonl").write_text(text + '{"question": \n')
+    with pytest.raises(ValueError, match="line 4: "):
+        read(tmp_path / "set.jsonl")
+
+
+def test_items_of_lists_are_counted_from_the_end_too(tmp_path: Path) -> None:
+    row = {"question": "a", "answer": ["1", "2", "3"]}
+    (tmp_path / "set.jsonl").write_text(json.dumps(row) + "\n")
+    assert [read(tmp_path / "set.jsonl", answer=f"answer.{place}")[0].answer for place in (-1, -3, 0)] == [
+        "3",
+        "1",
+        "1",
+    ]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_numbers_with_more_digits_than_a_float_has_are_refused(sign: int) -> None:
+    assert as_text(sign * 2.0**53) == str(sign * 2**53)
+    with pytest.raises(ValueError, match="up to 15 digits"):
+        as_text(sign * 2.0**60)
+
+
+def test_a_part_of_a_folder_of_csv_has_the_columns_of_the_whole(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "train.csv").write_text("question,answer\na,01\nb,02\nc,03\n")
+    assert [problem.answer for problem in read(tmp_path / "folder", split="train[1:]")] == ["02", "03"]
