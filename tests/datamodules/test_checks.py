@@ -11,7 +11,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import StochasticWeightAveraging, Timer
 
 from lspo.batching.deal import BatchLayout
-from lspo.datamodules.checks import check_context, check_layout, refuse_unfit_trainer
+from lspo.datamodules.checks import check_context, check_layout, refuse_unfit_trainer, warn_of_scale
 from lspo.objectives import DrGRPO
 from lspo.rewards import ShuffledReward, SoftOverlongPunishment, WeightedReward
 from lspo.testing import ListPrompts, ScriptedReward
@@ -103,3 +103,11 @@ def test_lengths_that_agree_are_not_warned_of(make_run: Callable[..., Any]) -> N
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*max_response_tokens")
         run.fit()
+
+
+def test_advantages_that_are_scaled_otherwise_than_in_the_paper() -> None:
+    with pytest.warns(UserWarning, match=r"not divided by the group's standard .* Set it to 'none'\."):
+        warn_of_scale("group", ("none",))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_scale("none", ("none",))
