@@ -312,3 +312,24 @@ def test_an_iteration_of_carried_groups_alone_logs_no_nan(make_run: Callable[...
     rows = rows_of(logger)
     assert any(row.get("rollout/carried_groups") == 7 for row in rows)
     assert not [name for row in rows for name, value in row.items() if math.isnan(value)]
+
+
+def test_seconds_of_training_are_those_between_two_collections(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([100.0, 105.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    metrics, nothing = RolloutMetrics(), cast(Any, None)
+    metrics._training_since = 98.0
+    metrics.on_collect_start(nothing, nothing, nothing)
+    assert (metrics._train_seconds, metrics._training_since) == (2.0, None)
+
+
+def test_seconds_of_a_collection_that_was_broken_off_count_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state before it holds the seconds until then; they must not be added to those since the start."""
+    clock = [100.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    metrics, nothing = RolloutMetrics(), cast(Any, None)
+    metrics.on_collect_start(nothing, nothing, nothing)
+    clock[0] = 110.0
+    before = metrics.state_dict()
+    metrics.load_state_dict(before)
+    assert metrics.state_dict()["seconds"] == before["seconds"] == 10.0
