@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lspo.batching.deal import BatchLayout
+from lspo.models.encoding import SpecialTokens
 from lspo.objectives.advantages import Scale
 from lspo.problems import ProblemSet
 from lspo.rewards import Reward
+from lspo.rollout import Sampling
 from lspo.types import Prompt
 
 UNFIT_CALLBACKS = {
@@ -21,6 +24,9 @@ UNFIT_CALLBACKS = {
     "StochasticWeightAveraging": "puts other weights in the place of those that were trained, and runs an epoch more",
 }
 """Lightning's callbacks that break an iteration, and why."""
+
+LIKE_A_TAG = re.compile("think|thought|reason|answer|solution", re.IGNORECASE)
+"""In the text of a special token: it may be one of the tags that rewards look for."""
 
 
 def refuse_unfit_trainer(trainer: Any) -> None:
@@ -153,4 +159,34 @@ def check_context(
             f"{name!r} the longest prompt has {longest}, and max_response_tokens={max_response_tokens}: together "
             f"{longest + max_response_tokens}. Lower `max_response_tokens` of its sampling, {remedy}take a model with "
             "a longer context."
+        )
+
+
+def check_tags(tokenizer: Any, name: str, reward: Reward, sampling: Sampling) -> None:
+    """Checks that a reward sees the tags it looks for, where these are special tokens; says so of other tags.
+
+    Args:
+        tokenizer: The policy's.
+        name: Of the set.
+        reward: Judges the responses.
+        sampling: Of the set's responses.
+
+    Raises:
+        ValueError: If they are left out of the text of responses.
+    """
+    if not sampling.skip_special_tokens:
+        return
+    special = [text for text in reversed(SpecialTokens(tokenizer).texts) if text != tokenizer.eos_token]
+    looked_for = [text for text in special if reward.reads(text)]
+    if looked_for:
+        raise ValueError(
+            f"Expected the text of responses to have what {type(reward).__name__} looks for, but in this tokenizer "
+            f"{', '.join(looked_for)} are special tokens, which are left out for {name!r}. Set "
+            "`sampling.skip_special_tokens=False`; for a held-out set in the sampling of `evaluation`, if that has one."
+        )
+    tags = [text for text in special if LIKE_A_TAG.search(text)]
+    if tags:
+        rank_zero_info(
+            f"Special tokens of this tokenizer look like tags: {', '.join(tags)}. The reward and the logs of {name!r} "
+            "do not see them. `sampling.skip_special_tokens=False` leaves them in the text."
         )

@@ -16,6 +16,7 @@ from lspo.datamodules.batches import Batches
 from lspo.datamodules.checks import (
     check_first_problem,
     check_layout,
+    check_tags,
     refuse_unfit_trainer,
     warn_of_limits,
     warn_of_scale,
@@ -312,6 +313,7 @@ class RolloutDataModule(LightningDataModule):
     # --- pieces
 
     def _load(self, problems: ProblemSet, name: str, sampling: Sampling) -> list[Prompt]:
+        check_tags(self._policy.tokenizer, name, self.reward, sampling)
         return load_prompts(
             problems,
             name,

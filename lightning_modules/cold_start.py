@@ -21,7 +21,7 @@ from lspo.lightning_modules.sources import (
     whole_or_not_at_all,
 )
 from lspo.lightning_modules.supervised import DemonstrationLoader, SupervisedModule
-from lspo.models.causal_lm import load_tokenizer
+from lspo.models.pretrained_tokenizer import load_tokenizer
 from lspo.problems.demonstrations import Demonstrations
 
 FOUND_BY_READING = ("_rows", "_tally")
@@ -138,7 +138,7 @@ class ColdStart(ModelSource):
         """Reads the saved tokenizer as the policy will: for some model types transformers takes a class of its own."""
         loaded = load_tokenizer(str(folder))
         for problem in self.demonstrations.checks():
-            if loaded(problem.text)["input_ids"] != tokenizer(problem.text)["input_ids"]:
+            if problem.prompt(loaded) != problem.prompt(tokenizer):
                 raise RuntimeError(
                     f"Expected the saved tokenizer to cut {problem.id!r} into the tokens it was trained with, but for "
                     f"model_type {self.config['model_type']!r} transformers loads it as {type(loaded).__name__}, which "

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from lspo.lightning_modules.checkpoints import entries_of_parts, put_in_place, remove
 from lspo.lightning_modules.sources import save_model
-from lspo.models.causal_lm import load_tokenizer
 from lspo.models.pretrained import check_model
+from lspo.models.pretrained_tokenizer import load_tokenizer
 
 NAME = "name_or_path"
 """Under this name a checkpoint says which model its weights are of."""

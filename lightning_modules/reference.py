@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from lspo.models.causal_lm import check_head, load_model, load_tokenizer, model_logprobs
+from lspo.models.causal_lm import check_head, load_model, model_logprobs
+from lspo.models.pretrained_tokenizer import load_tokenizer
 from lspo.types import PerToken, RolloutBatch
 
 

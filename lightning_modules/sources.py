@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from lspo.models.causal_lm import has_weights, load_tokenizer
+from lspo.models.causal_lm import has_weights
+from lspo.models.pretrained_tokenizer import load_tokenizer
 from lspo.models.supported import check_supported
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lspo.batching.collate import pad_right
 from lspo.models.causal_lm import model_logprobs
+from lspo.models.encoding import encode_prompts, encode_texts
 from lspo.objectives.masking import token_mean
 from lspo.problems.demonstrations import Demonstrations
 from lspo.rewards import score_groups
@@ -46,8 +47,8 @@ class DemonstrationLoader:
 
     def _batch(self, pairs: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
         end = [self.tokenizer.eos_token_id]
-        prompts = [self.tokenizer(prompt)["input_ids"] for prompt, _ in pairs]
-        responses = [self.tokenizer(response)["input_ids"] + end for _, response in pairs]
+        prompts = encode_prompts(self.tokenizer, [prompt for prompt, _ in pairs])
+        responses = [ids + end for ids in encode_texts(self.tokenizer, [response for _, response in pairs])]
         lengths = torch.tensor([len(response) for response in responses])
         return {
             "token_ids": pad_right(

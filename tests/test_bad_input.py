@@ -167,6 +167,27 @@ def no_end_token(place: Path, policy: Path) -> list[str]:
     return [copy_of(policy, place, changed={"tokenizer_config.json": {"eos_token": None}})]
 
 
+def broken_tokenizer(place: Path, policy: Path) -> str:
+    flag = copy_of(policy, place)
+    (place / "model/tokenizer.json").write_text("{")
+    return flag
+
+
+def chatting(policy: Path, place: Path, template: str) -> str:
+    return copy_of(policy, place, changed={"tokenizer_config.json": {"chat_template": template}})
+
+
+CHATTING = ["--data.train=DatasetProblems", "--data.train.path=good.jsonl", "--data.train.system_prompt=12"]
+
+
+def parquet(place: Path, columns: dict[str, Any]) -> str:
+    import pyarrow
+    from pyarrow.parquet import write_table
+
+    write_table(pyarrow.table(columns), place / "set.parquet")
+    return "--data.train=set.parquet"
+
+
 def other_checkpoint(place: Path, policy: Path) -> list[str]:
     torch.save(
         {"state_dict": {"model.lm_head.weight": torch.zeros(3, 5)}, "pytorch-lightning_version": "2.6.0",
@@ -298,6 +319,13 @@ REFUSED = [
         r"a folder with files of problems .* at \./sets, but it has none"),
     Row("numbers too long to be kept", lambda place, policy: [rows(place, {"question": "1=", "answer": 10**29})],
         r"up to 15 digits, .* but got 1e\+29: write the column as text, in row 0 of set\.jsonl"),
+    Row("row that is no JSON", lambda place, policy: [written(place, "set.jsonl", b"nothing\n")],
+        r"rows of JSON in set\.jsonl, but it can't be read: row 0 is no JSON object"),
+    Row("chat as text that is no JSON", lambda place, policy: [
+        rows(place, {"question": "[{'role': 'user', 'content': '1='}]", "answer": "1"})],
+        r"chat written as JSON, .* Write the column with `json\.dumps`, in row 0 of set\.jsonl"),
+    Row("bytes that are no text", lambda place, policy: [parquet(place, {"question": ["1="], "answer": [b"\xff"]})],
+        r"bytes that are text in UTF-8, but got b'\\xff': .*in row 0 of set\.parquet"),
     Row("row without an answer", lambda place, policy: [rows(place, {"question": "1=", "answer": "1"},
         {"question": "2=", "answer": None})],
         r"Expected a problem.* and an answer.* in each row of set\.jsonl, but .*row"),
@@ -312,6 +340,8 @@ REFUSED = [
     Row("model that the hub lacks or that can't be reached", ["--model.model=nobody/nothing"],
         r"a model named 'nobody/nothing' on the hub, but it could not be had"),
     Row("tokenizer without an end token", no_end_token, r"to have an end token, but it has none"),
+    Row("tokenizer.json that can't be read", lambda place, policy: [broken_tokenizer(place, policy)],
+        r"Expected a tokenizer\.json in .* that `tokenizers` reads, but it says"),
     Row("engine whose library is not installed", ["--data.engine=VLLMEngine"], r"pip install 'lspo\[vllm\]'"),
     Row("tokenizer without a chat template", lambda place, policy: [
         "--data.train=DatasetProblems", "--data.train.path=good.jsonl", "--data.train.chat=true"],
@@ -319,6 +349,14 @@ REFUSED = [
     Row("ground truth that the reward can't read", lambda place, policy: [
         rows(place, {"question": "1=", "answer": "one"}), "--data.reward=GSM8KReward"],
         r"GSM8KReward can score, but it refuses 1 of 1, the first of them set-0: .*number"),
+    Row("chat that the template refuses", lambda place, policy: [
+        chatting(policy, place, "{{ raise_exception('System role not supported') }}"), *CHATTING],
+        r"a chat of the roles 'system', 'user' .*says: System role not supported\. .*leave `system_prompt` out"),
+    Row("chat of which the template leaves something out", lambda place, policy: [
+        chatting(policy, place, "{{ messages[-1].content }}"), *CHATTING],
+        r"to write every message, but it leaves out the one of role 'system' .*leave `system_prompt` out"),
+    Row("tags that are left out of responses", ["--data.reward=PatternFormat", "--data.reward.pattern=<pad>1"],
+        r"what PatternFormat looks for, but in this tokenizer <pad> .* Set `sampling\.skip_special_tokens=False`"),
     Row("reward that scores nothing", ["--data.reward=lspo.rewards.Reward"], r"override `score` or `score_batch`"),
     Row("reward function without its column", own_function,
         r"Expected a column 'level' for reward function own\.judge"),
@@ -421,7 +459,7 @@ def test_a_reward_that_raises_leaves_the_last_checkpoint_whole(place: Path, caps
 
 
 def test_all_rewards_zero_is_a_warning(place: Path) -> None:
-    with pytest.warns(UserWarning, match="Every reward of the last 3 rounds was zero"):
+    with pytest.warns(UserWarning, match="No response of the last 3 rounds was right"):
         status = run(
             "--data.reward=own_classes.AllWrong", "--data.selector=lspo.sampling.KeepAll", "--trainer.max_epochs=3"
         )

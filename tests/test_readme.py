@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import sys
@@ -30,7 +31,9 @@ def execute(code: str) -> dict[str, Any]:
 
 
 @pytest.mark.filterwarnings(
-    "ignore:.*were cut at.*", "ignore:Precision bf16-mixed is not supported by the model summary"
+    "ignore:.*were cut at.*",
+    "ignore:The number of training batches",
+    "ignore:Precision bf16-mixed is not supported by the model summary",
 )
 def test_the_custom_project_trains(policy_folder: Path, tmp_path: Path) -> None:
     """As it stands, but for names of things that are on a hub, and sizes."""
@@ -41,16 +44,22 @@ def test_the_custom_project_trains(policy_folder: Path, tmp_path: Path) -> None:
         '"Qwen/Qwen2.5-0.5B"': repr(str(policy_folder)),
         'DatasetProblems("openai/gsm8k", name="main")': 'DatasetProblems("problems.jsonl")',
         "GSM8KReward()": "ScriptedReward()",
-        "max_epochs=200": "max_epochs=1, enable_progress_bar=False, logger=False, enable_checkpointing=False",
+        "max_epochs=200": "max_epochs=3, enable_progress_bar=False, enable_checkpointing=False, logger=CSVLogger('.')",
         "train_groups=128": "train_groups=4, minibatch_groups=2, sampling=Sampling(max_response_tokens=6)",
         "selector=": "rounds=Rounds(min_pool=4, round_prompts=16), selector=",
     }.items():
         assert shown in code
         code = code.replace(shown, here)
     needed = ("datamodules import Rounds", "rollout import Sampling", "testing import ScriptedReward")
-    code = "".join(f"from lspo.{line}\n" for line in needed) + code
-    names = execute(code)
-    assert names["trainer"].global_step == 2
+    code = (
+        "".join(f"from lspo.{line}\n" for line in needed) + "from lightning.pytorch.loggers import CSVLogger\n" + code
+    )
+    trainer = execute(code)["trainer"]
+    assert trainer.global_step == 6
+    # All iterations are logged, though Lightning's interval is that of the example, its default: 50 optimizer steps.
+    assert trainer.log_every_n_steps == 50
+    rows = csv.DictReader((Path(trainer.log_dir) / "metrics.csv").read_text().splitlines())
+    assert [float(row["iteration"]) for row in rows if row["rollout/accuracy"]] == [0, 1, 2]
 
 
 @pytest.mark.filterwarnings("ignore:The supervised start ended after", "ignore:.*were cut at.*")

@@ -41,8 +41,9 @@ class ReportingCallback(RolloutCallback):
     """A rollout callback with numbers of an iteration for the loggers.
 
     All such callbacks of a Trainer share one row per iteration. It is written when the last batch of the iteration
-    ends, whatever `log_every_n_steps` says, which counts optimizer steps; or earlier, if the run fails. A checkpoint
-    within an iteration has the numbers of the row. `trainer.callback_metrics` has them from the first batch on.
+    ends, whatever `log_every_n_steps` says, which counts optimizer steps; or earlier, if the run ends before. A
+    checkpoint within an iteration has the numbers of the row. `trainer.callback_metrics` has them from the first batch
+    on.
 
     A subclass that overrides one of the methods below but `report` and `place` calls `super()` at its end.
     """
@@ -77,6 +78,10 @@ class ReportingCallback(RolloutCallback):
         self._show(pl_module)
         if trainer.is_last_batch:
             self._write_row(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # `max_steps` may end a run within an iteration.
+        self._write_row(trainer, pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._write_row(trainer, pl_module)

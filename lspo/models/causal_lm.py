@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from lspo.models.head import few_tokens, head_of, last_hidden_state, output_head, own_logits, plain_model
 from lspo.models.logprobs import response_logprobs
+from lspo.models.pretrained_tokenizer import load_tokenizer as load_tokenizer
 from lspo.models.supported import check_supported
 from lspo.models.training_mode import train_as_evaluated
 from lspo.types import Counts, PerToken, Temperature, TokenIds, TokenMask
-
-PLAIN_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
-"""What transformers 4 and 5 call a tokenizer that is just what its tokenizer.json says."""
 
 
 def load_model(
@@ -83,40 +79,6 @@ def _leave_balancing_out(config: Any, name: str) -> None:
             stacklevel=3,
         )
         text.output_router_logits = False
-
-
-def load_tokenizer(name_or_path: str) -> Any:
-    """The tokenizer that belongs to a model.
-
-    Raises:
-        ValueError: If it has no end token: nothing could end a response.
-    """
-    from transformers import AutoTokenizer
-
-    tokenizer = _tokenizer_class(name_or_path, AutoTokenizer).from_pretrained(name_or_path)
-    if tokenizer.eos_token_id is None:
-        raise ValueError(
-            f"Expected the tokenizer of {name_or_path} to have an end token, but it has none. "
-            "Set `eos_token` in its tokenizer_config.json."
-        )
-    if tokenizer.pad_token_id is None:
-        # Masks are made from lengths, so padding with the end token hides nothing.
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
-def _tokenizer_class(name_or_path: str, default: Any) -> Any:
-    """The class to load a tokenizer by: the plain one for a folder whose tokenizer is of no architecture.
-
-    AutoTokenizer goes by the model's configuration there: beside a Qwen2 model it would load one that was trained on
-    the spot as a Qwen2 tokenizer, with another way of splitting text and a token more.
-    """
-    from transformers import PreTrainedTokenizerFast
-
-    path = Path(name_or_path) / "tokenizer_config.json"
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("tokenizer_class") in PLAIN_TOKENIZERS:
-        return PreTrainedTokenizerFast
-    return default
 
 
 def eos_token_ids(tokenizer: Any, generation_config: Any = None) -> tuple[int, ...]:

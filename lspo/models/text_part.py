@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from lspo.models.causal_lm import load_tokenizer
 from lspo.models.head import few_tokens, own_logits
+from lspo.models.pretrained_tokenizer import load_tokenizer
 
 
 def write_text_part(name_or_path: str, folder: str | Path) -> None:

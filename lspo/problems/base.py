@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from lspo.models.encoding import encode_prompts, encode_texts
 from lspo.problems.chat import Message, render
 from lspo.types import Prompt
 
 TOKENIZED_AT_A_TIME = 1024
-EXCERPT_CHARACTERS = 80
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Problem:
 
     Args:
         id: Unique in its set, and the same whenever the set is read.
-        text: What is asked.
+        text: What is asked. The text of a special token is text like any other, but where a `MarkedText` says that the
+            token is meant; so in messages.
         answer: The ground truth.
         messages: The same as a chat; where there are any, the policy reads them through its tokenizer's chat template
             in place of `text`.
@@ -71,29 +72,17 @@ class ProblemSet(ABC):
 
 def _prompts(problems: Sequence[Problem], tokenizer: Any) -> list[Prompt]:
     texts = [
-        render(tokenizer, problem.messages, problem.chat_arguments) if problem.messages else problem.text
+        render(tokenizer, problem.messages, problem.chat_arguments, name=problem.id)
+        if problem.messages
+        else problem.text
         for problem in problems
     ]
     token_ids: dict[int, Sequence[int]] = {}
-    for chat in (False, True):
+    # A chat template writes the special tokens itself: with those of the tokenizer there would be two starts.
+    for chat, encode in ((False, encode_prompts), (True, encode_texts)):
         places = [place for place, problem in enumerate(problems) if bool(problem.messages) is chat]
-        if places:
-            # A chat template writes the special tokens itself: with those of the tokenizer there would be two starts.
-            encoded = _encoded(tokenizer, [texts[place] for place in places], add_special_tokens=not chat)
-            token_ids |= dict(zip(places, encoded, strict=True))
+        token_ids |= dict(zip(places, encode(tokenizer, [texts[place] for place in places]), strict=True))
     return [
-        Prompt(problem.id, text, tuple(token_ids[place]), problem.answer, problem.extra)
+        Prompt(problem.id, str(text), tuple(token_ids[place]), problem.answer, problem.extra)
         for place, (problem, text) in enumerate(zip(problems, texts, strict=True))
     ]
-
-
-def _encoded(tokenizer: Any, texts: list[str], *, add_special_tokens: bool) -> list[list[int]]:
-    try:
-        return tokenizer(texts, add_special_tokens=add_special_tokens)["input_ids"]
-    except Exception as error:
-        # `tokenizers` raises nothing more special.
-        raise ValueError(
-            f"Expected the policy's tokenizer to encode the prompts, but it can't: {error}. One of them has characters "
-            f"that are not in its vocabulary, of which the built-in task's has few; the first prompt "
-            f"is {texts[0][:EXCERPT_CHARACTERS]!r}. Take a model and problems that go together."
-        ) from error

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+EXCERPT_CHARACTERS = 80
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 LARGEST_WHOLE = 2.0**53
 """Beyond it a float leaves whole numbers out."""
 
 
-_CHAT = re.compile(r"""\s*\[\s*\{\s*(["'])(role|content)\1\s*:""")
-
-
 class MissingKeyError(ValueError):
-    """A structure lacks what was asked of it."""
+    """A structure lacks what is asked of it."""
 
 
 def split_name(name: str, columns: Sequence[str]) -> tuple[str, ...]:
@@ -45,21 +44,18 @@ def look_up(row: Mapping[str, Any], parts: Sequence[str]) -> Any:
     """The cell; None where the way to it leads nowhere in this row.
 
     Raises:
-        ValueError: If the cells are otherwise made: without such a key (`MissingKeyError`), or with nothing inside.
+        ValueError: If the cells are otherwise made: without such a key, or with nothing inside.
 
     Example:
         >>> look_up({"prompt": [{"content": "1 + 1"}]}, ("prompt", "0", "content"))
         '1 + 1'
-        >>> look_up({"reward_model": '{"ground_truth": "007"}'}, ("reward_model", "ground_truth"))
-        '007'
     """
     value: Any = row[parts[0]]
     for depth, part in enumerate(parts[1:], start=1):
         if value is None:
             return None
         where = ".".join(parts[:depth])
-        if isinstance(value, str | bytes):
-            value = _structure(value)
+        value = _opened(value, where)
         if isinstance(value, Mapping):
             if part not in value:
                 raise MissingKeyError(f"Expected {part!r} in {where!r}, but it has {', '.join(value)}")
@@ -75,50 +71,49 @@ def look_up(row: Mapping[str, Any], parts: Sequence[str]) -> Any:
     return value
 
 
-def _structure(text: str | bytes) -> Any:
-    """What a structure that was written as text holds: of JSON, or as Python shows it; other text as it is."""
+def _opened(value: Any, where: str) -> Any:
+    """What text of JSON holds, where something within is asked for: CSV has no other way to write a structure."""
+    text = decoded(value)
+    if not isinstance(text, str) or not text.lstrip().startswith(("{", "[")):
+        return value
     try:
         return json.loads(text)
-    except ValueError:
-        pass
-    try:
-        return ast.literal_eval(text.decode() if isinstance(text, bytes) else text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return text
+    except ValueError as error:
+        raise ValueError(
+            f"Expected JSON in {where!r}, as something within is asked for, but its text {text[:EXCERPT_CHARACTERS]!r} "
+            f"can't be read: {error}"
+        ) from error
 
 
-def opened_chat(value: Any) -> Any:
-    """A chat that was written as text, as tables of text have it, as its list of messages; all else as it is.
+def decoded(value: Any) -> Any:
+    """Bytes as the text that they are in UTF-8; anything else as it is.
 
     Raises:
-        ValueError: If text begins as a chat does, but is none.
-
-    Example:
-        >>> opened_chat('[{"role": "user", "content": "Hi"}]')
-        [{'role': 'user', 'content': 'Hi'}]
-        >>> opened_chat("[1, 2] is a list. What is its sum?")
-        '[1, 2] is a list. What is its sum?'
+        ValueError: If they are no text.
     """
-    text = value.decode(errors="replace") if isinstance(value, bytes) else value
-    if not isinstance(text, str) or not _CHAT.match(text):
+    if not isinstance(value, bytes):
         return value
-    found = _structure(text)
-    if isinstance(found, str):
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
         raise ValueError(
-            f"Expected a chat, as the text begins with a message's `role` or `content`, but it is neither JSON nor a "
-            f"list of Python: {text[:80]!r}"
-        )
-    return found
+            f"Expected text, or bytes that are text in UTF-8, but got {value[:EXCERPT_CHARACTERS]!r}: {error}. Write "
+            "the column as text"
+        ) from error
 
 
-def as_text(value: Any) -> str | None:
+def as_text(value: Any, *, booleans: tuple[str, str] = ("False", "True")) -> str | None:
     """A cell as text; None if there is nothing in it.
 
-    Whole numbers lose the `.0` that a table with gaps gives them. Several items are joined by commas, as OlympiadBench
-    writes several answers in one.
+    Text stays as it is. Whole numbers lose the `.0` that a table with gaps gives them. Bytes are text in UTF-8. Several
+    items are joined by commas, as OlympiadBench writes several answers in one.
+
+    Args:
+        value: The cell.
+        booleans: What its kind of file writes for no and yes.
 
     Raises:
-        ValueError: If it is a structure, or a number of more digits than a table keeps.
+        ValueError: If it is a structure, a number of more digits than a table keeps, or bytes that are no text.
 
     Example:
         >>> as_text(["$69$", "$84$"]), as_text(204.0), as_text("  ")
@@ -130,17 +125,14 @@ def as_text(value: Any) -> str | None:
         raise ValueError(
             f"Expected text, a number or a list, but got a structure of {', '.join(value)}: name one behind a dot"
         )
-    if isinstance(value, bytes):
-        try:
-            value = value.decode()
-        except UnicodeDecodeError as error:
-            raise ValueError(f"Expected text in UTF-8, but got the bytes {value[:40]!r}: {error}") from error
     if isinstance(value, list):
-        items = [text for item in value if (text := as_text(item)) is not None]
+        items = [text for item in value if (text := as_text(item, booleans=booleans)) is not None]
         return ", ".join(items) or None
-    if isinstance(value, float) and (written := getattr(value, "text", None)) is not None:
-        # As JSON writes it; of a whole number, without the zero that pandas gives it.
-        return written.removesuffix(".0") or None
+    value = decoded(value)
+    if isinstance(value, bool):
+        return booleans[value]
+    if isinstance(value, float) and math.isinf(value):
+        raise ValueError("Expected a number that is finite, but got one beyond all limits: write the column as text")
     if isinstance(value, float) and value.is_integer():
         if abs(value) > LARGEST_WHOLE:
             raise ValueError(
@@ -149,4 +141,9 @@ def as_text(value: Any) -> str | None:
             )
         return str(int(value))
     text = str(value)
+    if not text.isascii() and LONE_SURROGATE.search(text):
+        raise ValueError(
+            f"Expected text, but got {text[:EXCERPT_CHARACTERS]!r}, which has half a character: a surrogate without "
+            "the other of its pair. Write the text anew"
+        )
     return text if text.strip() else None

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from lspo.boxed import last_boxed
+from lspo.models.marked_text import MarkedText, filled_in
 from lspo.problems.base import Note, Problem, ProblemSet
 from lspo.problems.chat import Message, as_messages, with_system_prompt
-from lspo.problems.columns import MissingKeyError, as_text, look_up, opened_chat, split_name
+from lspo.problems.columns import MissingKeyError, as_text, look_up, split_name
 from lspo.problems.reading import open_rows
 from lspo.problems.rows import Rows
 from lspo.problems.tally import Tally
@@ -29,6 +30,10 @@ class Columns(NamedTuple):
 
 class DatasetProblems(ProblemSet):
     r"""Problems from the `datasets` library: a hub name, or a local JSON lines, JSON, parquet or CSV file.
+
+    Text stays what the file says: a CSV file is all text, and only its empty cells are missing. Numbers of JSON and
+    parquet are values, so that `0.10` is "0.1" and `5.0` is "5": write them as text to keep their spelling. A chat, or
+    a structure that a column is named within, may be text of JSON. Bytes are read as UTF-8.
 
     Columns are named as in the set; inside one, further by dots, items of lists by their place:
     `reward_model.ground_truth`, `prompt.0.content`.
@@ -53,6 +58,9 @@ class DatasetProblems(ProblemSet):
         extra: Other columns that rewards or logs need: to be found in `Prompt.extra` by these names.
         drop_incomplete: Leave out rows without a problem or an answer, and count them; they are an error otherwise.
         deduplicate: Leave out rows with the prompt of an earlier one, and count them.
+        special_tokens_in_text: Take the text of a special token, as `<|im_end|>`, for that token where the file has it
+            too, as in problems that were put into a chat's form before. Otherwise it is text like any other there, and
+            that token in `template`, `instruction` and `system_prompt` alone.
 
     Raises:
         ValueError: If a setting is out of range, and on reading, if columns, rows or answers are not there.
@@ -76,6 +84,7 @@ class DatasetProblems(ProblemSet):
         extra: Sequence[str] = (),
         drop_incomplete: bool = False,
         deduplicate: bool = False,
+        special_tokens_in_text: bool = False,
     ) -> None:
         if "{prompt}" not in template:
             raise ValueError(
@@ -99,6 +108,7 @@ class DatasetProblems(ProblemSet):
         self.chat_arguments = dict(chat_arguments or {})
         self.extra = tuple(extra)
         self.drop_incomplete, self.deduplicate = drop_incomplete, deduplicate
+        self.special_tokens_in_text = special_tokens_in_text
         self._tally = Tally()
 
     def columns(self, names: Sequence[str]) -> Columns:
@@ -118,13 +128,13 @@ class DatasetProblems(ProblemSet):
     def _problems(self, tally: Tally) -> Iterator[Problem]:
         rows = open_rows(self.path, self.name, self.split)
         columns = self.columns(rows.column_names)
-        asked = {name: self._parts(name, rows) for name in (columns.prompt, columns.answer)}
-        others = {name: self._parts(name, rows) for name in self.extra}
+        asked = {name: self._parts(name, rows.column_names) for name in (columns.prompt, columns.answer)}
+        others = {name: self._parts(name, rows.column_names) for name in self.extra}
         limit = self.max_answer_characters
         # Problems and answers as they are written; what rewards ask for besides, with its types.
-        texts = rows.read(list(dict.fromkeys(way[0] for way in asked.values())), as_text=True)
-        values = rows.read(list(dict.fromkeys(way[0] for way in others.values())), as_text=False)
-        for number, row in enumerate(zip(texts, values, strict=True)):
+        cells = rows.read({way[0] for way in asked.values()})
+        values = rows.read({way[0] for way in others.values()}, typed=True)
+        for number, row in enumerate(zip(cells, values, strict=True)):
             tally.rows += 1
             prompt, answer, extra = self._cells(number, *row, columns, asked | others, rows)
             if prompt is None or answer is None:
@@ -144,14 +154,9 @@ class DatasetProblems(ProblemSet):
                 "`drop_incomplete=True`."
             )
 
-    def _parts(self, name: str, rows: Rows) -> tuple[str, ...]:
-        columns = rows.column_names
+    def _parts(self, name: str, columns: Sequence[str]) -> tuple[str, ...]:
         try:
-            try:
-                return split_name(name, columns)
-            except KeyError:
-                columns = rows.all_column_names()
-                return split_name(name, columns)
+            return split_name(name, columns)
         except KeyError:
             raise ValueError(
                 f"Expected a column {name!r} in {self.path}, but it has {', '.join(columns)}. "
@@ -176,9 +181,9 @@ class DatasetProblems(ProblemSet):
                 raise
 
         try:
-            found = opened_chat(cell(row, parts[columns.prompt]))
-            prompt = as_messages(found) or as_text(found)
-            answer = as_text(cell(row, parts[columns.answer]))
+            found = cell(row, parts[columns.prompt])
+            prompt = as_messages(found) or as_text(found, booleans=rows.booleans)
+            answer = as_text(cell(row, parts[columns.answer]), booleans=rows.booleans)
             extra = {name: cell(others, parts[name]) for name in self.extra}
         except ValueError as error:
             raise ValueError(f"{error}, in row {number} of {self.path}.") from error
@@ -203,13 +208,19 @@ class DatasetProblems(ProblemSet):
                 f"message of role {last['role']!r}."
             )
         asked = self._asked(last["content"])
-        turns = with_system_prompt([*before, {"role": "user", "content": asked}], self.system_prompt)
+        before = [{**message, "content": self._text(message["content"])} for message in before]
+        system = None if self.system_prompt is None else MarkedText(self.system_prompt)
+        turns = with_system_prompt([*before, {"role": "user", "content": asked}], system)
         return Problem(name, asked, answer, turns, self.chat_arguments, extra)
 
-    def _asked(self, text: str) -> str:
+    def _asked(self, text: str) -> MarkedText:
+        """The problem as it is asked; its own text is a file's, unlike the words around it."""
         # Not str.format: problems are full of braces.
-        asked = self.template.replace("{prompt}", text)
-        return asked if self.instruction is None else f"{asked}\n{self.instruction}"
+        asked = filled_in(self.template, "{prompt}", self._text(text))
+        return asked if self.instruction is None else asked.followed_by(f"\n{self.instruction}")
+
+    def _text(self, text: str) -> str:
+        return MarkedText(text) if self.special_tokens_in_text else text
 
 
 def _content(prompt: str | tuple[Message, ...]) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import glob
 import gzip
-import json
 import socket
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -16,11 +15,11 @@ from typing import Any
 from urllib.parse import urlparse
 from urllib.request import getproxies
 
-from lspo.problems.json_rows import JsonRows
-from lspo.problems.rows import Rows, TableRows
+from lspo.problems.rows import ROWS_AT_A_TIME, JSONRows, Rows, TableRows, opens_only, other_bytes
 
-FIRST_LINES = 100
 FILE_FORMATS = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".csv": "csv"}
+NOTHING_IS_MISSING = {"keep_default_na": False, "na_filter": False}
+"""Settings of a CSV file by which NA and its like are text."""
 
 
 def is_local(path: str) -> bool:
@@ -39,22 +38,19 @@ def file_format(path: str) -> str | None:
 
 
 def open_rows(path: str, name: str | None, split: str) -> Rows:
-    """The rows, which `datasets` reads, with text as the file has it.
+    """The rows, to be read as often as needed.
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
         ConnectionError: If the hub can't be reached and the set is not in the cache.
         ValueError: If there are no rows, or they can't be read.
     """
-    rows = _open(path, name, split)
-    if not rows.column_names:
-        raise ValueError(f"Expected to find problems in {path}, but it has no rows.")
-    return rows
-
-
-def _open(path: str, name: str | None, split: str) -> Rows:
     if not is_local(path):
-        return _from_hub(path, name, split)
+        table = _from_hub(path, name, split)
+        if table.info.builder_name == "csv":
+            text = _as_text_columns(table, path, name, split)
+            return TableRows(text, path, empty_is_missing=True, typed=lambda: table)
+        return TableRows(table, path)
     place = Path(path).expanduser()
     kind = file_format(path)
     if not (place.is_file() if kind else place.exists()):
@@ -65,100 +61,113 @@ def _open(path: str, name: str | None, split: str) -> Rows:
                 f"Expected a file of problems that ends in {', '.join(FILE_FORMATS)}, maybe with .gz behind it, but "
                 f"got {path}. Write its rows as one of these."
             )
-        return _load(path, str(place), name, split)
+        return _from_folder(path, place, name, split)
     if not place.stat().st_size:
         raise ValueError(f"Expected at least one problem in {path}, but the file is empty.")
-    with _errors_of(path):
-        return _rows_of(path, kind, {"train": [str(place)]}, "train")
+    return _from_files(path, kind, {"train": [str(place)]}, "train")
 
 
-def _load(path: str, place: str, name: str | None, split: str) -> Rows:
-    """Rows of a folder, or of a data set on the hub."""
+def _from_folder(path: str, place: Path, name: str | None, split: str) -> Rows:
     import datasets
 
-    with _errors_of(path):
-        builder = datasets.load_dataset_builder(place, name)
-        files = getattr(builder.config, "data_files", None)
-        if builder.name in ("json", "csv") and files:
-            return _rows_of(path, builder.name, {str(part): list(files[part]) for part in files}, split)
-        return TableRows(datasets.load_dataset(place, name, split=split), path)
+    found = _load(path, str(place), name, how=datasets.load_dataset_builder)
+    parts = {str(part): [str(file) for file in files] for part, files in (found.config.data_files or {}).items()}
+    kinds = {file_format(file) for files in parts.values() for file in files}
+    if kinds in ({"json"}, {"csv"}) and not getattr(found.config, "field", None):
+        return _from_files(path, kinds.pop() or "", parts, split)
+    return TableRows(_load(path, str(place), name, split=split), path)
 
 
-def _rows_of(path: str, kind: str, files: Mapping[str, Sequence[str]], split: str) -> Rows:
-    """Rows of files of one kind, by the part of the set that they are of."""
-    import datasets
-
-    escaped = {part: [glob.escape(file) for file in those] for part, those in files.items()}
-
-    def load(builder: str, *, part: str = split, **settings: Any) -> Any:
-        return datasets.load_dataset(builder, data_files=escaped, split=part, **settings)
-
-    if kind == "json":
-        table = load("text")
-        first = next((line for line in table[:FIRST_LINES]["text"] if line.strip()), "")
-        whole = not _is_object(first)
-        if whole and "[" in split:
-            raise ValueError(
-                f"Expected the name of a split, as its files hold one JSON value each, but got {split!r}. Take the "
-                "first rows with `size`, or write the files as JSON lines."
-            )
-        return JsonRows(load("text", sample_by="document") if whole else table, path, whole=whole)
-    if kind != "csv":
-        return TableRows(load(kind), path)
-    # Without types, and with NA, None and their like as the text that they are; what is empty stays empty.
-    as_written: dict[str, Any] = {"keep_default_na": False}
-    header = load("csv", header=None, nrows=1, part=split.partition("[")[0], **as_written)
-    names = _unique(next(iter(header), {}).values())
-    features = datasets.Features({name: datasets.Value("string") for name in names})
-    table = load("csv", features=features, **as_written)
-    return TableRows(table, path, typed=partial(load, "csv"))
-
-
-def _unique(cells: Iterable[Any]) -> list[str]:
-    """Column names as pandas makes them of a header: of one that has none, and of one that comes twice."""
-    names: list[str] = []
-    counts: Counter[str] = Counter()
-    for place, cell in enumerate(cells):
-        name = str(cell) or f"Unnamed: {place}"
-        names.append(f"{name}.{counts[name]}" if counts[name] else name)
-        counts[name] += 1
-    return names
-
-
-def _is_object(line: str) -> bool:
+def _from_files(path: str, kind: str, parts: dict[str, list[str]], split: str) -> Rows:
+    """Files of one kind. Text stays what the file says: `datasets` would take some of it for numbers, dates, gaps."""
+    escaped = {part: [glob.escape(file) for file in files] for part, files in parts.items()}
+    files = [file for each in parts.values() for file in each]
     try:
-        return isinstance(json.loads(line.lstrip("\ufeff")), dict)
-    except ValueError:
-        return False
+        if kind == "json":
+            whole = not all(_has_lines(file) for file in files)
+            sample_by = "document" if whole else "line"
+            # "utf-8-sig" leaves out the mark that some programs write at the start of a file.
+            settings: dict[str, Any] = {"sample_by": sample_by, "encoding": "utf-8-sig"}
+            return JSONRows(_load(path, "text", data_files=escaped, split=split, **settings), path, whole=whole)
+        if kind == "csv":
+            settings = {"features": _text_columns(path, files[0]), **NOTHING_IS_MISSING}
+            load = partial(_load, path, kind, data_files=escaped, split=split)
+            return TableRows(load(**settings), path, empty_is_missing=True, typed=load)
+    except UnicodeDecodeError as error:
+        raise ValueError(other_bytes(path, _block_of_other_bytes(files), str(error))) from error
+    return TableRows(_load(path, kind, data_files=escaped, split=split), path)
 
 
-@contextmanager
-def _errors_of(path: str) -> Iterator[None]:
-    """What `datasets` says where it can't read something, as one message."""
-    import datasets
+def _text_columns(path: str, file: str) -> Any:
+    """The columns of a CSV file, all of them as text."""
+    import pandas
 
     try:
-        yield
+        names = pandas.read_csv(file, nrows=0).columns
+    except UnicodeDecodeError:
+        raise
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"Expected rows of CSV in {path}, with names of columns in the first line, but it can't be read: {error}"
+        ) from error
+    return _all_text(names)
+
+
+def _opened(file: str) -> Any:
+    return gzip.open(file) if file.lower().endswith(".gz") else open(file, "rb")
+
+
+def _has_lines(file: str) -> bool:
+    """Whether a file of JSON has rows in lines of their own, rather than one list or rows over several lines."""
+    with suppress(gzip.BadGzipFile, EOFError), _opened(file) as content:
+        first = next((line for line in content if line.strip()), b"").decode("utf-8-sig", errors="replace")
+        return not first.lstrip().startswith("[") and not opens_only(first)
+    return True
+
+
+def _block_of_other_bytes(files: Sequence[str]) -> int:
+    """In which thousand of rows the first one stands that is not in UTF-8."""
+    number = 0
+    for file in files:
+        with _opened(file) as content:
+            for line in content:
+                try:
+                    line.decode()
+                except UnicodeDecodeError:
+                    return number // ROWS_AT_A_TIME
+                number += 1
+    return number // ROWS_AT_A_TIME
+
+
+def _load(path: str, *arguments: Any, how: Any = None, **settings: Any) -> Any:
+    import datasets
+
+    try:
+        return (how or datasets.load_dataset)(*arguments, **settings)
     except datasets.data_files.EmptyDatasetError as error:
         raise FileNotFoundError(
             f"Expected a folder with files of problems ({', '.join(FILE_FORMATS)}) at {path}, but it has none."
         ) from error
-    except (datasets.exceptions.DatasetGenerationError, gzip.BadGzipFile) as error:
+    except (datasets.exceptions.DatasetGenerationError, gzip.BadGzipFile, EOFError) as error:
+        if isinstance(error.__cause__, UnicodeDecodeError):
+            raise error.__cause__ from None
         raise ValueError(
             f"Expected rows of JSON, JSON lines, parquet or CSV in {path}, but it can't be read: "
             f"{error.__cause__ or error}"
         ) from error
+    except UnicodeDecodeError:
+        raise  # the caller knows what is said of it
     except (ValueError, StopIteration) as error:
         reason = "it has no rows." if "no data" in str(error) or not str(error) else f"`datasets` says: {error}"
         raise ValueError(f"Expected to find problems in {path}, but {reason}") from error
 
 
-def _from_hub(path: str, name: str | None, split: str) -> Rows:
+def _from_hub(path: str, name: str | None, split: str) -> Any:
     import datasets
 
     try:
         with _without_retries_where_there_is_no_network():
-            return _load(path, path, name, split)
+            return _load(path, path, name, split=split)
     except datasets.exceptions.DatasetNotFoundError as error:
         raise FileNotFoundError(
             f"Expected {path!r} to be a data set on the hub, or a file that ends in {', '.join(FILE_FORMATS)}, but it "
@@ -171,6 +180,29 @@ def _from_hub(path: str, name: str | None, split: str) -> Rows:
             f"the set where there is a network and copy the cache. (A file's name ends in {', '.join(FILE_FORMATS)}; a "
             f"folder's begins with ./ or /.) The library says: {error}"
         ) from error
+
+
+def _as_text_columns(table: Any, path: str, name: str | None, split: str) -> Any:
+    """A set of CSV files once more, with all columns as text, now that they are known by name."""
+    import datasets
+
+    settings = {"features": _all_text(table.column_names), **NOTHING_IS_MISSING}
+    try:
+        with _without_retries_where_there_is_no_network():
+            return datasets.load_dataset(path, name, split=split, **settings)
+    except (ValueError, OSError) as error:
+        warnings.warn(
+            f"The cells of {path!r} are read as `datasets` guesses: '007' as 7, and 'NA' as nothing. To read them as "
+            f"text the set must be fetched once more, and that failed: {error}",
+            stacklevel=2,
+        )
+        return table
+
+
+def _all_text(names: Iterable[str]) -> Any:
+    import datasets
+
+    return datasets.Features({str(name): datasets.Value("string") for name in names})
 
 
 @contextmanager

@@ -73,6 +73,13 @@ class Reward(ABC):  # noqa: B024 (either of two methods is overridden)
         """Response lengths, in tokens, that it was made for, by name; the run warns if it samples up to others."""
         return {}
 
+    def reads(self, text: str) -> bool:
+        """Whether verdicts depend on this text in responses, as on a tag. Override where that can be known.
+
+        If it is the text of a special token, that token must not be left out of what the reward sees.
+        """
+        return False
+
     def metrics(self) -> dict[str, float]:
         """Counters since the last call (time-outs, say), under slash names. Reading them resets them."""
         return {}

@@ -58,5 +58,9 @@ class PatternFormat(FormatReward):
         except re.error as error:
             raise ValueError(f"Expected `pattern` to be a regular expression, but got {pattern!r}: {error}.") from error
 
+    def reads(self, text: str) -> bool:
+        # As it is written, as `re.escape` writes it, or escaped here and there.
+        return text in re.sub(r"\\([^\w\s])", r"\1", self.pattern.pattern)
+
     def has_form(self, response: str) -> bool:
         return self.pattern.search(response[-MAX_CHARACTERS:]) is not None

@@ -70,6 +70,9 @@ class WeightedReward(Reward):
             for inner, limit in part.response_limits().items()
         }
 
+    def reads(self, text: str) -> bool:
+        return any(part.reads(text) for part in self.parts.values())
+
     def metrics(self) -> dict[str, float]:
         total: dict[str, float] = {}
         for part in self.parts.values():

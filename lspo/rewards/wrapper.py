@@ -22,6 +22,9 @@ class RewardWrapper(Reward):
     def response_limits(self) -> dict[str, int]:
         return self.reward.response_limits()
 
+    def reads(self, text: str) -> bool:
+        return self.reward.reads(text)
+
     def metrics(self) -> dict[str, float]:
         return self.reward.metrics()
 

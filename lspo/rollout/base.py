@@ -26,6 +26,9 @@ class Sampling:
         top_k: Number of tokens to sample from; 0 is all of them. The same holds.
         seed: Names the stream of random numbers, together with a prompt's key and a response's place in its group.
             None: the run's; of an engine that is used by itself, 0.
+        skip_special_tokens: Whether special tokens are left out of the text that rewards and logs see. Set it to False
+            where tags that a reward looks for, as `<think>`, are special tokens. The token that ends a response is left
+            out in any case.
 
     Raises:
         ValueError: If a setting is out of its range.
@@ -36,6 +39,7 @@ class Sampling:
     top_p: float = 1.0
     top_k: int = 0
     seed: int | None = None
+    skip_special_tokens: bool = True
 
     def __post_init__(self) -> None:
         if self.max_response_tokens < 1:

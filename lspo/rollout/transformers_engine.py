@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lspo.batching.collate import pad_left
 from lspo.batching.dealing import spread
+from lspo.models.decoding import response_text
 from lspo.models.head import plain_model
 from lspo.models.pretrained import exact_tokens
 from lspo.rollout.base import PolicyHandle, RolloutEngine, Sampling
@@ -176,6 +177,7 @@ class _Decoding:
 
     def run(self, sampling: Sampling, *, version: int) -> Iterator[RolloutGroup]:
         self._check_positions(sampling)
+        self.skip_special_tokens = sampling.skip_special_tokens
         total = len(self.prompts) * self.group_size
         draw = torch.tensor(self.keys, device=self.device).repeat_interleave(self.group_size)
         sample = torch.tensor(self.samples, device=self.device).repeat(len(self.prompts))
@@ -283,7 +285,9 @@ class _Decoding:
         for row in range(first, first + self.group_size):
             length = int(lengths[row])
             ids = tokens[row, :length].tolist()
-            text = self.tokenizer.decode(ids, skip_special_tokens=True)
+            text = response_text(
+                self.tokenizer, ids, eos_token_ids=self.eos.tolist(), skip_special_tokens=self.skip_special_tokens
+            )
             rollouts.append(
                 Rollout(tuple(ids), tuple(logprobs[row, :length].tolist()), truncated=not bool(stopped[row]), text=text)
             )

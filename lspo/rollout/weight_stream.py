@@ -93,7 +93,7 @@ class Comparison:
 
     Args:
         compared: Engine weights that could be compared.
-        skipped: Those that could not: packed for a kernel, quantised, or one rank's part.
+        skipped: Those that could not: packed for a kernel, quantised, or of a kind that processes keep in part twice.
         differing: Names of those that differ.
     """
 
@@ -104,35 +104,49 @@ class Comparison:
 
 def compare(
     sent: Mapping[str, Fingerprint],
-    held: Mapping[str, Fingerprint],
+    held: Sequence[Mapping[str, Fingerprint]],
     *,
     packed: Mapping[str, Sequence[str]],
-    sharded: bool = False,
 ) -> Comparison:
     """Compares by name what was sent with what an engine holds.
 
     Args:
         sent: Fingerprints by transformers name.
-        held: Fingerprints by the engine's name.
+        held: Fingerprints by the engine's name, of each process that shares the engine. The parts of a weight that is
+            cut have its fingerprint as their sum; of one that is not, each process has all of it.
         packed: The engine's module names that stand for several of transformers', and for which.
-        sharded: True if the engine is one of several that have parts of the larger weights; padded vocabularies then
-            can't be told from whole ones, and are skipped.
     """
     differing = []
     compared = skipped = 0
-    for name, found in held.items():
+    for name in held[0]:
         parts = [sent.get(part) for part in _part_names(name, packed)]
         known = [part for part in parts if part is not None]
-        wanted = sum(known[1:], known[0]) if known else None
-        # Fewer elements than were sent: packed away, or a rank's part. More: the vocabulary, padded with zeros.
-        fits = wanted is not None and len(known) == len(parts) and found.numel >= wanted.numel
-        if wanted is None or not fits or (sharded and name.endswith((EMBEDDING, HEAD))):
+        wanted = sum(known[1:], known[0]) if known and len(known) == len(parts) else None
+        equal = None if wanted is None else _equal(wanted, [process.get(name) for process in held], name)
+        if equal is None:
             skipped += 1
             continue
         compared += 1
-        if found.bits != wanted.bits:
+        if not equal:
             differing.append(name)
     return Comparison(compared, skipped, tuple(differing))
+
+
+def _equal(wanted: Fingerprint, found: Sequence[Fingerprint | None], name: str) -> bool | None:
+    """Whether that was sent; None if it can't be told, as of what is packed for a kernel or kept in part twice."""
+    present = [one for one in found if one is not None]
+    if len(present) < len(found):
+        return None
+    total = sum(present[1:], present[0])
+    if total.numel == wanted.numel:
+        return total.bits == wanted.bits
+    whole = all(one.bits == wanted.bits for one in present)
+    if all(one.numel == wanted.numel for one in present):
+        return whole
+    if name.endswith((EMBEDDING, HEAD)) and total.numel > wanted.numel:
+        # A vocabulary that is padded with zeros, cut or not.
+        return whole or total.bits == wanted.bits
+    return None
 
 
 def _part_names(name: str, packed: Mapping[str, Sequence[str]]) -> list[str]:

@@ -97,19 +97,19 @@ CELLS |= {f"{name}, {preset}": [*objective_cell(name), *PRESETS[preset]] for nam
 CELLS |= {f"DAPO, {name}": [*objective_cell("DAPO"), *flags] for name, flags in SELECTORS.items()}
 
 
-def fit(folder: Path, policy_folder: Path, *flags: str) -> list[dict[str, str]]:
-    """Runs `lspo fit` and returns the rows of its optimizer steps."""
+def fit(folder: Path, policy_folder: Path, *flags: str) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """Runs `lspo fit` and returns the rows of its optimizer steps, and those of its iterations."""
     base = folder / "base.yaml"
     base.write_text(BASE)
     main(["fit", "--config", str(base), f"--model.model={policy_folder}", *flags])
-    rows = csv.DictReader((folder / "logs/metrics.csv").read_text().splitlines())
-    return [row for row in rows if row["loss/total"]]
+    rows = list(csv.DictReader((folder / "logs/metrics.csv").read_text().splitlines()))
+    return [row for row in rows if row["loss/total"]], [row for row in rows if row["rollout/accuracy"]]
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_two_iterations(cell: str, tmp_path: Path, policy_folder: Path) -> None:
     flags = CELLS[cell]
-    rows = fit(tmp_path, policy_folder, *flags)
+    rows, iterations = fit(tmp_path, policy_folder, *flags)
     steps = 2 * (2 if "--data.batches.passes=2" in flags else 1) * (1 if "--data.minibatch_groups=8" in flags else 2)
     assert len(rows) == steps
     assert {row["iteration"] for row in rows} == {"0.0", "1.0"}
@@ -120,7 +120,8 @@ def test_two_iterations(cell: str, tmp_path: Path, policy_folder: Path) -> None:
     # Later steps of GSPO may have none: at this learning rate every response is beyond its clips.
     assert float(rows[0]["train/grad_norm"]) > 0
     assert float(rows[0]["loss/ratio_max"]) == 1.0
-    assert float(rows[-1]["health/moved_frac"]) > 0.9
+    assert [row["iteration"] for row in iterations] == ["0.0", "1.0"]
+    assert float(iterations[-1]["health/moved_frac"]) > 0.9
     if any("kl_coef" in flag for flag in flags):
         assert float(rows[0]["loss/kl"]) == 0 < float(rows[-1]["loss/kl"])
     else:
@@ -129,7 +130,7 @@ def test_two_iterations(cell: str, tmp_path: Path, policy_folder: Path) -> None:
 
 def test_a_schedule_watches_a_metric(tmp_path: Path, policy_folder: Path) -> None:
     name = "--model.lr_scheduler"
-    rows = fit(
+    rows, _ = fit(
         tmp_path, policy_folder, f"{name}=lightning.pytorch.cli.ReduceLROnPlateau", f"{name}.monitor=rollout/accuracy",
         f"{name}.mode=max", f"{name}.patience=0", f"{name}.threshold=9", f"{name}.factor=0.5", "--trainer.max_epochs=3",
     )  # fmt: skip

@@ -11,9 +11,11 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import StochasticWeightAveraging, Timer
 
 from lspo.batching.deal import BatchLayout
-from lspo.datamodules.checks import check_context, check_layout, refuse_unfit_trainer, warn_of_scale
+from lspo.datamodules.checks import check_context, check_layout, check_tags, refuse_unfit_trainer, warn_of_scale
+from lspo.models.tokenizers import character_tokenizer
 from lspo.objectives import DrGRPO
-from lspo.rewards import ShuffledReward, SoftOverlongPunishment, WeightedReward
+from lspo.rewards import ExactMatchReward, PatternFormat, ShuffledReward, SoftOverlongPunishment, WeightedReward
+from lspo.rollout import Sampling
 from lspo.testing import ListPrompts, ScriptedReward
 
 QUIET: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "max_epochs": 1}
@@ -103,6 +105,34 @@ def test_lengths_that_agree_are_not_warned_of(make_run: Callable[..., Any]) -> N
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*max_response_tokens")
         run.fit()
+
+
+@pytest.fixture
+def tagged() -> Any:
+    tokenizer = character_tokenizer("ab")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "</think>", "<x>"]})
+    return tokenizer
+
+
+def test_tags_that_a_reward_looks_for_must_not_be_left_out(tagged: Any) -> None:
+    reward = PatternFormat("<think>.*</think>|<x")
+    with pytest.raises(
+        ValueError, match=r"</?think>, </?think> are special .* 'a'\. Set `sampling.skip_special_tokens=F"
+    ):
+        check_tags(tagged, "a", reward, Sampling())
+    check_tags(tagged, "a", reward, Sampling(skip_special_tokens=False))
+    check_tags(character_tokenizer("ab"), "a", reward, Sampling())
+    # What ends a response is never in its text.
+    check_tags(tagged, "a", PatternFormat("<eos>"), Sampling())
+
+
+@pytest.mark.parametrize(("skip", "told"), [(True, 1), (False, 0)])
+def test_tags_that_are_left_out_are_told(tagged: Any, skip: bool, told: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("lspo.datamodules.checks.rank_zero_info", said.append)
+    check_tags(tagged, "a", ExactMatchReward(), Sampling(skip_special_tokens=skip))
+    assert len(said) == told
+    assert all("look like tags: </think>, <think>" in text or "<think>, </think>" in text for text in said)
 
 
 def test_advantages_that_are_scaled_otherwise_than_in_the_paper() -> None:

@@ -156,3 +156,22 @@ def test_the_rate_warms_up_and_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     fit(module, make_loader(Copies(), steps=6))
     assert rates == pytest.approx([0.01, 0.02, 0.03, 0.04, 0.04, 0.04])
+
+
+def test_prompts_and_responses_have_no_tokens_of_the_tokenizer_between_them() -> None:
+    """Start and end are once there, though this tokenizer puts both around every text."""
+    from tokenizers.processors import TemplateProcessing
+
+    loader = make_loader(Copies(), steps=1)
+    tokenizer = loader.tokenizer
+    plain = next(iter(loader))
+    tokenizer.add_special_tokens({"bos_token": "<bos>"})
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<bos> $A <eos>",
+        special_tokens=[("<bos>", tokenizer.bos_token_id), ("<eos>", tokenizer.eos_token_id)],
+    )
+    around = next(iter(loader))
+    assert torch.equal(around["token_ids"][:, 0], torch.full((8,), tokenizer.bos_token_id))
+    assert torch.equal(around["token_ids"][:, 1:], plain["token_ids"])
+    assert torch.equal(around["prompt_lengths"], plain["prompt_lengths"] + 1)
+    assert torch.equal(around["response_mask"], plain["response_mask"])

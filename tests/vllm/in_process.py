@@ -205,7 +205,7 @@ def main(folder: str, tensor_parallel_size: int) -> None:
         "distinct": len({ids for group in tokens(first).values() for ids in group}) > len(own), "group_alive": alive,
         "process_unchanged": kept, "versions": [group.version for group in first.values()],
         "restricted_gap": restricted, "several_end_tokens": several, "uneven": uneven, **piecemeal,
-        "compared": engine.metrics()["weights_compared"],
+        "compared": engine.metrics()["weights_compared"], "not_compared": engine.metrics()["weights_not_compared"],
     }  # fmt: skip
     print(json.dumps(result))
 

@@ -32,6 +32,7 @@ def test_parity_through_syncs(make_policy, run_script, kind, tied, processes, te
         assert result["gap"] < 1e-4
         assert result["probe_gap"] < 1e-4
         assert result["compared"] > 0
+        print(f"{kind}, {tensor_parallel}: {result['compared']} weights compared, {result['not_compared']} not")
         assert "differ from the trainer's by" in result["stale_noticed"]
         assert ("differ from the trainer's by" in result["headless_noticed"]) == tied
         assert result["restricted_gap"] < 1e-4

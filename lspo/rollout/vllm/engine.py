@@ -166,9 +166,8 @@ class VLLMEngine(RolloutEngine):
             while not requests.done:
                 for number, outputs in requests.advance():
                     prompt, key = everyone[number]
-                    yield RolloutGroup(
-                        prompt, key, self.version, tuple(self._rollout(one, settings) for one in outputs)
-                    )
+                    rollouts = tuple(self._rollout(one, settings, sampling) for one in outputs)
+                    yield RolloutGroup(prompt, key, self.version, rollouts)
                 requests.agree()
         finally:
             if self._llm is llm:
@@ -283,10 +282,13 @@ class VLLMEngine(RolloutEngine):
 
         return SamplingParams(**settings, detokenize=False)
 
-    def _rollout(self, output: Any, settings: dict[str, Any]) -> Rollout:
+    def _rollout(self, output: Any, settings: dict[str, Any], sampling: Sampling) -> Rollout:
         token_ids = list(output.token_ids)
         logprobs = [place[token].logprob for token, place in zip(token_ids, output.logprobs, strict=True)]
-        return written_rollout(self._ready()[0], token_ids, logprobs, output.finish_reason, settings)
+        return written_rollout(
+            self._ready()[0], token_ids, logprobs, output.finish_reason, settings,
+            skip_special_tokens=sampling.skip_special_tokens,
+        )  # fmt: skip
 
     def _end_round(self) -> None:
         """Takes back what a generator that was left early still has in flight."""
@@ -302,7 +304,7 @@ class VLLMEngine(RolloutEngine):
         policy, llm = self._ready()
         # One element for each worker in this process: there is one.
         held, packed = llm.apply_model(partial(held_weights, dtype=self.torch_dtype))[0]
-        comparison: Comparison = compare(sent, held, packed=packed, sharded=self.tensor_parallel_size > 1)
+        comparison: Comparison = compare(sent, [part for [part] in self._gather([held])], packed=packed)
         prompts = probe_prompts(len(policy.tokenizer))
         # No end tokens: every probe has its full length.
         # Every sharer takes all of them.
@@ -310,7 +312,9 @@ class VLLMEngine(RolloutEngine):
         requests = self._requests(prompts, settings, [[seed] for seed in range(PROBES)], shares=[PROBES])
         written: dict[int, Rollout] = {}
         while not requests.done:
-            written |= {number: self._rollout(outputs[0], settings) for number, outputs in requests.advance()}
+            written |= {
+                number: self._rollout(outputs[0], settings, PROBE_SAMPLING) for number, outputs in requests.advance()
+            }
         gap = probe_gap(policy, prompts, [written[number] for number in range(PROBES)])
         self._metrics |= {
             "weights_compared": float(comparison.compared),

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from lspo.models.decoding import response_text
 from lspo.rollout.base import PolicyHandle, Sampling
 from lspo.rollout.keyed_sampling import row_keys
 from lspo.types import Prompt, Rollout
@@ -83,11 +84,13 @@ def written_rollout(
     logprobs: Sequence[float | None],
     finish_reason: str | None,
     settings: Mapping[str, Any],
+    *,
+    skip_special_tokens: bool = True,
 ) -> Rollout:
     """A rollout from what the engine says of one response to a request with these settings.
 
-    A log-prob that is not finite, which vLLM gives now and then under CUDA graphs, becomes NaN: its token is left out
-    of the loss.
+    Its text is made here, as that of `TransformersEngine` is. A log-prob that is not finite, which vLLM gives now and
+    then under CUDA graphs, becomes NaN: its token is left out of the loss.
 
     Raises:
         RuntimeError: If it did not end at an end token or at the limit that was asked for, or there is not one log-prob
@@ -110,5 +113,10 @@ def written_rollout(
         tuple(token_ids),
         tuple(float(value) if value is not None and math.isfinite(value) else math.nan for value in logprobs),
         truncated=cut,
-        text=policy.tokenizer.decode(list(token_ids), skip_special_tokens=True),
+        text=response_text(
+            policy.tokenizer,
+            token_ids,
+            eos_token_ids=settings["stop_token_ids"],
+            skip_special_tokens=skip_special_tokens,
+        ),
     )

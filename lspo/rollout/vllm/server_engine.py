@@ -174,7 +174,7 @@ class VLLMServerEngine(RolloutEngine):
         while asked:
             self._ensure_weights()
             try:
-                for key, rollouts in self._written(asked, settings):
+                for key, rollouts in self._written(asked, settings, sampling):
                     in_a_row = 0
                     yield RolloutGroup(asked.pop(key)[0], key, self.version, rollouts)
             except ServerAwayError as error:
@@ -275,7 +275,7 @@ class VLLMServerEngine(RolloutEngine):
     # --- requests
 
     def _written(
-        self, asked: dict[int, tuple[Prompt, list[int]]], settings: dict[str, Any]
+        self, asked: dict[int, tuple[Prompt, list[int]]], settings: dict[str, Any], sampling: Sampling
     ) -> Iterator[tuple[int, tuple[Rollout, ...]]]:
         """Groups as they finish, each after a look whether the server still has the weights.
 
@@ -292,7 +292,10 @@ class VLLMServerEngine(RolloutEngine):
                 for server in self.servers
             }
             pending: dict[Future[Rollout], tuple[int, int]] = {
-                pools[server_of[key].url].submit(self._request, server_of[key], prompt, settings, seed): (key, place)
+                pools[server_of[key].url].submit(self._request, server_of[key], prompt, settings, seed, sampling): (
+                    key,
+                    place,
+                )
                 for key, (prompt, seeds) in asked.items()
                 for place, seed in enumerate(seeds)
             }
@@ -325,11 +328,14 @@ class VLLMServerEngine(RolloutEngine):
                 server.client.hang_up()
             running = list(wait(running, timeout=0.1).not_done)
 
-    def _request(self, server: VLLMServer, prompt: Prompt, settings: dict[str, Any], seed: int) -> Rollout:
+    def _request(
+        self, server: VLLMServer, prompt: Prompt, settings: dict[str, Any], seed: int, sampling: Sampling
+    ) -> Rollout:
         answer = server.complete(list(prompt.token_ids), {**settings, "seed": seed})
         return written_rollout(
-            self._ready(), answer["token_ids"], answer["logprobs"], answer["finish_reason"], settings
-        )
+            self._ready(), answer["token_ids"], answer["logprobs"], answer["finish_reason"], settings,
+            skip_special_tokens=sampling.skip_special_tokens,
+        )  # fmt: skip
 
     def _verify(self) -> None:
         policy = self._ready()
@@ -352,7 +358,8 @@ class VLLMServerEngine(RolloutEngine):
         settings = request_settings(PROBE_SAMPLING, eos_token_ids=())
         with ThreadPoolExecutor(max_workers=len(prompts)) as pool:
             answers = [
-                pool.submit(self._request, server, prompt, settings, seed) for seed, prompt in enumerate(prompts)
+                pool.submit(self._request, server, prompt, settings, seed, PROBE_SAMPLING)
+                for seed, prompt in enumerate(prompts)
             ]
         return [answer.result() for answer in answers]
 

@@ -7,7 +7,7 @@ an entry point of vLLM's plugins: a server in an environment with lspo has it.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -92,14 +92,20 @@ def held_weights(model: Any, *, dtype: torch.dtype) -> tuple[dict[str, Fingerpri
     return held, dict(getattr(model, "packed_modules_mapping", None) or {})
 
 
-def check_held(sent: Mapping[str, Fingerprint], model: Any, *, dtype: torch.dtype, sharded: bool) -> Comparison:
-    """Compares what a vLLM model holds with what was sent.
+def check_held(
+    sent: Mapping[str, Fingerprint],
+    model: Any,
+    *,
+    dtype: torch.dtype,
+    gather: Callable[[Any], list[Any]] = lambda own: [own],
+) -> Comparison:
+    """Compares what a vLLM model holds with what was sent; `gather` gives it what each process of the engine holds.
 
     Raises:
         RuntimeError: If a weight that can be compared differs in a bit.
     """
     held, packed = held_weights(model, dtype=dtype)
-    comparison = compare(sent, held, packed=packed, sharded=sharded)
+    comparison = compare(sent, gather(held), packed=packed)
     if comparison.differing:
         raise RuntimeError(
             f"Expected vLLM to hold the weights that were sent, but {len(comparison.differing)} of "
@@ -108,6 +114,18 @@ def check_held(sent: Mapping[str, Fingerprint], model: Any, *, dtype: torch.dtyp
             f"were sent in another type than the model's {str(dtype).removeprefix('torch.')}: set the engine's `dtype`."
         )
     return comparison
+
+
+def _of_all_workers(own: Any) -> list[Any]:
+    """That of every process that has a part of the model, from within each of them."""
+    from vllm.distributed.parallel_state import get_tp_group
+
+    group = get_tp_group()
+    if group.world_size == 1:
+        return [own]
+    everyone: list[Any] = [None] * group.world_size
+    torch.distributed.all_gather_object(everyone, own, group=group.cpu_group)
+    return everyone
 
 
 def _receiver() -> Any:
@@ -149,8 +167,7 @@ def _receiver() -> Any:
             # Forgotten before the check: to vLLM an update that has failed is still open, and is ended once more.
             expected, self.expected = self.expected, None
             if expected:
-                sharded = self.parallel_config.tensor_parallel_size > 1
-                check_held(expected, self.model, dtype=self.model_config.dtype, sharded=sharded)
+                check_held(expected, self.model, dtype=self.model_config.dtype, gather=_of_all_workers)
 
         def shutdown(self) -> None:
             pass

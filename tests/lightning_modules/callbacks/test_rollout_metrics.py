@@ -110,6 +110,12 @@ def test_one_row_per_iteration_whatever_the_interval(
     assert run.trainer.callback_metrics["rollout/accuracy"] == pytest.approx(found[-1]["rollout/accuracy"])
 
 
+def test_a_run_that_ends_within_an_iteration_has_its_row(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    logger = CSVLogger(tmp_path, name="logs")
+    make_run(trainer={"logger": logger, "max_steps": 3, "max_epochs": -1}).fit()
+    assert [row["iteration"] for row in iterations_of(logger)] == [0, 1]
+
+
 def test_a_run_that_fails_in_training_has_the_row_of_its_rollouts(make_run: Callable[..., Any], tmp_path: Path) -> None:
     class OutOfMemory(RolloutCallback):
         def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:

@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from lspo.rewards import AnswerLineFormat, BoxedFormat, PatternFormat, Reward
+from lspo.rewards import (
+    AnswerLineFormat,
+    BoxedFormat,
+    ExactMatchReward,
+    PatternFormat,
+    Reward,
+    SoftOverlongPunishment,
+    WeightedReward,
+)
 from lspo.types import Score
 
 
@@ -30,3 +38,13 @@ def test_form_is_rewarded_and_is_never_correct(reward: Reward, response: str, fo
 def test_a_pattern_that_is_none_is_an_error(pattern: str, message: str) -> None:
     with pytest.raises(ValueError, match=rf"Expected `pattern` to be a regular expression, {message}"):
         PatternFormat(pattern)
+
+
+@pytest.mark.parametrize("pattern", [r"<think>.*</think>", r"\<think\>", r"(?s)^x<think>", "<\\|x\\|> <think>"])
+def test_a_pattern_says_which_text_it_looks_for(pattern: str) -> None:
+    reward = WeightedReward({"a": ExactMatchReward(), "b": PatternFormat(pattern)}, {"a": 1.0, "b": 1.0}, "a")
+    assert PatternFormat(pattern).reads("<think>")
+    assert reward.reads("<think>")
+    assert SoftOverlongPunishment(reward, max_response_tokens=8, buffer_tokens=2).reads("<think>")
+    assert not reward.reads("<answer>")
+    assert not BoxedFormat().reads("<think>")

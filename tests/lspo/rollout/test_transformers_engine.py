@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 import string
 from collections.abc import Callable, Sequence
@@ -325,3 +326,31 @@ def test_no_prompts_are_no_error(policy: StubPolicy) -> None:
 def test_a_batch_has_room_for_a_response() -> None:
     with pytest.raises(ValueError, match="`max_batch_responses` to be at least 1, but got 0"):
         TransformersEngine(0)
+
+
+def with_tags(tokenizer: Any) -> Any:
+    """Half of its letters are special tokens."""
+    tagged = copy.deepcopy(tokenizer)
+    letters = [letter for letter in tagged.get_vocab() if len(letter) == 1]
+    tagged.add_special_tokens({"additional_special_tokens": sorted(letters)[::2]})
+    assert len(tagged) == len(tokenizer)
+    return tagged
+
+
+def as_said(tokenizer: Any, rollout: Any, ends: Sequence[int]) -> str:
+    """All that was written, but for the token that ends it."""
+    ids = rollout.token_ids if rollout.truncated else rollout.token_ids[:-1]
+    assert rollout.truncated or rollout.token_ids[-1] in ends
+    return "".join(tokenizer.convert_ids_to_tokens(list(ids)))
+
+
+def test_special_tokens_are_in_the_text_on_request(model: Any) -> None:
+    policy = StubPolicy(model, with_tags(TOKENIZER), eos_token_ids=MANY_EOS)
+    skipped = write(policy, range(4), sampling=SAMPLING)
+    kept = write(policy, range(4), sampling=Sampling(max_response_tokens=24, skip_special_tokens=False))
+    for number, group in kept.items():
+        for rollout, other in zip(group.rollouts, skipped[number].rollouts, strict=True):
+            assert rollout.token_ids == other.token_ids
+            assert rollout.text == as_said(policy.tokenizer, rollout, MANY_EOS)
+            assert other.text == policy.tokenizer.decode(list(other.token_ids), skip_special_tokens=True)
+    assert any(rollout.text != other.text for rollout, other in zip(kept[0].rollouts, skipped[0].rollouts, strict=True))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lspo.models.tokenizers import character_tokenizer
-from lspo.rollout.weight_stream import Fingerprint, WeightStream, compare, fingerprint
+from lspo.rollout.weight_stream import Comparison, Fingerprint, WeightStream, compare, fingerprint
 from lspo.testing import StubPolicy, tiny_model
 
 TOKENIZER = character_tokenizer(string.ascii_letters)
@@ -63,19 +63,44 @@ def test_comparing_by_name_and_by_parts():
         "norm.weight": fingerprint(norm),
         "packed_away.weight": Fingerprint(0, 0),
     }
-    assert compare(sent, held, packed=PACKED).differing == ()
-    assert compare(sent, held, packed=PACKED).compared == 2
-    assert compare(sent, held, packed=PACKED).skipped == 1
-
+    assert compare(sent, [held], packed=PACKED) == Comparison(2, 1, ())
     stale = {**held, "l.qkv_proj.weight": fingerprint(torch.cat([q, k, v + 1e-3]))}
-    assert compare(sent, stale, packed=PACKED).differing == ("l.qkv_proj.weight",)
-    # Two ranks share a vocabulary of 4, padded to 64: the second has nothing but padding.
+    assert compare(sent, [stale], packed=PACKED).differing == ("l.qkv_proj.weight",)
+    padded = {"embed_tokens.weight": fingerprint(torch.cat([q, torch.zeros(60, 2)]))}
     vocabulary = {"embed_tokens.weight": fingerprint(q)}
-    padding = {"embed_tokens.weight": fingerprint(torch.zeros(32, 2))}
-    assert compare(vocabulary, padding, packed=PACKED).differing == ("embed_tokens.weight",)
-    assert compare(vocabulary, padding, packed=PACKED, sharded=True).skipped == 1
+    assert compare(vocabulary, [padded], packed=PACKED) == Comparison(1, 0, ())
+    # Less than was sent, and nobody else who has the rest.
     shard = {**held, "l.qkv_proj.weight": fingerprint(q)}
-    assert compare(sent, shard, packed=PACKED).differing == ()
+    assert compare(sent, [shard], packed=PACKED) == Comparison(1, 2, ())
+
+
+def test_parts_of_a_weight_are_compared_by_their_sum():
+    """Two processes: each has half of the heads, all of the norm, and a part of the padded vocabulary."""
+    q, k, v, norm, words = (torch.randn(*shape) for shape in ((4, 2), (2, 2), (2, 2), (3,), (5, 2)))
+    names = ("l.q_proj.weight", "l.k_proj.weight", "l.v_proj.weight", "norm.weight", "embed_tokens.weight")
+    sent = {name: fingerprint(tensor) for name, tensor in zip(names, (q, k, v, norm, words), strict=True)}
+
+    def process(rank: int, v: torch.Tensor = v, norm: torch.Tensor = norm, words: torch.Tensor = words):
+        padded = torch.cat([words, torch.zeros(3, 2)])
+        return {
+            "l.qkv_proj.weight": fingerprint(torch.cat([tensor.chunk(2)[rank] for tensor in (q, k, v)])),
+            "norm.weight": fingerprint(norm),
+            "embed_tokens.weight": fingerprint(padded.chunk(2)[rank]),
+        }
+
+    assert compare(sent, [process(0), process(1)], packed=PACKED) == Comparison(3, 0, ())
+    for rank in range(2):
+        for wrong in ({"v": 1.01 * v}, {"norm": 1.01 * norm}, {"words": 1.01 * words}):
+            held = [process(place, **(wrong if place == rank else {})) for place in range(2)]
+            assert len(compare(sent, held, packed=PACKED).differing) == 1
+    # Keys and values of few heads are kept twice: their sum can't be told from another.
+    twice = [{"l.qkv_proj.weight": fingerprint(torch.cat([q.chunk(2)[rank], k, v]))} for rank in range(2)]
+    assert compare(sent, twice, packed=PACKED) == Comparison(0, 1, ())
+    # A vocabulary of 4, padded to 64: the second process has nothing but padding.
+    tiny = {"embed_tokens.weight": fingerprint(q)}
+    padded = torch.cat([q, torch.zeros(60, 2)])
+    halves = [{"embed_tokens.weight": fingerprint(half)} for half in padded.chunk(2)]
+    assert compare(tiny, halves, packed=PACKED) == Comparison(1, 0, ())
 
 
 def test_a_head_that_comes_first_is_not_sent_again_as_the_embedding():

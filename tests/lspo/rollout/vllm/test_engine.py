@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import math
 import string
@@ -345,3 +346,33 @@ def test_settings_out_of_range(settings, told):
 def test_tolerance_by_type():
     assert tolerance_for(torch.float32) < tolerance_for(torch.bfloat16) == tolerance_for(None)
     assert fingerprint(torch.zeros(3)).bits == 0
+
+
+def with_tags(tokenizer):
+    """Half of its letters are special tokens."""
+    tagged = copy.deepcopy(tokenizer)
+    letters = [letter for letter in tagged.get_vocab() if len(letter) == 1]
+    tagged.add_special_tokens({"additional_special_tokens": sorted(letters)[::2]})
+    assert len(tagged) == len(tokenizer)
+    return tagged
+
+
+def as_said(tokenizer, rollout, ends):
+    """All that was written, but for the token that ends it."""
+    ids = rollout.token_ids if rollout.truncated else rollout.token_ids[:-1]
+    assert rollout.truncated or rollout.token_ids[-1] in ends
+    return "".join(tokenizer.convert_ids_to_tokens(list(ids)))
+
+
+def test_special_tokens_are_in_the_text_on_request(engine, policy):
+    policy.tokenizer = with_tags(TOKENIZER)
+    engine.update()
+    texts = {}
+    for skip in (True, False):
+        sampling = Sampling(max_response_tokens=8, skip_special_tokens=skip)
+        groups = list(engine.generate(PROMPTS, group_size=4, sampling=sampling, keys=[5, 6, 7]))
+        rollouts = [rollout for group in sorted(groups, key=lambda one: one.draw_index) for rollout in group.rollouts]
+        texts[skip] = [rollout.text for rollout in rollouts]
+    assert texts[False] == [as_said(policy.tokenizer, rollout, policy.eos_token_ids) for rollout in rollouts]
+    assert texts[True] == [policy.tokenizer.decode(list(one.token_ids), skip_special_tokens=True) for one in rollouts]
+    assert texts[True] != texts[False]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import dataclasses
 import importlib.util
 import json
 import string
@@ -682,3 +683,33 @@ def test_responses_that_do_not_fit(make_engine):
 def test_settings_out_of_range(settings, told):
     with pytest.raises(ValueError, match=told):
         VLLMServerEngine(**settings)
+
+
+def with_tags(tokenizer):
+    """Half of its letters are special tokens."""
+    tagged = copy.deepcopy(tokenizer)
+    letters = [letter for letter in tagged.get_vocab() if len(letter) == 1]
+    tagged.add_special_tokens({"additional_special_tokens": sorted(letters)[::2]})
+    assert len(tagged) == len(tokenizer)
+    return tagged
+
+
+def as_said(tokenizer, rollout, ends):
+    """All that was written, but for the token that ends it."""
+    ids = rollout.token_ids if rollout.truncated else rollout.token_ids[:-1]
+    assert rollout.truncated or rollout.token_ids[-1] in ends
+    return "".join(tokenizer.convert_ids_to_tokens(list(ids)))
+
+
+def test_special_tokens_are_in_the_text_on_request(make_engine, policy):
+    policy.tokenizer = with_tags(TOKENIZER)
+    engine = make_engine()
+    engine.update()
+    texts = {}
+    for skip in (True, False):
+        groups = write(engine, dataclasses.replace(SAMPLING, skip_special_tokens=skip))
+        rollouts = [rollout for key in sorted(groups) for rollout in groups[key].rollouts]
+        texts[skip] = [rollout.text for rollout in rollouts]
+    assert texts[False] == [as_said(policy.tokenizer, rollout, policy.eos_token_ids) for rollout in rollouts]
+    assert texts[True] == [policy.tokenizer.decode(list(one.token_ids), skip_special_tokens=True) for one in rollouts]
+    assert texts[True] != texts[False]
