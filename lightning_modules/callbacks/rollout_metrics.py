@@ -142,7 +142,8 @@ def _selection(report: CollectReport) -> dict[str, float]:
     if short is not None and bool(report.chosen.any()):
         # By the side of the middle, as bounds may be those of one round among several.
         middle = (short + report.decision.thresholds["length_high"]) / 2
-        is_short = report.stats.lengths.mean(dim=1)[report.chosen] <= middle
+        judged = report.decision.lengths
+        is_short = (report.stats.lengths.mean(dim=1) if judged is None else judged)[report.chosen] <= middle
         values["rollout/short_frac"] = _mean(is_short)
         values["rollout/long_frac"] = _mean(~is_short)
     for report_of_round in report.rounds:

@@ -124,19 +124,21 @@ def _joint(decisions: Sequence[Decision]) -> Decision:
     """Decisions on rounds as one on all their groups; with the bounds of the last."""
     pools = [decision.in_pool for decision in decisions]
     distances = [decision.distance for decision in decisions]
+    lengths = [decision.lengths for decision in decisions]
     return Decision(
         keep=torch.cat([decision.keep for decision in decisions]),
         reasons=[reason for decision in decisions for reason in decision.reasons],
         thresholds=decisions[-1].thresholds,
         in_pool=None if any(pool is None for pool in pools) else torch.cat([p for p in pools if p is not None]),
         distance=None if any(d is None for d in distances) else torch.cat([d for d in distances if d is not None]),
+        lengths=None if any(one is None for one in lengths) else torch.cat([one for one in lengths if one is not None]),
     )
 
 
 def _undecided(decision: Decision) -> Decision:
     """Nothing is kept from a pool too small for its quantiles to mean anything."""
     reasons = [UNDECIDED if reason == KEPT else reason for reason in decision.reasons]
-    return Decision(torch.zeros_like(decision.keep), reasons, {}, decision.in_pool, decision.distance)
+    return Decision(torch.zeros_like(decision.keep), reasons, {}, decision.in_pool, decision.distance, decision.lengths)
 
 
 def _tail(decision: Decision, skipped: int) -> Decision:
@@ -147,6 +149,7 @@ def _tail(decision: Decision, skipped: int) -> Decision:
         thresholds=decision.thresholds,
         in_pool=None if decision.in_pool is None else decision.in_pool[skipped:],
         distance=None if decision.distance is None else decision.distance[skipped:],
+        lengths=None if decision.lengths is None else decision.lengths[skipped:],
     )
 
 

@@ -71,6 +71,8 @@ class Decision:
         in_pool: True = counted towards the bounds of a rule that is relative to the pool; None where no rule is.
         distance: How far a group is from being kept: 0 if it is, infinite where a filter of correctness dropped it.
             Collecting fills up with the nearest.
+        lengths: The length by which a rule of lengths has judged each group, NaN of those it has not seen; None without
+            one.
     """
 
     keep: GroupMask
@@ -78,6 +80,7 @@ class Decision:
     thresholds: dict[str, float] = field(default_factory=dict)
     in_pool: GroupMask | None = None
     distance: PerGroup | None = None
+    lengths: PerGroup | None = None
 
     @property
     def pool_size(self) -> int | None:

@@ -38,6 +38,7 @@ class Chain(GroupSelector):
         reasons = [""] * size
         thresholds: dict[str, float] = {}
         in_pool: torch.Tensor | None = None
+        lengths: torch.Tensor | None = None
         for selector in self.selectors:
             survivors = torch.zeros(size, dtype=torch.bool)
             survivors[alive] = True
@@ -52,5 +53,8 @@ class Chain(GroupSelector):
                 # The last relative rule is the one whose pool must be large enough.
                 in_pool = torch.zeros(size, dtype=torch.bool)
                 in_pool[alive] = decision.in_pool
+            if decision.lengths is not None:
+                lengths = torch.full((size,), torch.nan, dtype=torch.float64)
+                lengths[alive] = decision.lengths.double()
             alive = alive[decision.keep]
-        return Decision(keep, reasons, thresholds, in_pool=in_pool, distance=distance)
+        return Decision(keep, reasons, thresholds, in_pool=in_pool, distance=distance, lengths=lengths)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from lspo.sampling.band import BandEnds, BandNames, BandRule, Thresholds, check_names
@@ -68,4 +68,4 @@ class LengthBand(GroupSelector):
 
     def decide(self, pool: GroupStats, iteration: int) -> Decision:
         lengths = group_length(pool.lengths, pool.accuracy, statistic=self.statistic)
-        return self.rule.decide(lengths, NAMES)
+        return replace(self.rule.decide(lengths, NAMES), lengths=lengths)

@@ -11,7 +11,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import StochasticWeightAveraging, Timer
 
 from lspo.batching.deal import BatchLayout
-from lspo.datamodules.checks import check_context, check_layout, check_tags, refuse_unfit_trainer
+from lspo.datamodules.checks import check_context, check_layout, check_tags, refuse_unfit_trainer, warn_of_scale
 from lspo.models.tokenizers import character_tokenizer
 from lspo.objectives import DrGRPO
 from lspo.rewards import ExactMatchReward, PatternFormat, ShuffledReward, SoftOverlongPunishment, WeightedReward
@@ -133,3 +133,11 @@ def test_tags_that_are_left_out_are_told(tagged: Any, skip: bool, told: int, mon
     check_tags(tagged, "a", ExactMatchReward(), Sampling(skip_special_tokens=skip))
     assert len(said) == told
     assert all("look like tags: </think>, <think>" in text or "<think>, </think>" in text for text in said)
+
+
+def test_advantages_that_are_scaled_otherwise_than_in_the_paper() -> None:
+    with pytest.warns(UserWarning, match=r"not divided by the group's standard .* Set it to 'none'\."):
+        warn_of_scale("group", ("none",))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_scale("none", ("none",))

@@ -72,3 +72,19 @@ def test_an_error_of_a_callback_is_not_swallowed() -> None:
     report: Any = "report"
     with pytest.raises(OSError, match="disk full"):
         CallbackDispatch(Trainer([Broken()])).on_round_end(report)
+
+
+def test_the_border_is_a_copy_of_what_callbacks_count() -> None:
+    class Counting(Journal):
+        def state_dict(self) -> dict[str, Any]:
+            return {"events": self.events}
+
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            self.events = state["events"]
+
+    callback = Counting("a", ["before"])
+    dispatch = CallbackDispatch(Trainer([callback, object()]))
+    border = dispatch.border()
+    callback.events.append("within")
+    dispatch.return_to(border)
+    assert callback.events == ["before"]

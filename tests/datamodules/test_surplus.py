@@ -309,3 +309,17 @@ def test_what_is_stored_already_stays() -> None:
     assert stored[0].rollouts[0].old_logprobs is not None
     again = store_logprobs(stored, None, layout, rank=0, gather=lambda found: [found], pad_token_id=0, temperature=1.0)
     assert again == stored
+
+
+def test_log_probs_are_stored_at_the_temperature_of_the_group() -> None:
+    policy, groups = _stub()
+    layout = BatchLayout(train_groups=4, minibatch_groups=2)
+
+    def stored(given: list[RolloutGroup], temperature: float) -> list[RolloutGroup]:
+        gather: Any = lambda found: [found]  # noqa: E731
+        return store_logprobs(given, policy, layout, rank=0, gather=gather, pad_token_id=0, temperature=temperature)
+
+    warm = [replace(group, temperature=2.0) for group in groups]
+    for one, other in zip(stored(warm, 1.0), stored(groups, 2.0), strict=True):
+        for rollout, expected in zip(one.rollouts, other.rollouts, strict=True):
+            assert rollout.old_logprobs == pytest.approx(expected.old_logprobs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -126,3 +127,13 @@ def test_the_callback_writes_at_the_end_and_in_between(make_run: Callable[..., A
 def test_settings_out_of_range(settings: Any) -> None:
     with pytest.raises(ValueError, match="Expected"):
         PretrainedWriter(**settings)
+
+
+def test_an_iteration_is_written_once_also_if_it_is_the_last(tmp_path: Path) -> None:
+    written: list[str] = []
+    module = SimpleNamespace(version=2, save_pretrained=lambda path, dtype: written.append(path.name))
+    trainer: Any = SimpleNamespace(log_dir=None, default_root_dir=tmp_path)
+    writer = PretrainedWriter(every_n_iterations=2)
+    writer.on_train_epoch_end(trainer, module)
+    writer.on_train_end(trainer, module)
+    assert written == ["iteration_000002"]

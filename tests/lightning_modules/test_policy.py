@@ -393,3 +393,14 @@ def test_no_advice_to_average_what_is_summed_up_already() -> None:
         warnings.warn(advice.format("val/held_out/avg@4"), PossibleUserWarning, stacklevel=1)
         with pytest.raises(PossibleUserWarning, match="my_metric"):
             warnings.warn(advice.format("my_metric"), PossibleUserWarning, stacklevel=1)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [
+        ("32-true", torch.float32), ("bf16-mixed", torch.float32), ("16-mixed", torch.float32),
+        ("bf16-true", torch.bfloat16), ("16-true", torch.float16), ("64-true", torch.float64), ("64", torch.float64),
+    ],
+)  # fmt: skip
+def test_the_type_of_the_weights_by_precision(precision: str, dtype: torch.dtype) -> None:
+    assert weight_dtype(precision) is dtype

@@ -175,3 +175,8 @@ def test_a_group_without_scores_says_so():
     group = RolloutGroup(prompt, draw_index=0, version=0, rollouts=(scored(1.0, 5), scored(None, 8), scored(None, 9)))
     with pytest.raises(RuntimeError, match="Expected a scored group, but 2 rollouts of gsm8k/7 have no score"):
         _ = group.scores
+
+
+def test_temperatures_of_their_own_move_with_the_batch(fields):
+    temperatures = torch.tensor([0.7, 1.2])
+    assert RolloutBatch(**{**fields, "temperature": temperatures}).to("meta").temperature.is_meta

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -129,3 +130,14 @@ def test_reported_numbers_are_logged_once(make_run: Callable[..., Any]) -> None:
     assert run.trainer.callback_metrics["mine/round"] == 0
     assert run.trainer.callback_metrics["mine/tensor"] == 2.5
     assert count._pending == {}
+
+
+def test_numbers_from_a_checkpoint_are_shown_to_other_callbacks() -> None:
+    saved, resumed = ReportingCallback(), ReportingCallback()
+    shown: list[dict[str, Any]] = []
+    module: Any = SimpleNamespace(version=1, log_dict=lambda values, **settings: shown.append(dict(values)))
+    saved.report({"own": 2.0})
+    resumed.load_unlogged(saved.unlogged())
+    for _ in range(2):
+        resumed.on_train_batch_start(SimpleNamespace(current_epoch=1), module, None, 0)  # type: ignore[arg-type]
+    assert shown == [{"own": 2.0}]

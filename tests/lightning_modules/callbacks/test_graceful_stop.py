@@ -307,3 +307,12 @@ def test_a_fit_outside_the_main_thread_takes_no_signals(make_run: Callable[..., 
     thread.join()
     assert run.trainer.global_step == 4
     assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_of_a_job_that_goes_back_into_the_queue_ctrl_c_alone_is_a_second_signal() -> None:
+    """SLURM ends such a job with SIGTERM, which must not break off its way to the checkpoint."""
+    stop = GracefulStop()
+    stop._received = stop._requeue_signal = signal.SIGUSR1
+    stop._note(signal.SIGTERM, None)
+    with pytest.raises(KeyboardInterrupt, match="A second signal: SIGINT"):
+        stop._note(signal.SIGINT, None)

@@ -110,12 +110,6 @@ def test_one_row_per_iteration_whatever_the_interval(
     assert run.trainer.callback_metrics["rollout/accuracy"] == pytest.approx(found[-1]["rollout/accuracy"])
 
 
-def test_a_run_that_ends_within_an_iteration_has_its_row(make_run: Callable[..., Any], tmp_path: Path) -> None:
-    logger = CSVLogger(tmp_path, name="logs")
-    make_run(trainer={"logger": logger, "max_steps": 3, "max_epochs": -1}).fit()
-    assert [row["iteration"] for row in iterations_of(logger)] == [0, 1]
-
-
 def test_a_run_that_fails_in_training_has_the_row_of_its_rollouts(make_run: Callable[..., Any], tmp_path: Path) -> None:
     class OutOfMemory(RolloutCallback):
         def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -227,6 +221,25 @@ def test_sides_are_told_by_the_middle_where_rounds_have_bounds_of_their_own(
     assert 0 < row["rollout/short_frac"] < 1
 
 
+@pytest.mark.parametrize("statistic", ["mean", "max", "median"])
+@pytest.mark.parametrize("pool", ["iteration", "round"])
+def test_sides_are_of_the_length_that_was_judged(
+    make_run: Callable[..., Any], tmp_path: Path, statistic: Any, pool: str
+) -> None:
+    """By its mean, nearly every group is on the short side of bounds for its longest response."""
+    logger, reports = CSVLogger(tmp_path, name="logs"), Reports()
+    band = LengthBand(low=0.3, high=0.5, max=None, statistic=statistic)
+    settings = length_aware() | {"selector": Chain(AccuracyBand(), band), "rounds.pool": pool}
+    make_run([reports], trainer={"logger": logger, "max_epochs": 1}, data=settings).fit()
+    [row], [report] = iterations_of(logger), reports.all
+    middle = (report.decision.thresholds["length_low"] + report.decision.thresholds["length_high"]) / 2
+    sizes = [[rollout.num_tokens for rollout in group.rollouts] for group in report.groups]
+    judged = {"mean": lambda own: sum(own) / 4, "max": max, "median": lambda own: sum(sorted(own)[1:3]) / 2}[statistic]
+    assert row["rollout/short_frac"] == pytest.approx(sum(judged(own) <= middle for own in sizes) / 8)
+    assert row["rollout/long_frac"] == pytest.approx(1 - row["rollout/short_frac"])
+    assert 0 < row["rollout/short_frac"] < 1
+
+
 @pytest.mark.parametrize("step", [1, 2])
 def test_totals_survive_a_resume(make_run: Callable[..., Any], tmp_path: Path, step: int) -> None:
     """Step 1 lies within an iteration, whose rows have the totals although nothing is collected at first."""
@@ -326,3 +339,24 @@ def test_an_iteration_that_max_steps_ends_has_its_row(make_run: Callable[..., An
     rows = iterations_of(logger)
     assert [row["iteration"] for row in rows] == [0, 1]
     assert rows[1]["rollout/accuracy"] == pytest.approx(float(reports.all[1].stats.accuracy.mean()))
+
+
+def test_seconds_of_training_are_those_between_two_collections(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([100.0, 105.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    metrics, nothing = RolloutMetrics(), cast(Any, None)
+    metrics._training_since = 98.0
+    metrics.on_collect_start(nothing, nothing, nothing)
+    assert (metrics._train_seconds, metrics._training_since) == (2.0, None)
+
+
+def test_seconds_of_a_collection_that_was_broken_off_count_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state before it holds the seconds until then; they must not be added to those since the start."""
+    clock = [100.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    metrics, nothing = RolloutMetrics(), cast(Any, None)
+    metrics.on_collect_start(nothing, nothing, nothing)
+    clock[0] = 110.0
+    before = metrics.state_dict()
+    metrics.load_state_dict(before)
+    assert metrics.state_dict()["seconds"] == before["seconds"] == 10.0

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from lspo.collecting.plan import CollectPlan
+from lspo.lightning_modules import WeightSync
 from lspo.problems import RunningSumProblems
 from lspo.testing import ScriptedEngine
 
@@ -67,3 +70,11 @@ def test_the_engine_is_idle_while_weights_are_trained(make_run: Callable[..., An
     whole = ["update", "generate", "idle"]
     # The evaluation before training is followed by a collection at once.
     assert engine.order == ["update", "generate", *whole, *whole, *whole, *whole]
+
+
+@pytest.mark.parametrize("version", [2, 4])
+def test_weights_of_another_iteration_are_refused_newer_ones_too(version: int) -> None:
+    trainer: Any = SimpleNamespace(datamodule=SimpleNamespace(engine=ScriptedEngine(version=version)))
+    plan = CollectPlan(iteration=3, train_groups=1, group_size=2, round_prompts=1)
+    with pytest.raises(RuntimeError, match=f"weights of iteration 3 after its update, but it says version {version}"):
+        WeightSync().on_collect_start(trainer, None, plan)  # type: ignore[arg-type]

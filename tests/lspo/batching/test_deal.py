@@ -284,3 +284,10 @@ def test_counts_leave_out_tokens_without_a_finite_logprob() -> None:
     layout = BatchLayout(train_groups=2, minibatch_groups=2, accumulate=2)
     for batch in all_ranks(groups, layout)[0]:
         assert (batch.num_tokens, batch.num_sequences) == (3 + 4 + 1, 3)
+
+
+def test_the_limit_may_want_a_micro_batch_for_each_rollout() -> None:
+    groups = [group(0, [2, 2]), group(1, [2, 2])]
+    alone = all_ranks(groups, BatchLayout(2, 2, accumulate=4))[0][0].token_ids.numel()
+    with pytest.raises(ValueError, match=r"`accumulate_grad_batches=4` fits this mini-batch"):
+        all_ranks(groups, BatchLayout(2, 2, max_micro_batch_tokens=alone))

@@ -265,3 +265,25 @@ def test_a_selector_without_distances_is_not_filled() -> None:
     judged = judge([SHORT_OF], NARROW, asked)
     object.__setattr__(judged.decision, "distance", None)
     assert shortfall_fill(judged, asked, []).tolist() == judged.decision.keep.tolist()
+
+
+def test_a_pool_below_min_pool_is_filled_up_as_any_other() -> None:
+    asked = plan(train_groups=5, min_pool=64, on_shortfall="fill")
+    judged = judge([SHORT_OF], NARROW, asked).at_the_limit()
+    assert not judged.decided
+    assert shortfall_fill(judged, asked, []).nonzero().flatten().tolist() == [0, 1, 2, 4, 5]
+
+
+def test_a_group_without_a_right_answer_is_not_filled_in_where_no_filter_has_dropped_it() -> None:
+    """The last group, all wrong, is as near to a bound as the other 30s."""
+    asked = plan(train_groups=9, on_shortfall="fill")
+    judged = judge([SHORT_OF], LengthBand(low=0.2, high=0.9), asked)
+    assert judged.decision.distance is not None
+    assert bool(judged.decision.distance.isfinite().all())
+    assert shortfall_fill(judged, asked, []).nonzero().flatten().tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_bounds_of_rounds_that_are_pools_are_the_last_ones() -> None:
+    rounds = [make_pool([[1.0, 1.0], [2.0, 2.0]]), make_pool([[30.0, 30.0], [40.0, 40.0]], first_index=2)]
+    judged = judge(rounds, LSPO, plan(pool="round"))
+    assert judged.decision.thresholds["length_low"] == 30.0

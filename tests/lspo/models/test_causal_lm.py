@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from lspo.models.causal_lm import eos_token_ids, has_weights, load_model, load_tokenizer
+from lspo.models.causal_lm import eos_token_ids, evaluation_mode, has_weights, load_model, load_tokenizer
 from lspo.models.head import last_hidden_state
 from lspo.models.tokenizers import character_tokenizer
 from lspo.testing import tiny_model
@@ -166,3 +166,11 @@ def test_a_tokenizer_made_on_the_spot_is_read_as_it_was_written(tmp_path: Path) 
     assert len(read) == len(made)
     assert [read(text)["input_ids"] for text in texts] == [made(text)["input_ids"] for text in texts]
     assert (read.pad_token_id, read.eos_token_id) == (made.pad_token_id, made.eos_token_id)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_evaluation_mode_is_left_for_the_mode_before_it(training: bool) -> None:
+    model = nn.Linear(1, 1).train(training)
+    with evaluation_mode(model):
+        assert not model.training
+    assert model.training is training

@@ -116,3 +116,10 @@ def test_settings_out_of_range(settings, told, monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the type checker would be first to refuse it
     with pytest.raises(ValueError, match=told):
         MismatchCorrection(**settings)
+
+
+@pytest.mark.parametrize(("level", "expected"), [("token", 0.4), ("sequence", 0.0)])
+def test_the_share_at_the_cap_is_that_of_the_weights_there_are(level, expected):
+    """Two of five tokens are above 1.8; of the responses, 1.5 and 0.5, none is."""
+    metrics = MismatchCorrection("truncate", level, 1.8).metrics(LOG_RATIO, MASK)
+    assert float(metrics["mismatch/capped_frac"]) == pytest.approx(expected)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from lspo.objectives.ratios import MAX_LOG_RATIO, clipped_surrogate, token_log_ratio
+from lspo.objectives.ratios import MAX_LOG_RATIO, clipped_surrogate, sequence_log_ratio, token_log_ratio
 
 NAN = float("nan")
 
@@ -102,3 +102,11 @@ def test_log_ratio_is_limited(difference):
     log_ratio = token_log_ratio(torch.full((1, 1), difference), torch.zeros(1, 1), torch.ones(1, 1).bool())
     assert log_ratio.item() == math.copysign(MAX_LOG_RATIO, difference)
     assert torch.isfinite(log_ratio.exp().square()).all()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_ratio_of_a_response_is_clamped_too(sign: int) -> None:
+    """A mean of 50 nats: exp(50) squared is beyond float32."""
+    logprobs = torch.tensor([[40.0, 60.0]]) * sign
+    log_ratio = sequence_log_ratio(logprobs, torch.zeros(1, 2), torch.ones(1, 2, dtype=torch.bool))
+    assert log_ratio.tolist() == [[sign * MAX_LOG_RATIO] * 2]

@@ -14,6 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from lspo.problems import DatasetProblems, Problem
+from lspo.problems.columns import as_text
 
 TEXTS = [
     "2009-09-01", "2020-01-01T00:00:00Z", "2020-01-01 10:00:00", "12:30", "007", "1.50", "1e5", "+5", "-0", "NA",
@@ -210,3 +211,26 @@ def test_a_file_that_has_changed_is_read_anew(tmp_path: Path) -> None:
         (tmp_path / "set.jsonl").write_text(json.dumps({"question": "a", "answer": answer}))
         for name in ("set.csv", "set.jsonl"):
             assert read(tmp_path / name)[0].answer == answer
+
+
+def test_items_of_lists_are_counted_from_the_end_too(tmp_path: Path) -> None:
+    row = {"question": "a", "answer": ["1", "2", "3"]}
+    (tmp_path / "set.jsonl").write_text(json.dumps(row) + "\n")
+    assert [read(tmp_path / "set.jsonl", answer=f"answer.{place}")[0].answer for place in (-1, -3, 0)] == [
+        "3",
+        "1",
+        "1",
+    ]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_numbers_with_more_digits_than_a_float_has_are_refused(sign: int) -> None:
+    assert as_text(sign * 2.0**53) == str(sign * 2**53)
+    with pytest.raises(ValueError, match="up to 15 digits"):
+        as_text(sign * 2.0**60)
+
+
+def test_a_part_of_a_folder_of_csv_has_the_columns_of_the_whole(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "train.csv").write_text("question,answer\na,01\nb,02\nc,03\n")
+    assert [problem.answer for problem in read(tmp_path / "folder", split="train[1:]")] == ["02", "03"]

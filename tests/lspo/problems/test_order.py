@@ -86,3 +86,12 @@ def test_weights_need_not_sum_to_one() -> None:
     doubled = MixedOrder(MEMBERS, [2 * weight for weight in WEIGHTS], 3, names=("a", "b", "c"))
     order = mixed()
     assert [doubled.place(index) for index in range(500)] == [order.place(index) for index in range(500)]
+
+
+def test_sets_of_one_size_are_not_shuffled_alike() -> None:
+    order = MixedOrder([range(20), range(20, 40)], [1.0, 1.0], 0, names=["a", "b"])
+    drawn = [order.place(index) for index in range(200)]
+    first = [place for place in drawn if place < 20][:20]
+    second = [place - 20 for place in drawn if place >= 20][:20]
+    assert sorted(first) == sorted(second) == list(range(20))
+    assert first != second

@@ -70,3 +70,12 @@ def test_groups_are_told_apart_where_they_are_scored() -> None:
     groups = [RolloutGroup(prompt, index, 0, (Rollout((1,), (), False, "1"),) * 2) for index in (4, 7)]
     score_groups(reward, groups)
     assert reward.indices == (4, 4, 7, 7)
+
+
+def test_other_responses_to_a_prompt_are_dealt_anew() -> None:
+    """By the prompt alone the same places would always win, and a policy could learn which."""
+    prompt, orders = Prompt("p", "", (), "1"), set()
+    for number in range(8):
+        given = [Response(f"{number}-{n}#{1 if n < 2 else 2}", prompt, 3, truncated=False) for n in range(6)]
+        orders.add(tuple(score.reward for score in ShuffledReward(ExactMatchReward()).score_batch(given)))
+    assert len(orders) > 1

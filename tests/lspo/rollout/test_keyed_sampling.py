@@ -157,3 +157,17 @@ def test_samples_stay_within_top_k_and_top_p() -> None:
     ordered = LOGITS.softmax(-1).sort(descending=True)
     nucleus = int((ordered.values.cumsum(0) < 0.3).sum()) + 1
     assert set(tokens.tolist()) == set(ordered.indices[:nucleus].tolist())
+
+
+def test_tokens_that_hold_exactly_top_p_are_enough() -> None:
+    """Four tokens of a quarter each: two hold a half, and the third adds nothing that is asked for."""
+    assert int(restrict(torch.zeros(1, 4), top_p=0.5, top_k=0).isfinite().sum()) == 2
+
+
+def test_the_key_of_a_response_is_the_same_in_every_version() -> None:
+    golden = 0x9E3779B97F4A7C15
+    seed, draw, sample = 7, 5, 3
+    key = splitmix_finaliser((seed + golden) & MASK_64)
+    key = splitmix_finaliser((key + draw * golden) & MASK_64)
+    key = splitmix_finaliser((key + (sample + 1) * golden) & MASK_64)
+    assert int(row_keys(seed, torch.tensor([draw]), torch.tensor([sample]))[0]) & MASK_64 == key

@@ -101,3 +101,10 @@ def test_parts_of_a_weight_are_compared_by_their_sum():
     padded = torch.cat([q, torch.zeros(60, 2)])
     halves = [{"embed_tokens.weight": fingerprint(half)} for half in padded.chunk(2)]
     assert compare(tiny, halves, packed=PACKED) == Comparison(1, 0, ())
+
+
+def test_a_head_that_comes_first_is_not_sent_again_as_the_embedding():
+    head, embedding = torch.ones(3, 2), torch.zeros(3, 2)
+    sent = list(WeightStream([("lm_head.weight", head), ("model.embed_tokens.weight", embedding)]))
+    assert [name for name, _ in sent] == ["lm_head.weight", "model.embed_tokens.weight"]
+    assert torch.equal(sent[0][1], head)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from lspo.sampling import Decision, GroupStats
@@ -36,3 +38,8 @@ def test_pool_size_counts_the_relative_rules_pool() -> None:
     reasons = ["kept", "a", "b"]
     assert Decision(keep, reasons).pool_size is None
     assert Decision(keep, reasons, in_pool=torch.tensor([True, True, False])).pool_size == 2
+
+
+def test_where_takes_what_was_cut_with_its_group() -> None:
+    pool = replace(make_pool([[1.0], [2.0], [3.0]]), truncated=torch.tensor([[True], [False], [True]]))
+    assert pool.where(torch.tensor([False, True, True])).truncated.tolist() == [[False], [True]]

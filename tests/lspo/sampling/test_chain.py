@@ -117,3 +117,11 @@ def test_a_chain_shows_its_links_and_needs_one() -> None:
     assert repr(Chain(AccuracyBand(), LengthBand())) == f"Chain({AccuracyBand()!r}, {LengthBand()!r})"
     with pytest.raises(ValueError, match="at least one selector"):
         Chain()
+
+
+def test_the_pool_is_that_of_the_last_relative_rule() -> None:
+    """Of four groups the first rule leaves the two short ones, which are the pool of the second."""
+    pool = make_pool([[1.0] * 2, [2.0] * 2, [3.0] * 2, [4.0] * 2])
+    decision = Chain(LengthBand(low=0.5, keep="short"), LengthBand()).decide(pool, 0)
+    assert decision.in_pool is not None
+    assert decision.in_pool.tolist() == [True, True, False, False]
