@@ -6,7 +6,7 @@ import glob
 import gzip
 import socket
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from functools import partial
@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlparse
 from urllib.request import getproxies
 
-from lspo.problems.rows import ROWS_AT_A_TIME, JSONRows, Rows, TableRows, opens_only, other_bytes
+from lspo.problems.rows import ROWS_AT_A_TIME, CutRows, JSONRows, Rows, TableRows, opens_only, other_bytes
 
 FILE_FORMATS = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".csv": "csv"}
 NOTHING_IS_MISSING = {"keep_default_na": False, "na_filter": False}
@@ -88,9 +88,14 @@ def _from_files(path: str, kind: str, parts: dict[str, list[str]], split: str) -
             sample_by = "document" if whole else "line"
             # "utf-8-sig" leaves out the mark that some programs write at the start of a file.
             settings: dict[str, Any] = {"sample_by": sample_by, "encoding": "utf-8-sig"}
-            return JSONRows(_load(path, "text", data_files=escaped, split=split, **settings), path, whole=whole)
+
+            def rows(split: str) -> JSONRows:
+                return JSONRows(_load(path, "text", data_files=escaped, split=split, **settings), path, whole=whole)
+
+            return _cut(path, rows, list(parts), split) if "[" in split else rows(split)
         if kind == "csv":
-            settings = {"features": _text_columns(path, files[0]), **NOTHING_IS_MISSING}
+            columns = [_text_columns(path, file) for file in files]  # all, as each is checked
+            settings = {"features": columns[0], **NOTHING_IS_MISSING}
             load = partial(_load, path, kind, data_files=escaped, split=split)
             return TableRows(load(**settings), path, empty_is_missing=True, typed=load)
     except UnicodeDecodeError as error:
@@ -103,14 +108,33 @@ def _text_columns(path: str, file: str) -> Any:
     import pandas
 
     try:
-        names = pandas.read_csv(file, nrows=0).columns
+        first = pandas.read_csv(file, nrows=1, dtype=str, **NOTHING_IS_MISSING)
     except UnicodeDecodeError:
         raise
     except (ValueError, OSError) as error:
         raise ValueError(
             f"Expected rows of CSV in {path}, with names of columns in the first line, but it can't be read: {error}"
         ) from error
-    return _all_text(names)
+    if not isinstance(first.index, pandas.RangeIndex):
+        # pandas would take the first cells for names of rows, and all others for those of the column before.
+        raise ValueError(
+            f"Expected rows of CSV in {path} with a cell for each of the columns {', '.join(map(str, first.columns))}, "
+            "but the first row has more. Put cells that have commas in double quotes, and no comma at the end of a row."
+        )
+    return _all_text(first.columns)
+
+
+def _cut(path: str, rows: Callable[[str], JSONRows], parts: Sequence[str], split: str) -> Rows:
+    """A slice of rows, as `train[:10]`. `datasets` would count whole files, or lines, the empty ones as well."""
+    import datasets
+
+    try:
+        wanted = datasets.ReadInstruction.from_spec(split)
+        named = {part: rows(part) for part in parts if part in split}
+        cuts = wanted.to_absolute({part: each.count() for part, each in named.items()})
+    except (ValueError, AssertionError) as error:
+        raise ValueError(f"Expected to find problems in {path}, but `datasets` says: {error}") from error
+    return CutRows([(named[cut.splitname], cut.from_ or 0, cut.to) for cut in cuts], path)
 
 
 def _opened(file: str) -> Any:

@@ -6,7 +6,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain, count
+from itertools import chain, count, islice
 from typing import Any
 
 from lspo.problems.columns import look_up
@@ -140,6 +140,10 @@ class JSONRows(Rows):
         for row in self._rows():
             yield {name: row.get(name) for name in names}
 
+    def count(self) -> int:
+        """How many rows there are."""
+        return sum(1 for _ in self._rows())
+
     def _rows(self) -> Iterator[dict[str, Any]]:
         blocks = self._texts.iter(batch_size=1 if self._whole else ROWS_AT_A_TIME)
         texts = chain.from_iterable(block["text"] for block in blocks)
@@ -157,6 +161,22 @@ class JSONRows(Rows):
             if row is _END:
                 return
             yield row
+
+
+class CutRows(JSONRows):
+    """Slices of rows of JSON, one behind the other.
+
+    Args:
+        cuts: Rows, with the number of the first one, and that of the one behind the last; None: up to their end.
+        path: Their name, for messages.
+    """
+
+    def __init__(self, cuts: Sequence[tuple[JSONRows, int, int | None]], path: str) -> None:
+        super().__init__(None, path, whole=False)
+        self._cuts = cuts
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        return chain.from_iterable(islice(rows._rows(), start, stop) for rows, start, stop in self._cuts)
 
 
 def other_bytes(path: str, block: int, reason: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from pathlib import Path
@@ -93,3 +94,22 @@ def test_without_a_network_the_error_comes_at_once(monkeypatch: pytest.MonkeyPat
     assert time.perf_counter() - started < 5
     assert constants.HF_HUB_OFFLINE is False
     assert datasets.config.HF_HUB_OFFLINE is False
+
+
+@pytest.mark.parametrize("name", ["train.json", "train.jsonl"])
+def test_a_slice_of_a_folder_of_json_counts_rows(name: str, tmp_path: Path) -> None:
+    rows = [json.dumps({"question": f"{number}?", "answer": number}) for number in range(4)]
+    text = f"[{', '.join(rows)}]" if name == "train.json" else "\n\n".join(rows)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / name).write_text(text)
+    slices = {"train[:2]": "01", "train[50%:]": "23", "train[-1:]": "3", "train[3:]+train[:1]": "30"}
+    for split, answers in slices.items():
+        assert "".join(problem.answer for problem in read(tmp_path / "folder", split=split)) == answers
+    with pytest.raises(ValueError, match=r"Unknown split \"dev\""):
+        read(tmp_path / "folder", split="dev[:1]")
+
+
+def test_a_csv_with_more_cells_than_columns_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "set.csv").write_text("question,answer\nWhat is 1,2?,3\n")
+    with pytest.raises(ValueError, match="Put cells that have commas in double quotes"):
+        read(tmp_path / "set.csv")
