@@ -47,6 +47,11 @@ def as_messages(value: Any) -> tuple[Message, ...] | None:
 
 def _message(turn: Any) -> Message:
     if isinstance(turn, Mapping):
+        if turn.get("tool_calls"):
+            raise ValueError(
+                f"Expected a chat of text alone, but a message of role {turn.get('role')!r} calls tools, which would "
+                "be left out. Write the calls into its `content`, or leave such rows out"
+            )
         parts = {key: decoded(turn.get(key)) for key in ("role", "content")}
         if all(isinstance(part, str) for part in parts.values()):
             return parts

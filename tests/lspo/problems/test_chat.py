@@ -199,3 +199,11 @@ def test_a_message_that_a_template_leaves_out_is_an_error(chat_tokenizer: Any, t
 def test_a_template_may_write_a_message_in_other_words(chat_tokenizer: Any) -> None:
     chat_tokenizer.chat_template = "{% for m in messages %}{{ m.content | upper }}{% endfor %}"
     assert Problem("p", "", "2", (SYSTEM, *USER)).prompt(chat_tokenizer).text == "BE BRIEF.WHAT IS 1 + 1?"
+
+
+@pytest.mark.parametrize("calls", [None, []])
+def test_calls_of_tools_are_not_left_out_silently(calls: Any) -> None:
+    user, call = {"role": "user", "content": "1 + 1?"}, {"function": {"name": "add", "arguments": "{}"}}
+    assert as_messages([user, {"role": "assistant", "content": "", "tool_calls": calls}]) is not None
+    with pytest.raises(ValueError, match="a message of role 'assistant' calls tools, which would be left out"):
+        as_messages([user, {"role": "assistant", "content": "", "tool_calls": [call]}])
