@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from lspo.models.encoding import encode_prompts, encode_texts
+from lspo.models.encoding import SpecialTokens, encode_prompts, encode_texts
 from lspo.problems.chat import Message, render
 from lspo.types import Prompt
 
@@ -71,8 +71,9 @@ class ProblemSet(ABC):
 
 
 def _prompts(problems: Sequence[Problem], tokenizer: Any) -> list[Prompt]:
+    special = SpecialTokens(tokenizer)
     texts = [
-        render(tokenizer, problem.messages, problem.chat_arguments, name=problem.id)
+        render(tokenizer, problem.messages, problem.chat_arguments, name=problem.id, special=special)
         if problem.messages
         else problem.text
         for problem in problems

@@ -89,7 +89,14 @@ def with_system_prompt(messages: Sequence[Message], system_prompt: str | None) -
     return ({"role": "system", "content": system_prompt}, *own)
 
 
-def render(tokenizer: Any, messages: Sequence[Message], arguments: Mapping[str, Any], *, name: str = "") -> MarkedText:
+def render(
+    tokenizer: Any,
+    messages: Sequence[Message],
+    arguments: Mapping[str, Any],
+    *,
+    name: str,
+    special: SpecialTokens,
+) -> MarkedText:
     """The chat as the tokenizer's template writes it, up to where the response begins.
 
     Special tokens are meant where the template itself writes them, and where the messages say so; not where a message
@@ -100,6 +107,7 @@ def render(tokenizer: Any, messages: Sequence[Message], arguments: Mapping[str, 
         messages: The chat.
         arguments: What the template is given besides.
         name: Of the problem, for messages.
+        special: The tokenizer's special tokens.
 
     Raises:
         ValueError: If the tokenizer has no chat template, or its template refuses the chat, leaves a message out, or
@@ -122,7 +130,7 @@ def render(tokenizer: Any, messages: Sequence[Message], arguments: Mapping[str, 
                 f"of role {message['role']!r}{_of(name)}: {message['content'][:EXCERPT_CHARACTERS]!r}. "
                 f"{_remedy(messages)}"
             )
-    return _quoting(tokenizer, messages, arguments, name, text)
+    return _quoting(tokenizer, messages, arguments, name, text, special)
 
 
 def _apply(tokenizer: Any, messages: Sequence[Message], arguments: Mapping[str, Any], name: str) -> str:
@@ -168,13 +176,17 @@ def _with_content(messages: Sequence[Message], place: int, content: str) -> list
 
 
 def _quoting(
-    tokenizer: Any, messages: Sequence[Message], arguments: Mapping[str, Any], name: str, text: str
+    tokenizer: Any,
+    messages: Sequence[Message],
+    arguments: Mapping[str, Any],
+    name: str,
+    text: str,
+    finder: SpecialTokens,
 ) -> MarkedText:
     """The rendered text, special tokens meant all over it but where messages quote them.
 
     To see where these come to stand, the chat is rendered once more with a sign behind each of their characters.
     """
-    finder = SpecialTokens(tokenizer)
     sign = next(sign for sign in map(chr, range(0xE000, 0xF8FF)) if sign not in text)
     signed = [{key: _signed(value, finder, sign) for key, value in message.items()} for message in messages]
     if signed == [dict(message) for message in messages]:

@@ -131,12 +131,9 @@ class DatasetProblems(ProblemSet):
         asked = {name: self._parts(name, rows.column_names) for name in (columns.prompt, columns.answer)}
         others = {name: self._parts(name, rows.column_names) for name in self.extra}
         limit = self.max_answer_characters
-        # Problems and answers as they are written; what rewards ask for besides, with its types.
-        cells = rows.read({way[0] for way in asked.values()})
-        values = rows.read({way[0] for way in others.values()}, typed=True)
-        for number, row in enumerate(zip(cells, values, strict=True)):
+        for number, (row, values) in enumerate(self._read(rows, asked, others)):
             tally.rows += 1
-            prompt, answer, extra = self._cells(number, *row, columns, asked | others, rows)
+            prompt, answer, extra = self._cells(number, row, values, columns, asked | others, rows)
             if prompt is None or answer is None:
                 tally.add_incomplete(number)
             elif tally.incomplete and not self.drop_incomplete:
@@ -153,6 +150,18 @@ class DatasetProblems(ProblemSet):
                 f"{tally.incomplete} of {tally.rows} rows lack one; the first are rows {first}. To leave them out, set "
                 "`drop_incomplete=True`."
             )
+
+    @staticmethod
+    def _read(rows: Rows, asked: Mapping[str, Sequence[str]], others: Mapping[str, Sequence[str]]) -> Iterator[Any]:
+        """Each row with problem and answer as they are written, and with what rewards ask for besides, with its types.
+
+        Both are one row, read once, unless the types of the second are `datasets`' guesses.
+        """
+        wanted, besides = {way[0] for way in asked.values()}, {way[0] for way in others.values()}
+        typed = rows.typed() if besides else rows
+        if typed is rows:
+            return ((row, row) for row in rows.read(wanted | besides))
+        return zip(rows.read(wanted), typed.read(besides), strict=True)
 
     def _parts(self, name: str, columns: Sequence[str]) -> tuple[str, ...]:
         try:

@@ -33,13 +33,13 @@ class Rows(ABC):
         """Whether a row may lack these keys though others have them, as in JSON."""
         return False
 
-    @abstractmethod
-    def read(self, names: set[str], *, typed: bool = False) -> Iterator[dict[str, Any]]:
-        """The rows in their order, with these columns alone.
+    def typed(self) -> Rows:
+        """The same rows, and where the file has no types of its own, as CSV, with those that `datasets` finds."""
+        return self
 
-        Args:
-            names: Of the columns.
-            typed: Where the file has no types of its own, as CSV, with those that `datasets` finds in its text.
+    @abstractmethod
+    def read(self, names: set[str]) -> Iterator[dict[str, Any]]:
+        """The rows in their order, with these columns alone.
 
         Raises:
             ValueError: If they can't be read.
@@ -65,13 +65,10 @@ class TableRows(Rows):
     def column_names(self) -> list[str]:
         return list(self._table.column_names)
 
-    def read(self, names: set[str], *, typed: bool = False) -> Iterator[dict[str, Any]]:
-        if not names:
-            yield from ({} for _ in range(len(self._table)))
-            return
-        if typed and self._typed is not None:
-            yield from TableRows(self._typed(), self._path).read(names)
-            return
+    def typed(self) -> Rows:
+        return self if self._typed is None else TableRows(self._typed(), self._path)
+
+    def read(self, names: set[str]) -> Iterator[dict[str, Any]]:
         kept = [name for name in self.column_names if name in names]
         self._check_types(kept)
         short = {name for name in kept if getattr(self._table.features[name], "dtype", "") in ("float16", "float32")}
@@ -136,7 +133,7 @@ class JSONRows(Rows):
             self._known[tuple(way)] = any(_has(row, way) for row in self._rows())
         return self._known[tuple(way)]
 
-    def read(self, names: set[str], *, typed: bool = False) -> Iterator[dict[str, Any]]:
+    def read(self, names: set[str]) -> Iterator[dict[str, Any]]:
         for row in self._rows():
             yield {name: row.get(name) for name in names}
 

@@ -173,7 +173,8 @@ class _Decoding:
         self.cache_argument = cache_argument(self.model)
         self.takes = inspect.signature(type(self.model).forward).parameters
         self.pad = policy.tokenizer.pad_token_id if policy.tokenizer.pad_token_id is not None else 0
-        self.eos = torch.tensor(list(eos_token_ids), dtype=torch.int64, device=self.device)
+        self.eos_token_ids = list(eos_token_ids)
+        self.eos = torch.tensor(self.eos_token_ids, dtype=torch.int64, device=self.device)
 
     def run(self, sampling: Sampling, *, version: int) -> Iterator[RolloutGroup]:
         self._check_positions(sampling)
@@ -286,7 +287,7 @@ class _Decoding:
             length = int(lengths[row])
             ids = tokens[row, :length].tolist()
             text = response_text(
-                self.tokenizer, ids, eos_token_ids=self.eos.tolist(), skip_special_tokens=self.skip_special_tokens
+                self.tokenizer, ids, eos_token_ids=self.eos_token_ids, skip_special_tokens=self.skip_special_tokens
             )
             rollouts.append(
                 Rollout(tuple(ids), tuple(logprobs[row, :length].tolist()), truncated=not bool(stopped[row]), text=text)

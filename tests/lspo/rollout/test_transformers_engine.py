@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import math
 import string
 from collections.abc import Callable, Sequence
@@ -328,23 +327,7 @@ def test_a_batch_has_room_for_a_response() -> None:
         TransformersEngine(0)
 
 
-def with_tags(tokenizer: Any) -> Any:
-    """Half of its letters are special tokens."""
-    tagged = copy.deepcopy(tokenizer)
-    letters = [letter for letter in tagged.get_vocab() if len(letter) == 1]
-    tagged.add_special_tokens({"additional_special_tokens": sorted(letters)[::2]})
-    assert len(tagged) == len(tokenizer)
-    return tagged
-
-
-def as_said(tokenizer: Any, rollout: Any, ends: Sequence[int]) -> str:
-    """All that was written, but for the token that ends it."""
-    ids = rollout.token_ids if rollout.truncated else rollout.token_ids[:-1]
-    assert rollout.truncated or rollout.token_ids[-1] in ends
-    return "".join(tokenizer.convert_ids_to_tokens(list(ids)))
-
-
-def test_special_tokens_are_in_the_text_on_request(model: Any) -> None:
+def test_special_tokens_are_in_the_text_on_request(model: Any, with_tags: Any, as_said: Any) -> None:
     policy = StubPolicy(model, with_tags(TOKENIZER), eos_token_ids=MANY_EOS)
     skipped = write(policy, range(4), sampling=SAMPLING)
     kept = write(policy, range(4), sampling=Sampling(max_response_tokens=24, skip_special_tokens=False))

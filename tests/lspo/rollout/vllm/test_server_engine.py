@@ -685,23 +685,7 @@ def test_settings_out_of_range(settings, told):
         VLLMServerEngine(**settings)
 
 
-def with_tags(tokenizer):
-    """Half of its letters are special tokens."""
-    tagged = copy.deepcopy(tokenizer)
-    letters = [letter for letter in tagged.get_vocab() if len(letter) == 1]
-    tagged.add_special_tokens({"additional_special_tokens": sorted(letters)[::2]})
-    assert len(tagged) == len(tokenizer)
-    return tagged
-
-
-def as_said(tokenizer, rollout, ends):
-    """All that was written, but for the token that ends it."""
-    ids = rollout.token_ids if rollout.truncated else rollout.token_ids[:-1]
-    assert rollout.truncated or rollout.token_ids[-1] in ends
-    return "".join(tokenizer.convert_ids_to_tokens(list(ids)))
-
-
-def test_special_tokens_are_in_the_text_on_request(make_engine, policy):
+def test_special_tokens_are_in_the_text_on_request(make_engine, policy, with_tags, as_said):
     policy.tokenizer = with_tags(TOKENIZER)
     engine = make_engine()
     engine.update()
