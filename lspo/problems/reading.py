@@ -177,7 +177,7 @@ def _load(path: str, *arguments: Any, how: Any = None, **settings: Any) -> Any:
             raise error.__cause__ from None
         raise ValueError(
             f"Expected rows of JSON, JSON lines, parquet or CSV in {path}, but it can't be read: "
-            f"{error.__cause__ or error}"
+            f"{str(error.__cause__ or error).strip()}"
         ) from error
     except UnicodeDecodeError:
         raise  # the caller knows what is said of it
