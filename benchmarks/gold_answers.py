@@ -20,7 +20,7 @@ from typing import Any
 
 from lspo.problems import AIME24, GSM8K, DatasetProblems, MinervaMath, OlympiadBench
 from lspo.rewards import GSM8KReward, MathReward, Response, Reward
-from lspo.rewards.answer_text import gold_text
+from lspo.rewards.answers.extraction import gold_text
 from lspo.rewards.math_reward import Answer, same_without_algebra
 from lspo.types import Prompt
 

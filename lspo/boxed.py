@@ -6,7 +6,13 @@ import re
 from typing import NamedTuple
 
 BOX = re.compile(r"\\(?:boxed|fbox)(?:\s*\{|\s+)")
-_BETWEEN_BOXES = re.compile(r"[\s$]*(?:,|and|or|, and|, or)?[\s$]*")
+_MAX_BETWEEN = 60
+_SPACE = re.compile(r"\\q?quad(?![a-zA-Z])|\\[()\[\],;: ]|[\s$]")
+_WORD_BETWEEN = r"and|or|y|et|und|ou|oder|\u0438|\u0438\u043b\u0438"
+_JOINER = re.compile(
+    rf"(?:[,;\uff0c\u3001]|\\(?:text|mathrm|mbox)\{{(?:,|{_WORD_BETWEEN})+\}}|(?:{_WORD_BETWEEN})|\u548c|\u6216|\u4e0e|\u53ca|\u3068"
+    r"|\\(?:lor|land|vee|wedge))+"
+)
 _WORD = re.compile(r"[^\s$]*")
 
 
@@ -19,8 +25,8 @@ class _Box(NamedTuple):
 def last_boxed(text: str, *, max_characters: int | None = None) -> str | None:
     r"""What stands in the last box; None if there is none, or if it is empty, not closed or too long.
 
-    Braces may be nested; MATH has a few boxes without any. Boxes that only `and`, `or` or a comma separate are one
-    answer, joined by commas.
+    Braces may be nested; MATH has a few boxes without any. Boxes that only a comma, `and`, `or` or their like separate
+    are one answer, joined by commas.
 
     Args:
         text: Where to look.
@@ -36,10 +42,20 @@ def last_boxed(text: str, *, max_characters: int | None = None) -> str | None:
     answer: list[_Box] = []
     for found in reversed(list(BOX.finditer(text))):
         box = _box(text, found, max_characters)
-        if box is None or (answer and not _BETWEEN_BOXES.fullmatch(text, box.end, answer[0].start)):
+        if box is None or (answer and not joins(text[box.end : answer[0].start])):
             break
         answer.insert(0, box)
     return ", ".join(dict.fromkeys(box.content for box in answer)) or None
+
+
+def joins(between: str) -> bool:
+    r"""Whether the text between two answers makes them one list: a comma, `and`, `or` or their like, nothing else.
+
+    Example:
+        >>> joins(r"$ \text{ and } $"), joins("\n\n"), joins(", so ")
+        (True, False, False)
+    """
+    return len(between) <= _MAX_BETWEEN and _JOINER.fullmatch(_SPACE.sub("", between)) is not None
 
 
 def _box(text: str, found: re.Match[str], max_characters: int | None) -> _Box | None:

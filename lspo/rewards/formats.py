@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 
-from lspo.rewards.answer_text import boxed_answer, last_answer_line
+from lspo.rewards.answers.extraction import boxed_answer, last_answer_line
 from lspo.rewards.base import Reward
 from lspo.types import Score
 

@@ -3,100 +3,103 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, get_args
 
-from lspo.rewards.answer_text import boxed_answer, gold_text, last_answer_line
+from lspo.rewards.answers.equality import Equality, Question, Verdict, option
+from lspo.rewards.answers.extraction import AnswerFormat, final_answer, gold_text
+from lspo.rewards.answers.normal_form import clean, form
+from lspo.rewards.answers.shape import Scalar, Shape, read_cleaned
+from lspo.rewards.answers.value import Value
+from lspo.rewards.answers.written_number import number_form
 from lspo.rewards.base import Response, Reward
-from lspo.rewards.normal_form import clean, equation_name, form, is_equation, is_words, too_big
-from lspo.rewards.worker_pool import Reply, WorkerPool
-from lspo.rewards.written_number import Number, number_form, parse_number, without_rounding
+from lspo.rewards.worker_pool import WorkerPool
 from lspo.types import Prompt, Score
 
-AnswerFormat = Literal["marked", "boxed", "answer_line", "any"]
-"""Where a response's final answer stands; see `MathReward`."""
-
-MAX_FREE_TEXT_CHARACTERS = 2_000
 MEMORY_BYTES = 1 << 30
 RETRY_FACTOR = 3
+MAX_ROUNDS = 4
+MAX_KNOWN = 20_000
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer in the spellings that are compared; `rounded` is the number behind it that rounds it, if any."""
+    """An answer: as it is written, in one spelling, and what it is."""
 
     text: str
     form: str
-    number: Number | None
-    rounded: Number | None = None
+    shape: Shape
 
     @classmethod
     def of(cls, text: str) -> Answer:
-        """What a response answers."""
         cleaned = clean(text)
-        exact = without_rounding(cleaned)
-        rounded = parse_number(cleaned) if exact != cleaned else None
-        return cls(exact, form(exact), parse_number(exact), rounded)
-
-    @classmethod
-    def ground_truth(cls, text: str) -> Answer:
-        """Of an equation between expressions, the right side alone is no answer: 4 is none to x^2 + y^2 = 4."""
-        cleaned = clean(text)
-        return cls(cleaned, form(cleaned), None if is_equation(cleaned) else parse_number(cleaned))
-
-    @property
-    def vote(self) -> str:
-        return number_form(self.number) if self.number else self.form
+        return cls(cleaned, form(cleaned), read_cleaned(cleaned))
 
 
-def same_without_algebra(gold: Answer, answer: Answer, require_number: bool = True) -> bool | None:
-    r"""Whether the answer is the ground truth, as far as text and numbers tell; None where it takes algebra.
+class Algebra:
+    """Values of expressions, found by worker processes; what was found is kept."""
 
-    Example:
-        >>> half = Answer.ground_truth("1/2")
-        >>> [same_without_algebra(half, Answer.of(text)) for text in ("0.5", "0.6", r"\sin 30")]
-        [True, False, None]
-    """
-    if answer.form == gold.form or (gold.number and answer.rounded and gold.number.equals(answer.rounded)):
-        return True
-    if gold.number and gold.number.integer and require_number:
-        if answer.number is None:
+    def __init__(self, pool: WorkerPool) -> None:
+        self._pool = pool
+        self.known: dict[Question, Value | None] = {}
+        self._missing: dict[Question, None] = {}
+        self.failed: dict[Question, str] = {}
+        self.used: set[Question] = set()
+
+    def __call__(self, question: Question) -> Value | None | bool:
+        """See `equality.Lookup`."""
+        self.used.add(question)
+        if question in self.known:
+            return self.known[question]
+        if question in self.failed:
+            return None
+        self._missing[question] = None
+        return False
+
+    def ask(self) -> bool:
+        """Finds the values that were missing; whether there were any."""
+        questions, self._missing = list(self._missing), {}
+        if not questions:
             return False
-        if not answer.number.integer and answer.number.value.denominator == 1:
-            return False  # a division that was not carried out
-    names = {equation_name(gold.text), equation_name(answer.text)} - {""}
-    if gold.number and answer.number and len(names) < 2:
-        return gold.number.equals(answer.number)
-    if is_words(gold.text) or is_words(answer.text) or not answer.form:
-        return False
-    if too_big(answer.text) and not too_big(gold.text):
-        return False
-    return None
+        for question, reply in zip(questions, self._pool.ask([_request(one) for one in questions]), strict=True):
+            if isinstance(reply, str):
+                self.failed[question] = reply
+            else:
+                self.known[question] = None if reply["value"] is None else Value.of(reply["value"])
+        return True
+
+    def forget(self) -> None:
+        """Ends a call: failures get another chance in the next one, and what is known stays in proportion."""
+        self.failed, self._missing = {}, {}
+        while len(self.known) > MAX_KNOWN:
+            del self.known[next(iter(self.known))]
 
 
 class MathReward(Reward):
     r"""1 if the response's final answer equals the ground truth, else 0; needs `pip install "lspo[math]"`.
 
-    Text and numbers are compared at once, exactly. What is left (roots, variables, sets, intervals, equations) goes to
-    the `math-verify` library, in processes of their own that are killed when they take too long, too much memory, or
-    crash: no answer can hang or end a run. The ground truth is the answer itself, or a text with it in `\boxed{}` or
-    behind `####`.
+    Where the answer is found, and what equals what, is in `docs/rewards.md`. Words, numbers, and the shape of an answer
+    (a list, a pair, an interval, an equation) are compared at once. Expressions get their values from processes of
+    their own that are killed when they take too long, too much memory, or crash: no answer can hang or end a run. The
+    ground truth is the answer itself, or a text with it in `\boxed{}` or behind `####`.
 
-    Counters: `math/timeouts` and `math/crashes`, responses that count as wrong for that reason; `math/no_answer`,
-    responses without a final answer; `math/algebra`, responses for which math-verify was asked.
+    Counters: `math/timeouts`, `math/crashes` and `math/given_up`, responses for which the algebra failed, and which
+    were judged without it; `math/no_answer`, responses without a final answer; `math/algebra`, responses for which
+    algebra was asked.
 
     Args:
-        answer_format: Where the answer stands. "boxed": in the last `\boxed{}`. "answer_line": behind the last
-            `Answer:`, as in DAPO. "marked": the first of these that is there, so that sets which ask for one or the
-            other may be mixed. "any": the same, else what math-verify reads out of the last 2000 characters.
-        workers: Processes that verify, on each rank.
-        time_limit_seconds: For one answer; after it, the worker is killed. The answer gets a second chance alone, with
-            three times as long, then counts as wrong.
-        require_number: Where the ground truth is an integer, an answer has to be written as one number: 84 is not
-            answered by the product 7 * 12, which may just repeat the problem. False: math-verify decides.
+        answer_format: Where the answer stands. "marked": in the last `\boxed{}`, else behind `####`, else behind
+            `Answer:` or its like, else in "The answer is 5." "boxed": in the box alone. "answer_line": behind `Answer:`
+            or its like alone. "any": as "marked", else the last formula or number.
+        workers: Processes for algebra, on each rank.
+        time_limit_seconds: For one expression; after it, the worker is killed. The expression gets a second chance
+            alone, with three times as long.
+        call_limit_seconds: For all expressions of one batch that take too long, together; then the rest is given up.
+        require_number: Where the ground truth is a whole number, an answer has to be written as one number: 84 is not
+            answered by the product 7 * 12, which may just repeat the problem. For tasks of plain arithmetic.
     """
 
     def __init__(
@@ -104,7 +107,8 @@ class MathReward(Reward):
         answer_format: AnswerFormat = "marked",
         workers: int = 2,
         time_limit_seconds: float = 5.0,
-        require_number: bool = True,
+        call_limit_seconds: float = 30.0,
+        require_number: bool = False,
     ) -> None:
         if answer_format not in get_args(AnswerFormat):
             raise ValueError(
@@ -114,10 +118,12 @@ class MathReward(Reward):
             raise ValueError(f"Expected `workers` to be at least 1, but got {workers}.")
         if time_limit_seconds <= 0:
             raise ValueError(f"Expected `time_limit_seconds` to be positive, but got {time_limit_seconds}.")
+        if call_limit_seconds <= 0:
+            raise ValueError(f"Expected `call_limit_seconds` to be positive, but got {call_limit_seconds}.")
         if importlib.util.find_spec("math_verify") is None:
             raise ModuleNotFoundError(
-                "Expected the library `math-verify`, by which MathReward compares answers, but it is not installed. "
-                'Install it with: pip install "lspo[math]"'
+                "Expected the library `math-verify`, whose parser MathReward reads expressions with, but it is not "
+                'installed. Install it with: pip install "lspo[math]"'
             )
         self.answer_format, self.require_number = answer_format, require_number
         self._pool = WorkerPool(
@@ -134,58 +140,16 @@ class MathReward(Reward):
 
     def score_batch(self, responses: Sequence[Response]) -> list[Score]:
         golds = [_gold(response.prompt.answer) for response in responses]
-        answers = self._answers([response.text for response in responses])
-        asked: dict[tuple[str, str], Reply] = {}
-        for gold, answer in zip(golds, answers, strict=True):
-            if answer and same_without_algebra(gold, answer, self.require_number) is None:
-                asked[gold.text, answer.text] = "crash"
-        requests = [{"task": "verify", "gold": gold, "answer": answer} for gold, answer in asked]
-        asked = dict(zip(asked, self._pool.ask(requests), strict=True)) if requests else {}
-        return [self._verdict(gold, answer, asked) for gold, answer in zip(golds, answers, strict=True)]
-
-    def _answers(self, texts: Sequence[str]) -> list[Answer | None]:
-        found = [self._explicit_answer(text) for text in texts]
-        if self.answer_format == "any":
-            ends = {
-                text[-MAX_FREE_TEXT_CHARACTERS:]: ""
-                for text, answer in zip(texts, found, strict=True)
-                if answer is None and text.strip()
-            }
-            requests = [{"task": "extract", "text": end} for end in ends]
-            replies = self._pool.ask(requests) if requests else []
-            read = dict(zip(ends, replies, strict=True))
-            for place, text in enumerate(texts):
-                reply = read.get(text[-MAX_FREE_TEXT_CHARACTERS:]) if found[place] is None else None
-                if isinstance(reply, str):
-                    self._count_failure(reply)
-                elif reply:
-                    found[place] = reply["text"]
-        answers = [Answer.of(text) if text else None for text in found]
+        answers = [_read(final_answer(response.text, self.answer_format)) for response in responses]
+        judge = _Judge(Algebra(self._pool), self.require_number)
+        verdicts = judge.verdicts(golds, answers)
         self._counts["math/no_answer"] += sum(answer is None for answer in answers)
-        return answers
-
-    def _explicit_answer(self, text: str) -> str | None:
-        boxed = boxed_answer(text) if self.answer_format != "answer_line" else None
-        return boxed or (last_answer_line(text) if self.answer_format != "boxed" else None)
-
-    def _verdict(self, gold: Answer, answer: Answer | None, asked: dict[tuple[str, str], Reply]) -> Score:
-        if answer is None:
-            return Score(0.0, 0.0)
-        right = same_without_algebra(gold, answer, self.require_number)
-        if right is None:
-            reply = asked[gold.text, answer.text]
-            self._counts["math/algebra"] += 1
-            if isinstance(reply, str):
-                self._count_failure(reply)
-            right = not isinstance(reply, str) and bool(reply["right"])
-        # Right and wrong answers are spelled alike: if the right ones had the ground truth's spelling, they would vote
-        # together where equal wrong ones do not. But a wrong one must not vote with the right ones, whatever it has in
-        # common with them, as 7 * 12 has with 84.
-        vote = answer.vote if right or answer.vote != gold.vote else answer.form
-        return Score(float(right), float(right), answer=vote or None)
-
-    def _count_failure(self, failure: str) -> None:
-        self._counts["math/timeouts" if failure == "timeout" else "math/crashes"] += 1
+        judge.count(self._counts)
+        prompts = [(response.prompt.id, response.prompt.answer) for response in responses]
+        votes = judge.votes(prompts, golds, answers, verdicts)
+        return [
+            Score(float(right), float(right), answer=vote) for right, vote in zip(verdicts, votes, strict=True)
+        ]
 
     def check(self, prompt: Prompt) -> None:
         _gold(prompt.answer)
@@ -198,10 +162,100 @@ class MathReward(Reward):
         self._pool.close()
 
 
+class _Judge:
+    """Verdicts and votes of one batch."""
+
+    def __init__(self, algebra: Algebra, require_number: bool) -> None:
+        self.algebra, self.require_number = algebra, require_number
+        self._equality = Equality(algebra, require_number=require_number)
+        self._used: list[set[Question]] = []
+
+    def verdicts(self, golds: Sequence[Answer], answers: Sequence[Answer | None]) -> list[bool]:
+        """Whether each answer is its ground truth."""
+        pairs = list(zip(golds, answers, strict=True))
+        found: list[Verdict] = [False if answer is None else None for answer in answers]
+        self._used = [set() for _ in pairs]
+        for _ in range(MAX_ROUNDS):
+            for place, (gold, answer) in enumerate(pairs):
+                if found[place] is None and answer is not None:
+                    self.algebra.used = self._used[place]
+                    found[place] = self._same(gold, answer)
+            if not self.algebra.ask():
+                break
+        return [bool(verdict) for verdict in found]
+
+    def votes(
+        self,
+        prompts: Sequence[tuple[str, str]],
+        golds: Sequence[Answer],
+        answers: Sequence[Answer | None],
+        verdicts: Sequence[bool],
+    ) -> list[str | None]:
+        """What each response votes for: one name for the answers that equal the ground truth, or the first of them."""
+        self.algebra.used = set()
+        votes: list[str | None] = []
+        for _ in range(MAX_ROUNDS):
+            first: dict[tuple[str, str], list[Answer]] = {}
+            votes = []
+            for prompt, gold, answer, right in zip(prompts, golds, answers, verdicts, strict=True):
+                if answer is None or not answer.form:
+                    votes.append(None)
+                    continue
+                if right:
+                    votes.append(self._key(gold))
+                    continue
+                wrong = first.setdefault(prompt, [])
+                same = next((other for other in wrong if self._same(other, answer)), None)
+                if same is None:
+                    wrong.append(answer)
+                key = self._key(same or answer)
+                votes.append(key if key != self._key(gold) else (same or answer).form)
+            if not self.algebra.ask():
+                break
+        return votes
+
+    def count(self, counts: dict[str, float]) -> None:
+        names = {"timeout": "math/timeouts", "crash": "math/crashes", "given_up": "math/given_up"}
+        for used in self._used:
+            counts["math/algebra"] += bool(used)
+            for failure in {self.algebra.failed[question] for question in used & self.algebra.failed.keys()}:
+                counts[names[failure]] += 1
+
+    def _same(self, gold: Answer, answer: Answer) -> Verdict:
+        if gold.form == answer.form and gold.form:
+            return True
+        chosen = option(gold.text, answer.text)
+        if chosen is not None:
+            return chosen
+        return self._equality.same(gold.shape, answer.shape)
+
+    def _key(self, answer: Answer) -> str:
+        """One spelling for answers of one value, as far as is known."""
+        if isinstance(answer.shape, Scalar):
+            if answer.shape.number is not None:
+                return number_form(answer.shape.number)
+            value = self.algebra((answer.shape.text,)) if (answer.shape.text,) in self.algebra.known else None
+            if isinstance(value, Value):
+                return value.key
+        return answer.form
+
+
+def _request(question: Question) -> dict[str, Any]:
+    if len(question) == 1:
+        return {"task": "value", "text": question[0]}
+    return {"task": "equation", "sides": list(question)}
+
+
 def _no_counts() -> dict[str, float]:
-    return dict.fromkeys(("math/timeouts", "math/crashes", "math/no_answer", "math/algebra"), 0.0)
+    names = ("timeouts", "crashes", "given_up", "no_answer", "algebra")
+    return dict.fromkeys((f"math/{name}" for name in names), 0.0)
 
 
 @lru_cache(maxsize=4096)
 def _gold(answer: str) -> Answer:
-    return Answer.ground_truth(gold_text(answer))
+    return Answer.of(gold_text(answer))
+
+
+@lru_cache(maxsize=4096)
+def _read(text: str | None) -> Answer | None:
+    return Answer.of(text) if text else None

@@ -1,43 +1,49 @@
-"""A worker process: JSON lines with questions in, JSON lines with verdicts out. Run as a file, imports nothing of lspo.
+"""A worker process: JSON lines with expressions in, JSON lines with values out. Run as a file, imports nothing of lspo.
 
 It may be killed at any time, and ends itself where nobody is left to do it: at the end of its input, and by an alarm
 of the system if a question takes far longer than its asker waits (code that hangs never sees the end of its input).
+
+LaTeX is read by `latex2sympy2_extended`, on which math-verify builds. What an expression is worth is found in numbers:
+at points that depend on the names of its variables alone, so that two expressions that are equal have equal values.
+That needs no simplification, which may take for ever and may miss.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
-import math
 import os
 import random
 import re
 import signal
 import sys
+import zlib
 from contextlib import suppress
-from functools import lru_cache
 from typing import Any
 
-DIGITS = 6
-MAX_SHIFT = 300
+DIGITS = 30
+LONGEST_EXACT = 400
+REAL_POINTS = 4
+INTEGER_POINTS = 2
 
 
 def main(memory_bytes: int) -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for descriptor in (1, 2):  # parsers print; only verdicts may stand in the output
+    for descriptor in (1, 2):  # parsers print; only answers may stand in the output
         os.dup2(nowhere, descriptor)
     for name in ("SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2"):  # meant for the run, which ends its workers itself
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     logging.disable(logging.CRITICAL)
     try:
-        import math_verify  # noqa: F401
+        import latex2sympy2_extended  # noqa: F401
     except Exception as error:
         print(json.dumps({"failed": f"{type(error).__name__}: {error}"}), file=answers, flush=True)
         return
     _limit_memory(memory_bytes)
-    verify("1", "x^2")  # compiles what is compiled on first use
+    value(r"\sqrt{x^{2}} + 1")  # compiles what is compiled on first use
     print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in sys.stdin.buffer:
         request = json.loads(line)
@@ -49,129 +55,137 @@ def main(memory_bytes: int) -> None:
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
     random.seed(0)
     try:
-        if request["task"] == "extract":
-            return {"text": extract(request["text"])}
-        return {"right": verify(request["gold"], request["answer"]), "gold_read": parse(request["gold"]) is not None}
+        found = equation(*request["sides"]) if request["task"] == "equation" else value(request["text"])
     except MemoryError:
         os._exit(1)  # what is left of this process cannot be trusted
     except (Exception, RecursionError):
-        return {"right": False, "text": None}
+        found = None
+    return {"value": found}
 
 
-def verify(gold: str, answer: str) -> bool:
-    """Whether math-verify holds the answer equal to the ground truth, and nothing here speaks against it."""
-    from math_verify import verify as equal
-
-    if _differ_in_case(gold, answer):
-        return False
-    truth, value = parse(gold), parse(answer)
-    if truth is None or value is None:
-        return False
-    truth, value = _without_derivatives(truth), _without_derivatives(value)
-    if not _comparable(truth, value):
-        return False
-    return bool(equal(truth, value, float_rounding=_decimals(truth), timeout_seconds=None))
+def value(text: str) -> dict[str, Any] | None:
+    """The names in an expression, its values at `points`, and, of a rational number, the number itself."""
+    expression = parse(text)
+    return None if expression is None else _described(expression)
 
 
-@lru_cache(maxsize=512)
+def equation(left: str, right: str) -> dict[str, Any] | None:
+    """The same of left - right, over its common denominator: two equations are one if these are proportional."""
+    from sympy import fraction, together
+
+    first, second = parse(left), parse(right)
+    if first is None or second is None:
+        return None
+    numerator, _ = fraction(together(first - second))
+    return _described(numerator)
+
+
 def parse(text: str) -> Any:
-    """The expression a cleaned answer is; None if it is none."""
-    from math_verify import LatexExtractionConfig, parse
+    """The expression that a cleaned answer is; None if it is none."""
+    from latex2sympy2_extended import latex2sympy
+    from latex2sympy2_extended.latex2sympy2 import ConversionConfig
+    from sympy import Expr
 
-    if "answer" in text.lower() or "$" in text:
-        return None  # math-verify would look for an answer inside
-    latex = re.sub(r"(?<![\w.\\])(\d+\.?\d*|\.\d+)[eE]([+-]?\d+)(?![\w.])", r"\1 \\times 10^{\2}", text)
-    latex = re.sub(r"\b(?:np|math)\.(?:arc|a)?(sin|cos|tan)\b", _python_function, latex)
+    config = ConversionConfig(interpret_as_mixed_fractions=True, lowercase_symbols=False)
+    latex = _prepared(text)
+    if latex is None:
+        return None
+    read = latex2sympy(latex, normalization_config=None, conversion_config=config)
+    if not isinstance(read, Expr):
+        return None
+    return _evaluated(_with_constants(read, text))
+
+
+def _prepared(text: str) -> str | None:
+    """What the parser reads otherwise than writers mean it, written as it reads it."""
+    if re.search(r"\d\s*_", text):
+        return None  # digits of another base
+    latex = re.sub(r"\^\s*\{?\s*(?:'|\\prime)\s*\}?|'", "_{prime}", text)
+    latex = re.sub(r"(?<![\w.\\])(\d+\.?\d*|\.\d+)[eE]([+-]?\d+)(?![\w.])", r"\1 \\cdot 10^{\2}", latex)
+    latex = re.sub(r"\^\s*\{?\s*\\circ\s*\}?", r"\\cdot\\frac{\\pi}{180}", latex)
     latex = re.sub(r"(\d)\.(?!\d)", r"\1", latex)
-    found = parse(
-        f"${latex.replace(chr(10), ' ')}$",
-        [LatexExtractionConfig()],
-        "no_fallback",
-        "first_match",
-        parsing_timeout=None,
-    )  # type: ignore[arg-type, unused-ignore]
-    return found[0] if found else None
+    latex = re.sub(r"(\d)\s*(?=\()", r"\1\\cdot ", latex)  # 1000(26) would be read as 1026
+    latex = re.sub(r"\\log_\s*\{?\s*e\s*\}?", r"\\ln ", latex)
+    latex = re.sub(r"\\operatorname\s*\{\s*([a-zA-Z]+)\s*\}", r"\\\1 ", latex)
+    latex = re.sub(r"\\(?:displaystyle|,|;|!)", " ", latex)
+    return latex.replace("\n", " ")
 
 
-def extract(text: str) -> str | None:
-    """The answer that math-verify reads out of free text: the last of the most explicit kind."""
-    from math_verify import parse
+def _with_constants(expression: Any, text: str) -> Any:
+    """i and pi are numbers; an `i` that a sum counts with is none. Decimals are exact."""
+    from sympy import Derivative, Float, I, Rational, Symbol, pi
 
-    found = parse(text, extraction_mode="first_match", parsing_timeout=None)  # type: ignore[arg-type, unused-ignore]
-    return found[-1] if found and isinstance(found[-1], str) else None
-
-
-def _python_function(match: re.Match[str]) -> str:
-    arc = "arc" if re.search(r"\.(?:arc|a)(?:sin|cos|tan)", match[0]) else ""
-    return f"\\{arc}{match[1]}"
-
-
-def _differ_in_case(gold: str, answer: str) -> bool:
-    """Whether the same letters are written large in one and small in the other: math-verify takes m and M for one."""
-    names = [set(re.sub(r"\\[a-zA-Z]+|[^a-zA-Z]", "", text)) for text in (gold, answer)]
-    lowered = [{name.lower() for name in one} for one in names]
-    return lowered[0] == lowered[1] and names[0] != names[1]
+    counted = re.search(r"_\s*\{?\s*i\s*=", text) is not None
+    constants: dict[Any, Any] = {Symbol("pi"): pi, Symbol("e"): _e()}
+    if not counted:
+        constants |= {Symbol("i"): I, Symbol("math{i}"): I}
+    derivatives = {one: Symbol(str(one)) for one in expression.atoms(Derivative)}  # dx/dt would be 0
+    floats = {one: Rational(str(one)) for one in expression.atoms(Float)}
+    return expression.xreplace(derivatives).xreplace(floats).xreplace(constants)
 
 
-def _without_derivatives(expression: Any) -> Any:
-    """Each derivative as a symbol: math-verify would evaluate dx/dt to 0, x being no function of t to it."""
-    from sympy import Derivative, Symbol
+def _e() -> Any:
+    from sympy import E
 
-    return expression.xreplace({one: Symbol(str(one), real=True) for one in expression.atoms(Derivative)})
-
-
-def _names_its_value(equation: Any) -> bool:
-    """Whether the left side is a name, as in `x = 1`, `f(x) = 2 x` and `AB = 5`, so that the right side answers."""
-    from sympy import Add, Pow
-
-    first = getattr(equation, "_unsorted_args", (equation,))[0] if equation.func.__name__ == "And" else equation
-    left = getattr(first, "lhs", None)
-    return left is not None and not isinstance(left, Add | Pow) and not (left.is_Mul and left.args[0].is_number)
+    return E
 
 
-def _comparable(truth: Any, value: Any) -> bool:
-    """Equations are compared by their solutions, and two without any would be equal: they must be alike in more.
-
-    Nor is one side of an equation an answer to it, unless the other is a name.
-    """
-    from sympy import And
-    from sympy.core.relational import Relational
-
-    if isinstance(truth, Relational | And) and not isinstance(value, Relational | And):
-        return getattr(value, "is_Set", False) or _names_its_value(truth)
-    if not isinstance(truth, Relational) or not isinstance(value, Relational) or truth == value:
-        return True
-    if {str(symbol) for symbol in truth.free_symbols} != {str(symbol) for symbol in value.free_symbols}:
-        return False
-    from sympy import Eq, simplify, solve
-
-    if not isinstance(truth, Eq) or not isinstance(value, Eq):
-        return True
-    with suppress(NotImplementedError):
-        if solve(truth, truth.free_symbols):
-            return True
-    first, second = truth.lhs - truth.rhs, value.lhs - value.rhs
-    return bool(simplify(first - second) == 0 or simplify(first + second) == 0)
+def _evaluated(expression: Any) -> Any:
+    return expression.doit()
 
 
-def _decimals(truth: Any) -> int:
-    """Decimals to compare: of a small ground truth more, of a huge one fewer, so that it is compared in its digits.
+def _described(expression: Any) -> dict[str, Any]:
+    symbols = sorted(expression.free_symbols, key=str)
+    found: dict[str, Any] = {"names": [str(symbol) for symbol in symbols], "text": str(expression)[:2000]}
+    if symbols:
+        found["values"] = [_number(expression.xreplace(point)) for point in _points(symbols)]
+        return found
+    found["values"] = [_number(expression)]
+    if expression.is_Rational:
+        exact = f"{expression.p}/{expression.q}" if _is_short(expression) else _digest(expression)
+        found["exact"] = exact
+    return found
 
-    With a fixed number of decimals all numbers below 1e-6 would be equal.
-    """
-    from sympy import Float, Number
 
-    sizes = [abs(float(atom)) for atom in truth.atoms(Number)]
-    if getattr(truth, "is_number", False):
-        with suppress(TypeError, ValueError, OverflowError):
-            sizes = [abs(float(truth))]
-    sizes = [size for size in sizes if 0 < size < math.inf]
-    if not sizes:
-        return DIGITS
-    smallest = math.floor(math.log10(min(sizes)))
-    if smallest > DIGITS and truth.atoms(Float):
-        return max(DIGITS - smallest, -MAX_SHIFT) + DIGITS
-    return DIGITS + min(max(0, -smallest), MAX_SHIFT)
+def _is_short(number: Any) -> bool:
+    return bool(number.p.bit_length() + number.q.bit_length() < 3 * LONGEST_EXACT)
+
+
+def _digest(number: Any) -> str:
+    return hashlib.sha256(f"{number.p:x}/{number.q:x}".encode()).hexdigest()
+
+
+def _points(symbols: list[Any]) -> list[dict[Any, Any]]:
+    """Rational points, by the variables' names: positive, negative, and whole."""
+    from sympy import Integer, Rational
+
+    points: list[dict[Any, Any]] = []
+    for number in range(REAL_POINTS):
+        sign = -1 if number % 2 else 1
+        points.append({one: sign * Rational(300 + _hash(number, one) % 1999, 997) for one in symbols})
+    for number in range(INTEGER_POINTS):
+        points.append({one: Integer(2 + number + _hash(-number, one) % 5) for one in symbols})
+    return points
+
+
+def _hash(number: int, symbol: Any) -> int:
+    return zlib.crc32(f"{number} {symbol}".encode())
+
+
+def _number(expression: Any) -> list[str] | None:
+    """Real and imaginary part, as decimal numbers; None where there is no value."""
+    from sympy import N, nan, zoo
+
+    with suppress(Exception):
+        found = N(expression, DIGITS)
+        if found.has(nan, zoo) or not found.is_number:
+            return None
+        real, imaginary = found.as_real_imag()
+        parts = [str(part) for part in (real, imaginary)]
+        for part in parts:
+            float(part)
+        return parts
+    return None
 
 
 def _limit_memory(size: int) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from lspo.lightning_modules.evaluation import majority_accuracy
 from lspo.rewards import GSM8KReward, MathReward, Response
-from lspo.rewards.answer_text import gold_text
+from lspo.rewards.answers.extraction import gold_text
 from lspo.types import Prompt, Score
 
 

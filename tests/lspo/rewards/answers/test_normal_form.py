@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from lspo.rewards.normal_form import clean, form, is_equation, is_words, too_big
-from lspo.rewards.written_number import parse_number, without_rounding
+from lspo.rewards.answers.normal_form import clean, form, is_equation, is_words, too_big
+from lspo.rewards.answers.written_number import parse_number, without_rounding
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lspo.rewards.normal_form import clean
-from lspo.rewards.written_number import number_form, parse_number, without_rounding
+from lspo.rewards.answers.normal_form import clean
+from lspo.rewards.answers.written_number import number_form, parse_number, without_rounding
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lspo.rewards.answer_text import boxed_answer, gold_text, last_answer_line
+from lspo.rewards.answers.extraction import boxed_answer, gold_text, last_answer_line
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,389 @@
+r"""Whether two answers are one, as a mathematician would say.
+
+Order counts in pairs and points, not in sets and lists. An interval is no set. An equation counts for its right side
+where its left side is a name, or is equal to the right side. Equations are one up to their sides and a factor.
+Numbers are compared exactly; what is worth a number is compared in 20 digits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from fractions import Fraction
+
+from lspo.rewards.answers.names import is_name, variables
+from lspo.rewards.answers.normal_form import form, too_big, unwrapped
+from lspo.rewards.answers.shape import (
+    Equation,
+    Matrix,
+    Piece,
+    Region,
+    Scalar,
+    Several,
+    Shape,
+    Words,
+    as_interval,
+    is_prose,
+)
+from lspo.rewards.answers.value import Value
+from lspo.rewards.answers.written_number import DEGREES, Number
+
+Question = tuple[str, ...]
+"""What the algebra system is asked for: the value of an expression, or of the difference of two sides."""
+
+Lookup = Callable[[Question], Value | None | bool]
+"""The value of a question; None if it has none; False if it is not known yet."""
+
+Verdict = bool | None
+"""None: not known before the algebra system has answered."""
+
+_OPTION = re.compile(r"(?:(?:option|choice|answer)\s*)?(?:\(([A-J])\)|([A-J])(?=[).:]|$)|([A-J])$)\s*[).:]?(.*)", re.DOTALL | re.IGNORECASE)
+_BOUND_VARIABLE = re.compile(r"\\(?:sum|prod|int|lim)(?![a-zA-Z])")
+_UNKNOWN_COMMAND = re.compile(r"\\(?:text|mathbb|mathcal|angle|triangle|square|Box|begin|in|ldots|forall|exists|cap|cup|lor)(?![a-zA-Z])")
+_HUGE = 10**300
+
+
+class Equality:
+    """Compares answers, with a lookup for what takes algebra.
+
+    Args:
+        lookup: See `Lookup`.
+        require_number: Whether a whole number is answered by one number alone, and not by 7 * 12.
+    """
+
+    def __init__(self, lookup: Lookup, *, require_number: bool = False) -> None:
+        self.lookup, self.require_number = lookup, require_number
+
+    def same(self, gold: Shape, answer: Shape) -> Verdict:
+        """Whether the answer says what the ground truth says."""
+        if isinstance(answer, Equation) and not isinstance(gold, Equation):
+            return self._equation_for(gold, answer)
+        match gold:
+            case Words():
+                return isinstance(answer, Words) and _same_words(gold.text, answer.text)
+            case Scalar():
+                return self._scalar(gold, answer)
+            case Equation():
+                return self._for_equation(gold, answer)
+            case Several():
+                return self._several(gold, answer)
+            case Matrix():
+                return self._matrix(gold, answer)
+            case Region():
+                return self._region(gold, answer)
+
+    # ------------------------------------------------------------ numbers and expressions
+
+    def _scalar(self, gold: Scalar, answer: Shape) -> Verdict:
+        if isinstance(answer, Several) and answer.parts and answer.brackets != "()" and not _differ(answer.parts):
+            return self.same(gold, answer.parts[0])  # "5 or 5"
+        if not isinstance(answer, Scalar):
+            return False
+        if form(gold.text) == form(answer.text) and gold.text:
+            return not (gold.unit and answer.unit and gold.unit != answer.unit)
+        if gold.number and answer.number:
+            if self.require_number and gold.number.integer and not answer.number.integer:
+                if answer.number.value.denominator == 1:
+                    return False  # a division that was not carried out
+            return gold.number.equals(answer.number)
+        if gold.number and gold.number.integer and self.require_number:
+            return False
+        if gold.unit and answer.unit and form(gold.unit) != form(answer.unit):
+            return False
+        return self._by_value(gold, answer)
+
+    def _by_value(self, gold: Scalar, answer: Scalar) -> Verdict:
+        if not _alike(gold.text, answer.text):
+            return False
+        first, second = self._value(gold), self._value(answer)
+        if first is False or second is False:
+            return None
+        return _worth_the_same(first, second)
+
+    def _value(self, scalar: Scalar) -> Value | Number | None | bool:
+        if scalar.number is not None:
+            return scalar.number
+        return self.lookup((scalar.text,)) if is_algebra(scalar.text) else None
+
+    # ------------------------------------------------------------ equations
+
+    def _equation_for(self, gold: Shape, answer: Equation) -> Verdict:
+        """An equation as answer to what is none: for its right side, if all that is no name on the left is equal."""
+        sides, texts, rounded = list(answer.sides), list(answer.texts), list(answer.rounded)
+        if len(sides) == 2 and is_name(texts[1]) and not is_name(texts[0]):
+            sides, texts = sides[::-1], texts[::-1]  # 5 = x
+        while len(sides) > 1 and is_name(texts[0]):
+            sides, texts, rounded = sides[1:], texts[1:], rounded[1:]
+        last = self.same(gold, sides[-1])
+        if len(sides) == 1 or (last is False and sides[-1] == sides[-2]):
+            return last
+        whole = every(self.same(gold, side) for side in sides[:-1])
+        if last is False:  # gold = rounding of it
+            return every((whole, self._is_rounding(sides[-1], sides[-2], said=rounded[-1])))
+        earlier = [
+            either((self.same(gold, side), self._is_rounding(sides[-1], side, said=rounded[number + 1])))
+            for number, side in enumerate(sides[:-1])
+        ]
+        return every((last, *earlier))
+
+    def _is_rounding(self, rounded: Shape, exact: Shape, *, said: bool) -> Verdict:
+        """Whether a side is the one before it, rounded: a decimal number, or any behind the sign for it."""
+        if not isinstance(rounded, Scalar) or not isinstance(exact, Scalar) or rounded.number is None:
+            return False
+        number = rounded.number
+        if rounded.unit and exact.unit and rounded.unit != exact.unit:
+            return False
+        if not (said or number.decimals) or number.scale != 1:
+            return False
+        value = self._value(exact)
+        if value is False:
+            return None
+        return _rounds(number, value)
+
+    def _for_equation(self, gold: Equation, answer: Shape) -> Verdict:
+        if gold.name:
+            by_name: Verdict = False
+            other = answer.name if isinstance(answer, Equation) else ""
+            if not other or other == gold.name or re.fullmatch("[a-zA-Z]{4,}", other):
+                by_name = self._any_side(gold.sides[1:], answer)
+            if by_name is not False:
+                return by_name
+        elif not any(variables(text) for text in gold.texts):
+            return self._any_side(gold.sides, answer)  # 3/4 = 0.75
+        if not isinstance(answer, Equation) or len(gold.sides) != 2 or len(answer.sides) != 2:
+            return False
+        return self._same_equation(gold, answer)
+
+    def _any_side(self, sides: Sequence[Shape], answer: Shape) -> Verdict:
+        return either(self.same(side, answer) for side in sides)
+
+    def _same_equation(self, gold: Equation, answer: Equation) -> Verdict:
+        if form("=".join(gold.texts)) == form("=".join(answer.texts)):
+            return True
+        if not _alike(" ".join(gold.texts), " ".join(answer.texts)):
+            return False
+        if not all(map(is_algebra, (*gold.texts, *answer.texts))):
+            return every(self.same(one, two) for one, two in zip(gold.sides, answer.sides, strict=True))
+        first, second = self.lookup(gold.texts), self.lookup(answer.texts)
+        if first is False or second is False:
+            return None
+        return isinstance(first, Value) and isinstance(second, Value) and first.proportional(second)
+
+    # ------------------------------------------------------------ several
+
+    def _several(self, gold: Several, answer: Shape) -> Verdict:
+        if isinstance(answer, Region):
+            interval = as_interval(gold)
+            return False if interval is None else self._region(interval, answer)
+        if isinstance(answer, Matrix):
+            return self._ordered(gold.parts, _vector(answer)) if gold.brackets == "()" else False
+        if not isinstance(answer, Several):
+            return self.same(gold.parts[0], answer) if len(gold.parts) == 1 else False
+        if gold.is_assignment and answer.is_assignment:
+            if set(gold.names) != set(answer.names):
+                return False
+            places = [answer.names.index(name) for name in gold.names]
+            return every(self.same(part, answer.parts[place]) for part, place in zip(gold.parts, places, strict=True))
+        gold_orders = gold.brackets == "()" or gold.is_assignment
+        answer_orders = answer.brackets in ("()", "[]") or answer.is_assignment
+        if (gold_orders and answer.brackets == "{}") or (gold.brackets == "{}" and answer_orders):
+            return False
+        if gold_orders or answer_orders:
+            return self._ordered(_in_order(gold), _in_order(answer))
+        return self._unordered(gold.parts, answer.parts)
+
+    def _ordered(self, gold: Sequence[Shape], answer: Sequence[Shape]) -> Verdict:
+        if len(gold) != len(answer):
+            return False
+        return every(self.same(one, two) for one, two in zip(gold, answer, strict=True))
+
+    def _unordered(self, gold: Sequence[Shape], answer: Sequence[Shape]) -> Verdict:
+        """Whether each has its equal among the others; how often says nothing."""
+        verdicts = [[self.same(one, two) for two in answer] for one in gold]
+        return every((*(either(row) for row in verdicts), *(either(column) for column in zip(*verdicts, strict=True))))
+
+    def _matrix(self, gold: Matrix, answer: Shape) -> Verdict:
+        if isinstance(answer, Several) and answer.brackets == "()":
+            return self._ordered(_vector(gold), answer.parts)
+        if not isinstance(answer, Matrix) or len(gold.rows) != len(answer.rows):
+            return False
+        return every(self._ordered(one, two) for one, two in zip(gold.rows, answer.rows, strict=True))
+
+    # ------------------------------------------------------------ regions
+
+    def _region(self, gold: Region, answer: Shape) -> Verdict:
+        if isinstance(answer, Several):
+            answer = as_interval(answer) or answer
+        if not isinstance(answer, Region):
+            return False
+        if gold.variable and answer.variable and gold.variable != answer.variable:
+            return False
+        first, second = _joined(gold.pieces), _joined(answer.pieces)
+        if len(first) != len(second):
+            return False
+        verdicts = [[self._piece(one, two) for two in second] for one in first]
+        return every((*(either(row) for row in verdicts), *(either(column) for column in zip(*verdicts, strict=True))))
+
+    def _piece(self, gold: Piece, answer: Piece) -> Verdict:
+        if (gold.low_closed, gold.high_closed) != (answer.low_closed, answer.high_closed):
+            return False
+        ends = ((gold.low, answer.low), (gold.high, answer.high))
+        if any((one is None) != (two is None) for one, two in ends):
+            return False
+        return every(self.same(one, two) for one, two in ends if one is not None and two is not None)
+
+
+def option(gold: str, answer: str) -> Verdict:
+    r"""Whether an answer chooses the options that the ground truth names; None where that names none.
+
+    Example:
+        >>> option("B", r"\textbf{(B)}\ 12"), option("B", "Option C"), option("AC", "A, C"), option("12", "B")
+        (True, False, True, None)
+    """
+    letters = re.fullmatch(r"\(?([A-J]{1,6})\)?", unwrapped(gold))
+    if letters is None or list(letters[1]) != sorted(set(letters[1])):
+        return None
+    chosen = _options(unwrapped(answer))
+    return None if chosen is None else chosen == set(letters[1])
+
+
+def _options(text: str) -> set[str] | None:
+    """Letters of options; None if the text names none."""
+    parts = [part for part in re.split(r"\s*(?:,|;|\\lor|&)\s*", text) if part]
+    if len(parts) > 1 and all(re.fullmatch(r"\(?[A-J]\)?\.?", part) for part in parts):
+        return {letter for part in parts for letter in part if letter.isupper()}
+    found = _OPTION.fullmatch(text.strip())
+    if found is None:
+        return None
+    letter = next(group for group in found.groups()[:3] if group)
+    return {letter.upper()} if letter.isupper() or found[1] else None
+
+
+def every(verdicts: Iterable[Verdict]) -> Verdict:
+    """All of them: False if one is, else None if one is not known."""
+    known: Verdict = True
+    for verdict in verdicts:
+        if verdict is False:
+            return False
+        known = known if verdict else None
+    return known
+
+
+def either(verdicts: Iterable[Verdict]) -> Verdict:
+    """One of them: True if one is, else None if one is not known."""
+    known: Verdict = False
+    for verdict in verdicts:
+        if verdict:
+            return True
+        known = None if verdict is None else known
+    return known
+
+
+def is_algebra(text: str) -> bool:
+    """Whether text looks like an expression that an algebra system can read, and is in proportion."""
+    if not text or len(text) > 400 or too_big(text) or is_prose(text):
+        return False
+    return re.search(r"[0-9a-zA-Z]", text) is not None and _UNKNOWN_COMMAND.search(text) is None and "?" not in text
+
+
+def _alike(gold: str, answer: str) -> bool:
+    """Whether two expressions are of the same variables; others are not equal, and need no algebra to say so."""
+    if _BOUND_VARIABLE.search(gold) or _BOUND_VARIABLE.search(answer):
+        return True
+    return variables(gold) == variables(answer)
+
+
+def _worth_the_same(gold: Value | Number | None | bool, answer: Value | Number | None | bool) -> bool:
+    if isinstance(gold, Value) and isinstance(answer, Value):
+        return gold.equals(answer)
+    if isinstance(gold, Number) and isinstance(answer, Value):
+        return _number_is(gold, answer)
+    if isinstance(gold, Value) and isinstance(answer, Number):
+        return _number_is(answer, gold)
+    return False
+
+
+def _number_is(number: Number, value: Value) -> bool:
+    """Whether a written number is the number an expression is worth: exactly, or a long decimal of one without end."""
+    candidates = [number.absolute]
+    if number.scale == Fraction(1, 100):
+        candidates.append(number.value)
+    rational = value.rational
+    if rational is not None:
+        if rational in candidates:
+            return True
+        return number.decimals is not None and abs(rational) < _HUGE and number.approximates(rational)
+    real = value.real
+    if real is None:
+        return False
+    if number.unit == DEGREES:
+        return abs(real - Decimal(number.value.numerator) / number.value.denominator * _DEGREE) < Decimal("1e-20")
+    return number.decimals is not None and abs(real) < _HUGE and number.approximates(Fraction(real))
+
+
+_DEGREE = Decimal("3.14159265358979323846264338327950288419716939937510") / 180
+
+
+def _rounds(number: Number, value: Value | Number | None | bool) -> bool:
+    if isinstance(value, Number):
+        return number.rounds(value.absolute)
+    if isinstance(value, Value) and value.rational is not None:
+        return number.rounds(value.rational)
+    if isinstance(value, Value) and value.real is not None and abs(value.real) < _HUGE:
+        return number.rounds(Fraction(value.real))
+    return False
+
+
+def _same_words(gold: str, answer: str) -> bool:
+    return gold == answer or _time_of_day(gold, answer)
+
+
+def _time_of_day(gold: str, answer: str) -> bool:
+    """10:30 is 10:30 am; 10:30 am is not 10:30 pm."""
+    halves = [re.fullmatch(r"([0-9]+:[0-9]{2})([ap]m)?", text) for text in (gold, answer)]
+    return all(halves) and halves[0][1] == halves[1][1] and not (halves[0][2] and halves[1][2])  # type: ignore[index]
+
+
+def _differ(parts: Sequence[Shape]) -> bool:
+    return len({form(part.text) if isinstance(part, Scalar | Words) else str(part) for part in parts}) > 1
+
+
+def _vector(matrix: Matrix) -> Sequence[Shape]:
+    """The entries of a row or column; none of a matrix that is neither."""
+    if all(len(row) == 1 for row in matrix.rows):
+        return [row[0] for row in matrix.rows]
+    return matrix.rows[0] if len(matrix.rows) == 1 else []
+
+
+def _in_order(several: Several) -> Sequence[Shape]:
+    """The parts, those of single letters by the alphabet: y = 2, x = 1 is (1, 2)."""
+    if several.is_assignment and all(re.fullmatch("[a-zA-Z]", name) for name in several.names):
+        return [part for _, part in sorted(zip(several.names, several.parts, strict=True), key=lambda pair: pair[0])]
+    return several.parts
+
+
+def _joined(pieces: Sequence[Piece]) -> Sequence[Piece]:
+    """Pieces with numbers for ends, those that touch or overlap as one; others as they are."""
+    if len(pieces) < 2 or not all(end is None or end.number for piece in pieces for end in (piece.low, piece.high)):
+        return pieces
+
+    def low(piece: Piece) -> tuple[Fraction, bool]:
+        end = piece.low.number.value if piece.low and piece.low.number else Fraction(-(10**400))
+        return end, not piece.low_closed
+
+    def high(piece: Piece) -> tuple[Fraction, bool]:
+        end = piece.high.number.value if piece.high and piece.high.number else Fraction(10**400)
+        return end, piece.high_closed
+
+    joined: list[Piece] = []
+    for piece in sorted(pieces, key=low):
+        before = joined[-1] if joined else None
+        if before is not None and (
+            high(before)[0] > low(piece)[0] or (high(before)[0] == low(piece)[0] and (before.high_closed or piece.low_closed))
+        ):
+            longer = max(before, piece, key=high)
+            joined[-1] = Piece(before.low, longer.high, before.low_closed, longer.high_closed)
+        else:
+            joined.append(piece)
+    return joined

@@ -1,0 +1,94 @@
+r"""Arguments of LaTeX commands, in braces: TeX takes the next token where there are none, as in `\frac12`."""
+
+from __future__ import annotations
+
+import re
+
+MAX_NESTED = 30
+
+_COMMAND = re.compile(r"\\(frac|binom|sqrt)(?![a-zA-Z])|(?<![a-zA-Z\\])(sqrt|cbrt)\s*(?=[({\[])")
+_TOKEN = re.compile(r"\\[a-zA-Z]+|[^\\{}\s]")
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_SPACE = re.compile(r"\s*")
+_CLOSING = {"{": "}", "(": ")", "[": "]"}
+
+
+def with_braces(text: str, nested: int = 0) -> str:
+    r"""The same text with braces around each argument of `\frac`, `\binom` and `\sqrt`; `sqrt(2)` gets a backslash.
+
+    A root takes all digits behind it, as writers mean `\sqrt 10`, whatever TeX would print.
+
+    Example:
+        >>> with_braces(r"\frac12 + \frac{3}\pi"), with_braces("3 sqrt(6)"), with_braces(r"\sqrt[3] 16")
+        ('\\frac{1}{2} + \\frac{3}{\\pi}', '3 \\sqrt{6}', '\\sqrt[3]{16}')
+    """
+    if nested > MAX_NESTED:
+        return text
+    written: list[str] = []
+    place = 0
+    while (found := _COMMAND.search(text, place)) is not None:
+        written.append(text[place : found.start()])
+        name = found[1] or found[2]
+        place = found.end()
+        degree = "[3]" if name == "cbrt" else ""
+        root = name in ("sqrt", "cbrt")
+        start = _skip_space(text, place)
+        if root and not degree and text.startswith("[", start):
+            end = _closing(text, start)
+            if end is not None:
+                degree, place = text[start : end + 1], end + 1
+        arguments: list[str] = []
+        for _ in range(1 if root else 2):
+            argument, place = _argument(text, place, nested, whole_number=root)
+            if argument is None:
+                break
+            arguments.append(f"{{{argument}}}")
+        written.append(f"\\{'sqrt' if root else name}{degree}{''.join(arguments)}")
+    return "".join([*written, text[place:]])
+
+
+def _argument(text: str, place: int, nested: int, *, whole_number: bool) -> tuple[str | None, int]:
+    """The argument that begins here, without braces, and the place behind it; None if there is none."""
+    start = _skip_space(text, place)
+    if text.startswith(("{", "("), start):
+        end = _closing(text, start)
+        if end is None:
+            return None, place
+        return with_braces(text[start + 1 : end], nested + 1).strip(), end + 1
+    number = _NUMBER.match(text, start) if whole_number else None
+    if number is not None:
+        return number[0], number.end()
+    token = _TOKEN.match(text, start)
+    if token is None or token[0] in "+-*/=^_,;)]|&":
+        return None, place
+    command = _COMMAND.match(text, start)
+    if command is None:
+        return token[0], token.end()
+    end = command.end()
+    for _ in range(1 if command[1] == "sqrt" else 2):
+        inner, end = _argument(text, end, nested + 1, whole_number=command[1] == "sqrt") if nested < MAX_NESTED else (None, end)
+        if inner is None:
+            break
+    return with_braces(text[start:end], nested + 1), end
+
+
+def _closing(text: str, start: int) -> int | None:
+    """Where the bracket that opens at `start` is closed; None if nowhere."""
+    opening, closing = text[start], _CLOSING[text[start]]
+    depth = 0
+    place = start
+    while place < len(text):
+        character = text[place]
+        if character == "\\":
+            place += 2  # An escaped bracket opens and closes nothing.
+            continue
+        depth += (character == opening) - (character == closing)
+        if depth == 0:
+            return place
+        place += 1
+    return None
+
+
+def _skip_space(text: str, place: int) -> int:
+    found = _SPACE.match(text, place)
+    return place if found is None else found.end()

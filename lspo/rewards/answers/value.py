@@ -1,0 +1,135 @@
+"""What an expression is worth: its values at points that depend on the names of its variables alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Context, Decimal, InvalidOperation
+from fractions import Fraction
+from typing import Any
+
+SAME = Decimal("1e-20")
+"""Relative distance up to which two values, known to 30 digits, are one."""
+
+ZERO = Decimal("1e-90")
+"""Below this a value that is not rational is 0: no digit of it is certain."""
+
+KEY_DIGITS = 12
+
+_EXACT = Context(prec=60)
+
+Point = tuple[Decimal, Decimal] | None
+"""Real and imaginary part; None where there is no value."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """An expression in numbers; see `math_worker`.
+
+    Attributes:
+        names: Of its variables.
+        points: Its values: one without variables, else one at each of the points.
+        exact: The number itself, if it is rational; of a long one, its digest.
+        text: What the algebra system prints.
+    """
+
+    names: tuple[str, ...]
+    points: tuple[Point, ...]
+    exact: str | None
+    text: str
+
+    @classmethod
+    def of(cls, reply: dict[str, Any]) -> Value:
+        return cls(tuple(reply["names"]), tuple(map(_point, reply["values"])), reply.get("exact"), reply["text"])
+
+    @property
+    def rational(self) -> Fraction | None:
+        return Fraction(self.exact) if self.exact and "/" in self.exact else None
+
+    @property
+    def real(self) -> Decimal | None:
+        """The number it is, if it is a real one."""
+        point = self.points[0] if not self.names else None
+        return point[0] if point is not None and _is_real(point) else None
+
+    def equals(self, other: Value) -> bool:
+        """Whether both are worth the same wherever both are real, or, if they are so nowhere, wherever both are worth anything."""
+        if self.names != other.names:
+            return False
+        if self.exact is not None and other.exact is not None:
+            return self.exact == other.exact
+        pairs = _pairs(self.points, other.points)
+        if not pairs:
+            return self.text == other.text
+        return all(_close(first, second) for first, second in pairs)
+
+    def proportional(self, other: Value) -> bool:
+        """Whether one is the other times a number that is not 0: of equations, left - right, whether they are one."""
+        if self.names != other.names or not self.names:
+            return False
+        pairs = _pairs(self.points, other.points)
+        if len(pairs) < 2:
+            return self.text == other.text
+        ratio: tuple[Decimal, Decimal] | None = None
+        for first, second in pairs:
+            if _is_zero(first) or _is_zero(second):
+                if _is_zero(first) != _is_zero(second):
+                    return False
+                continue
+            quotient = _quotient(first, second)
+            if ratio is not None and not _close(ratio, quotient):
+                return False
+            ratio = quotient
+        return ratio is not None
+
+    @property
+    def key(self) -> str:
+        """One spelling for values that are equal."""
+        if self.exact is not None:
+            return self.exact.removesuffix("/1")
+        known = [_spelled(point) for point in self.points if point is not None]
+        return f"{','.join(self.names)}:{';'.join(known)}" if known else self.text
+
+
+def _point(parts: Sequence[str] | None) -> Point:
+    if parts is None:
+        return None
+    try:
+        real, imaginary = (Decimal(part) for part in parts)
+    except InvalidOperation:
+        return None
+    return (real, imaginary) if real.is_finite() and imaginary.is_finite() else None
+
+
+def _is_real(point: tuple[Decimal, Decimal]) -> bool:
+    return abs(point[1]) <= max(ZERO, abs(point[0]) * SAME)
+
+
+def _is_zero(point: tuple[Decimal, Decimal]) -> bool:
+    return max(map(abs, point)) <= ZERO
+
+
+def _pairs(
+    first: Sequence[Point], second: Sequence[Point]
+) -> list[tuple[tuple[Decimal, Decimal], tuple[Decimal, Decimal]]]:
+    both = [(one, two) for one, two in zip(first, second, strict=True) if one is not None and two is not None]
+    return [(one, two) for one, two in both if _is_real(one) and _is_real(two)] or both
+
+
+def _close(first: tuple[Decimal, Decimal], second: tuple[Decimal, Decimal]) -> bool:
+    size = max(map(abs, (*first, *second)))
+    apart = max(abs(_EXACT.subtract(one, two)) for one, two in zip(first, second, strict=True))
+    return apart <= max(ZERO, size * SAME)
+
+
+def _quotient(first: tuple[Decimal, Decimal], second: tuple[Decimal, Decimal]) -> tuple[Decimal, Decimal]:
+    (a, b), (c, d) = first, second
+    size = c * c + d * d
+    return _EXACT.divide(a * c + b * d, size), _EXACT.divide(b * c - a * d, size)
+
+
+def _spelled(point: tuple[Decimal, Decimal]) -> str:
+    context = Context(prec=KEY_DIGITS)
+    size = max(map(abs, point))
+    parts = [Decimal(0) if abs(part) <= max(ZERO, size * SAME) else context.plus(part).normalize(context) for part in point]
+    return "+".join(f"{part:e}" if index == 0 else f"{part:e}i" for index, part in enumerate(parts) if index == 0 or part)
