@@ -1,42 +1,59 @@
-"""GSM8K's numbers: the last number of a response against the one behind `####` in the ground truth."""
+"""GSM8K's numbers: a response's final answer, or else its last number, against the ground truth's."""
 
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
 
+from lspo.rewards.answers.extraction import GSM8K_MARKER, behind_hashes, final_answer, gold_text
+from lspo.rewards.answers.shape import Equation, Scalar, Several, read
+from lspo.rewards.answers.written_number import Number, number_form, parse_number
 from lspo.rewards.base import Reward
 from lspo.types import Prompt, Score
 
-MAX_CHARACTERS = 100_000
-MAX_DIGITS = 50
+MAX_CHARACTERS = 20_000
 _NUMBER = re.compile(r"-?\$?\d[\d,]*(?:\.\d+)?|-?\$?\.\d+")
-_MARKER = "####"
 
 
-def extract_number(text: str) -> Decimal | None:
-    r"""The number behind the last `####`; without a marker, the last number of the text; None where there is none.
+def extract_number(text: str, *, require_marker: bool = False) -> Number | None:
+    r"""The number that is a text's final answer; None where it has none, or several.
 
-    Dollar signs and thousands commas are dropped. Text is read up to `MAX_CHARACTERS` from its end, numbers up to
-    `MAX_DIGITS` digits.
+    The answer is found as for `MathReward`: in a box, behind `####`, behind `Answer:` and so on. Where nothing says what
+    the answer is, it is the last number of the text.
+
+    Args:
+        text: The last 20000 characters count.
+        require_marker: Whether only what is behind `####` counts.
 
     Example:
-        >>> extract_number("so 3 * 400 = 1200\n#### 1,200.0") == 1200
-        True
+        >>> extract_number("so 3 * 400 = 1200\n#### 1,200.0").value, extract_number("she has 5 of 12 left: 7").value
+        (Fraction(1200, 1), Fraction(7, 1))
+        >>> extract_number(r"She spends \boxed{8/3} dollars in 30 days.").value, extract_number("#### 4 or 5")
+        (Fraction(8, 3), None)
     """
     text = text[-MAX_CHARACTERS:]
-    _, marker, behind = text.rpartition(_MARKER)
-    found = _NUMBER.findall(behind)
-    if not found:
+    answer = behind_hashes(text) if require_marker else final_answer(text)
+    if answer is not None:
+        return _number_in(answer)
+    if require_marker:
         return None
-    # Behind a marker the answer comes first; in free text it comes last.
-    digits = re.sub(r"[,$]", "", found[0] if marker else found[-1])
-    if len(digits) > MAX_DIGITS:
+    numbers = _NUMBER.findall(text)
+    return _plain(numbers[-1]) if numbers else None
+
+
+def _number_in(answer: str) -> Number | None:
+    shape = read(answer)
+    if isinstance(shape, Equation):
+        shape = shape.sides[-1]
+    if isinstance(shape, Scalar) and shape.number is not None:
+        return shape.number
+    if isinstance(shape, Several):
         return None
-    try:
-        return Decimal(digits)
-    except InvalidOperation:
-        return None
+    numbers = _NUMBER.findall(answer)  # the first: "18 dollars for 3 eggs"
+    return _plain(numbers[0]) if numbers else None
+
+
+def _plain(digits: str) -> Number | None:
+    return parse_number(digits.replace("$", "").replace(",", ""))
 
 
 class GSM8KReward(Reward):
@@ -54,21 +71,29 @@ class GSM8KReward(Reward):
 
     def score(self, response: str, answer: str) -> Score:
         expected = _ground_truth(answer)
-        if self.require_marker and _MARKER not in response:
-            return Score(0.0, 0.0)
-        number = extract_number(response)
-        correct = float(number == expected)
+        number = extract_number(response, require_marker=self.require_marker)
+        correct = float(number is not None and expected.equals(number))
         return Score(accuracy=correct, reward=correct, answer=None if number is None else _spelled(number))
 
 
-def _ground_truth(answer: str) -> Decimal:
-    number = extract_number(answer)
+def _ground_truth(answer: str) -> Number:
+    try:
+        number = _number_in(gold_text(answer))
+    except ValueError:
+        number = None
     if number is None:
-        raise ValueError(f"Expected a number as ground truth, maybe behind '####', but got {answer[-80:]!r}.")
+        raise ValueError(f"Expected a number as ground truth, maybe behind '{GSM8K_MARKER}', but got {answer[-80:]!r}.")
     return number
 
 
-def _spelled(number: Decimal) -> str:
-    """Equal numbers, equal text: neither a sign of zero nor zeros at the end, and all of its digits."""
-    text = f"{abs(number) if number == 0 else number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+def _spelled(number: Number) -> str:
+    """Equal numbers, equal text: a decimal where it ends, else a fraction."""
+    value = number.value
+    places = 0
+    while places < 30 and (value * 10**places).denominator != 1:
+        places += 1
+    if places == 30:
+        return number_form(number)
+    digits = str(abs(int(value * 10**places))).rjust(places + 1, "0")
+    whole, behind = (digits[:-places], digits[-places:]) if places else (digits, "")
+    return ("-" if value < 0 else "") + whole + (f".{behind}" if behind else "")

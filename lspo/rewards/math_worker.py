@@ -22,7 +22,7 @@ import zlib
 from contextlib import suppress
 from typing import Any
 
-DIGITS = 30
+DIGITS = 60
 LONGEST_EXACT = 400
 REAL_POINTS = 4
 INTEGER_POINTS = 2
@@ -107,7 +107,8 @@ def _prepared(text: str) -> str | None:
     latex = re.sub(r"(\d)\s*(?=\()", r"\1\\cdot ", latex)  # 1000(26) would be read as 1026
     latex = re.sub(r"\\log_\s*\{?\s*e\s*\}?", r"\\ln ", latex)
     latex = re.sub(r"\\operatorname\s*\{\s*([a-zA-Z]+)\s*\}", r"\\\1 ", latex)
-    latex = re.sub(r"\\(?:displaystyle|,|;|!)", " ", latex)
+    latex = re.sub(r"_\s*\{?\s*\\(?:text|mathrm|rm)?\s*\{?\s*([a-zA-Z]+)\s*\}?\s*\}?", r"_{\1}", latex)
+    latex = re.sub(r"(\\sqrt)?\[([^\[\]]*)\]", lambda found: found[0] if found[1] else f"({found[2]})", latex)
     return latex.replace("\n", " ")
 
 
@@ -131,7 +132,19 @@ def _e() -> Any:
 
 
 def _evaluated(expression: Any) -> Any:
-    return expression.doit()
+    """The same, with what can be worked out worked out; odd roots of negative numbers are real ones."""
+    from sympy import Pow, Rational
+
+    def is_odd_root(power: Any) -> bool:
+        exponent = power.exp
+        if not (power.is_Pow and isinstance(exponent, Rational) and exponent.q % 2 and exponent.q > 1):
+            return False
+        return bool(power.base.is_number and power.base.is_negative)
+
+    def real_root(power: Any) -> Any:
+        return (-1) ** power.exp.p * Pow(-power.base, power.exp)
+
+    return expression.doit().replace(lambda part: part.is_Pow and is_odd_root(part), real_root)
 
 
 def _described(expression: Any) -> dict[str, Any]:

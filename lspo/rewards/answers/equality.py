@@ -2,14 +2,14 @@ r"""Whether two answers are one, as a mathematician would say.
 
 Order counts in pairs and points, not in sets and lists. An interval is no set. An equation counts for its right side
 where its left side is a name, or is equal to the right side. Equations are one up to their sides and a factor.
-Numbers are compared exactly; what is worth a number is compared in 20 digits.
+Numbers are compared exactly; what is worth a number is compared in 45 digits.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from decimal import Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
 
 from lspo.rewards.answers.names import is_name, variables
@@ -42,6 +42,7 @@ _OPTION = re.compile(r"(?:(?:option|choice|answer)\s*)?(?:\(([A-J])\)|([A-J])(?=
 _BOUND_VARIABLE = re.compile(r"\\(?:sum|prod|int|lim)(?![a-zA-Z])")
 _UNKNOWN_COMMAND = re.compile(r"\\(?:text|mathbb|mathcal|angle|triangle|square|Box|begin|in|ldots|forall|exists|cap|cup|lor)(?![a-zA-Z])")
 _HUGE = 10**300
+_EXACT = Context(prec=120)
 
 
 class Equality:
@@ -317,12 +318,19 @@ def _number_is(number: Number, value: Value) -> bool:
     real = value.real
     if real is None:
         return False
+    if any(_near(real, candidate) for candidate in candidates):
+        return True
     if number.unit == DEGREES:
-        return abs(real - Decimal(number.value.numerator) / number.value.denominator * _DEGREE) < Decimal("1e-20")
+        return _near(_EXACT.divide(real, _DEGREE), number.value)
     return number.decimals is not None and abs(real) < _HUGE and number.approximates(Fraction(real))
 
 
-_DEGREE = Decimal("3.14159265358979323846264338327950288419716939937510") / 180
+def _near(real: Decimal, number: Fraction) -> bool:
+    """Whether a number known to 60 digits is this one."""
+    return abs(real) < _HUGE and abs(Fraction(real) - number) <= abs(number) / 10**45
+
+
+_DEGREE = _EXACT.divide(Decimal("3.141592653589793238462643383279502884197169399375105820974944592307816406"), Decimal(180))
 
 
 def _rounds(number: Number, value: Value | Number | None | bool) -> bool:

@@ -56,7 +56,7 @@ _HEADING_WORD = re.compile(
 _SENTENCE_END = re.compile(
     r"[\u3002\uff0e](?!\d)|(?<![\s.][a-zA-Z])(?<!\b(?:St|Mr|Dr|vs|No|ft|in|sq))(?<!\b(?:Mrs|min|etc))[.!?](?=\s+[A-Z\"\u201c(\\$]|\s*$)"
 )
-_ASIDE = re.compile(r",?\s+(?:because|since)\s.*|,\s+(?:which|so|as|hence|thus|therefore|but|where\s+we)\s.*", re.DOTALL)
+_ASIDE = re.compile(r",?\s+\(?(?:because|since|without)\s.*|,\s+(?:which|so|as|hence|thus|therefore|but|where\s+we)\s.*", re.DOTALL)
 _COPULA = re.compile(r"(?<![\\a-zA-Z])(?:is|are|was|equals?|be)(?![a-zA-Z])\s*(?:equal to|exactly|then|simply|just|:)?\s*")
 _SENTENCE_START = re.compile(r"(?:the|there|it|this|that|so|thus|therefore|hence|we|its)\b", re.IGNORECASE)
 
@@ -239,6 +239,7 @@ def _content(answer: str) -> str | None:
     """The answer in what follows a marker: without the sentence around it, asides and what comes after it."""
     if BOX.search(answer):
         return boxed_answer(answer)
+    answer = answer.lstrip(" }")
     for marker in (MINERVA, ANSWER_COLON, ANSWER_IS):
         *_, inner = (None, *marker.finditer(answer))
         if inner is not None:
@@ -268,18 +269,30 @@ def _without_sentence(answer: str) -> str:
         if len(_WORD.findall(before)) < 2:
             return answer
         between = "".join(answer[first.end() : second.start()] for first, second in zip(formulas, formulas[1:], strict=False))
-        if len(_WORD.findall(between)) <= len(formulas):
+        if len(_WORD.findall(between)) <= len(formulas) and not _COPULA.search(between):
             return answer[formulas[0].start() :]
     words = _WORD.findall(_FORMULA.sub("", answer))
     *_, copula = (None, *_COPULA.finditer(answer))
-    if copula is not None and (len(words) > 3 or _SENTENCE_START.match(answer)):
-        behind = answer[copula.end() :].strip()
-        if re.search(r"[\d$\\]", behind) or (_SENTENCE_START.match(answer) and behind):
-            return behind
+    if copula is not None:
+        before, behind = answer[: copula.start()].strip(), answer[copula.end() :].strip()
+        said = len(words) > 3 or _SENTENCE_START.match(answer) or _FORMULA.fullmatch(before) or len(before) == 1
+        if said and behind and (re.search(r"[\d$\\]", behind) or _SENTENCE_START.match(answer)):
+            return _leading(behind)
     numbers = list(_NUMBER.finditer(answer))
     if len(numbers) == 1 and not formulas and len(_WORD.findall(answer[: numbers[0].start()])) > 1:
-        return answer[numbers[0].start() :]
-    return answer
+        return _leading(answer[numbers[0].start() :])
+    return _leading(answer)
+
+
+def _leading(answer: str) -> str:
+    """The number that an answer begins with, if only a sentence follows: `20% of the cars are red`."""
+    number = _NUMBER.match(answer)
+    if number is None or _NUMBER.search(answer, number.end()) or _FORMULA.search(answer):
+        return answer
+    behind = answer[number.end() :]
+    if len(_WORD.findall(behind)) < 3 or re.match(r"\s*(?:or|to|and|through|times|more than|less than|[-+*/^=x])(?![a-z])", behind):
+        return answer
+    return number[0]
 
 
 def _last_formula_or_number(text: str) -> str | None:

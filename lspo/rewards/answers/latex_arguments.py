@@ -34,7 +34,7 @@ def with_braces(text: str, nested: int = 0) -> str:
         root = name in ("sqrt", "cbrt")
         start = _skip_space(text, place)
         if root and not degree and text.startswith("[", start):
-            end = _closing(text, start)
+            end = closing_bracket(text, start)
             if end is not None:
                 degree, place = text[start : end + 1], end + 1
         arguments: list[str] = []
@@ -51,7 +51,7 @@ def _argument(text: str, place: int, nested: int, *, whole_number: bool) -> tupl
     """The argument that begins here, without braces, and the place behind it; None if there is none."""
     start = _skip_space(text, place)
     if text.startswith(("{", "("), start):
-        end = _closing(text, start)
+        end = closing_bracket(text, start)
         if end is None:
             return None, place
         return with_braces(text[start + 1 : end], nested + 1).strip(), end + 1
@@ -72,7 +72,7 @@ def _argument(text: str, place: int, nested: int, *, whole_number: bool) -> tupl
     return with_braces(text[start:end], nested + 1), end
 
 
-def _closing(text: str, start: int) -> int | None:
+def closing_bracket(text: str, start: int) -> int | None:
     """Where the bracket that opens at `start` is closed; None if nowhere."""
     opening, closing = text[start], _CLOSING[text[start]]
     depth = 0

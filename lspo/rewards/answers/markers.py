@@ -10,7 +10,7 @@ THINKING_END = re.compile(
     re.IGNORECASE,
 )
 TEXT_END = re.compile(
-    r"</s>|<\|(?:im_end|endoftext|eot_id|end_of_text|eos|return|EOT)\|>|<(?:end_of_turn|eos)>|\[EOS\]"
+    r"</s>|<\|(?:im_end|endoftext|eot_id|end_of_text|eos|return|end|EOT)\|>|<(?:end_of_turn|eos)>|\[EOS\]"
     r"|<\uff5cend\u2581of\u2581sentence\uff5c>"
 )
 
@@ -21,7 +21,7 @@ _LATIN = (
     r"(?:la )?risposta(?: finale| corretta)?", r"(?:a )?resposta(?: final| correta)?", r"(?:ostateczna )?odpowied\u017a",
     r"(?:nihai |son |do\u011fru )?cevap", r"(?:het )?(?:eind)?antwoord", r"(?:slut)?svar(?:et)?", r"vastaus",
     r"(?:fin\u00e1ln\u00ed )?odpov\u011b\u010f", r"jawaban(?:nya)?(?: akhir(?:nya)?)?", r"jibu(?: la mwisho)?",
-    r"(?:c\u00e2u tr\u1ea3 l\u1eddi|\u0111\u00e1p \u00e1n|\u0111\u00e1p s\u1ed1)(?: cu\u1ed1i c\u00f9ng)?",
+    r"(?:(?:c\u00e2u )?tr\u1ea3 l\u1eddi|\u0111\u00e1p \u00e1n|\u0111\u00e1p s\u1ed1)(?: cu\u1ed1i c\u00f9ng)?",
     r"r\u0103spuns(?:ul)?(?: final)?", r"(?:a )?v\u00e1lasz",
 )  # fmt: skip
 _CYRILLIC_AND_GREEK = (

@@ -6,10 +6,13 @@ import re
 from collections.abc import Callable
 from unicodedata import normalize
 
-from lspo.rewards.answers.latex_arguments import with_braces
+from lspo.rewards.answers.latex_arguments import closing_bracket, with_braces
 
 MAX_DIGITS = 60
 MAX_DEPTH = 12  # parsers of LaTeX need exponential time in the depth
+
+CURRENCY = "\u00a4"
+"""What a currency sign becomes."""
 
 OR = r"\lor "
 """What is between alternatives in a cleaned answer; a comma is between the members of any list."""
@@ -36,7 +39,8 @@ _CHARACTERS = str.maketrans(
         "\u2124": r"\mathbb{Z}", "\u2216": r"\setminus ", "\u2026": r"\ldots ", "\u2220": r"\angle ",
         "\u25b3": r"\triangle ", "\u27e8": "(", "\u27e9": ")", "\u3001": ", ", "\u2223": "|", "\u2228": OR,
         "\u2227": ", ",
-        **dict.fromkeys("\u20ac\u00a3\u00a5\u20b9\u00a2", ""),  # currencies, as the dollar sign
+        **dict.fromkeys("\u20ac\u00a3\u00a5\u20b9", CURRENCY),
+        "\u00a2": r"\text{ cents}",
         **{sign: r"\frac{{{}}}{{{}}}".format(*normalize("NFKC", sign).split("\u2044"))
            for sign in "\u00bc\u00bd\u00be\u2153\u2154\u2155\u2156\u2157\u2158\u2159\u215a\u215b\u215c\u215d\u215e"},
     }
@@ -47,6 +51,7 @@ _THOUSANDS = re.compile(
 )
 _SPACED_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(?: [0-9]{3})+(?:\.[0-9]+)?")
 _RAISED = re.compile("[\u00b2\u00b3\u00b9\u2070\u2074-\u2079\u207b\u207f]+")
+_DIGIT = re.compile(r"(?![0-9])\d")  # of other scripts
 _LOWERED = re.compile("[\u2080-\u2089]+")
 _ROOT = re.compile(r"\u221a\s*(?:\{([^{}]*)\}|\(([^()]*)\)|([0-9]+|[a-zA-Z]))")
 _TEXT = r"\\(?:text(?:bf|it|rm|sf|tt|normal|up)?|math(?:rm|normal)|operatorname|[mh]box)\s*"
@@ -56,14 +61,19 @@ _SIGNS = {
     "rbrack": "]", "lvert": "|", "rvert": "|", "vert": "|", "mid": "|", "colon": ":",
 }  # fmt: skip
 _FUNCTIONS = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log|exp"
+_DOUBLED = "(?:[dt]?frac|sqrt|pi|text|cdot|times|left|right|infty|boxed|mathrm|mathbf|mathbb|cup|pm|circ|theta|binom|log|ln|sin|cos|tan|begin|end)"
 _Replacement = str | Callable[[re.Match[str]], str]
 _REPLACED: tuple[tuple[re.Pattern[str], _Replacement], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
+        (rf"\\\\(?={_DOUBLED}(?![a-zA-Z]))", r"\\"),  # as in JSON
         (r"\$\s*,\s*\$", ", "),  # $69$,$84$ is a list, not the number 69,84
         (r",\s*\\!\s*", ","),
-        (r"(?<=[\w)\]}])\*\*\s*(?=[\w({\\-])", "^"),  # Python's power; other pairs of stars set text in bold
-        (r"\\\$|\$|\\!|\*\*", ""),
+        (r"(?<=[\w)\]}])\*\*(?=[\w({\\-])", "^"),  # Python's power; other pairs of stars set text in bold
+        (r"\\\$", CURRENCY),
+        (r"\$|\\!|\*\*", ""),
+        (r"\{([^{}]*)\\choose(?![a-zA-Z])([^{}]*)\}", r"\\binom{\1}{\2}"),
+        (r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}", r"\\frac{\1}{\2}"),
         (
             r"\\(?:text)?color\s*\{[^{}]*\}|\\[hv](?:space|skip)\*?\s*\{[^{}]*\}|\\h?phantom\s*\{[^{}]*\}"
             r"|\\(?:bf|it|rm|sf|tt|em|(?:display|text|script)style|[lL]arge|LARGE|[hH]uge|small|normalsize"
@@ -113,9 +123,13 @@ _WRAPPER = (
     r"\\(?:text(?:bf|it|rm|sf|tt|normal|up)?|math(?:rm|bf|it|sf|tt|normal)|operatorname|[mh]box|f?box(?:ed)?|bm"
     r"|boldsymbol|pmb|underline)\s*\{"
 )
-_WRAPPED = re.compile(rf"(?:{_WRAPPER}|\{{)([^{{}}]*|[^{{}}]*\{{[^{{}}]*\}}[^{{}}]*)\}}")
+_ANSWER_WORD = re.compile(
+    r"^\s*(?:\\text(?:bf)?\s*\{\s*(?:the )?(?:final )?answer(?: is)?\s*:?\s*\}|(?:the )?(?:final )?answer(?: is)?\s*:)\s*",
+    re.IGNORECASE,
+)
+_WRAPPER_START = re.compile(rf"{_WRAPPER}|\{{")
 _WRAPPERS_INSIDE = re.compile(rf"{_WRAPPER}\s*([^{{}}]*?)\s*\}}")
-_WORDS = re.compile(r"[A-Z]?[a-z]{3,}|[Yy]es|[Nn]o|[A-Z]{2,}|(?=.*[A-Za-z]{3})[A-Za-z]+(?: [A-Za-z]+)+")
+_WORDS = re.compile(r"[Yy]es|[Nn]o|[A-Z]{2,}|(?=.*[A-Za-z]{3})[A-Za-z]+(?: [A-Za-z]+)+")
 
 
 def clean(text: str) -> str:
@@ -131,18 +145,22 @@ def clean(text: str) -> str:
     text = _THOUSANDS.sub(lambda found: re.sub(r"[^0-9]", "", found[0]), _CONTROL.sub("", text))
     text = _RAISED.sub(lambda found: f"^{{{normalize('NFKC', found[0])}}}", text)
     text = _LOWERED.sub(lambda found: f"_{{{normalize('NFKC', found[0])}}}", text)
+    text = _DIGIT.sub(lambda found: str(int(found[0])), text)
     text = _ROOT.sub(lambda found: rf"\sqrt{{{found[1] or found[2] or found[3] or ''}}}", text).translate(_CHARACTERS)
     for pattern, replacement in _REPLACED:
         text = pattern.sub(replacement, text)
     text = with_braces(text)
     while True:
-        text = text.strip(' \t\n*`"').rstrip(".,;:\u3002\u060c\u0964").strip()
+        text = _ANSWER_WORD.sub("", text).strip(' \t\n*`"').rstrip(".,;:\u3002\u060c\u0964").strip()
         if _SPACED_THOUSANDS.fullmatch(text):
             text = text.replace(" ", "")
-        wrapped = _WRAPPED.fullmatch(text)
-        if wrapped is None or not wrapped[1].strip():
+        opening = _WRAPPER_START.match(text)
+        if opening is None or closing_bracket(text, opening.end() - 1) != len(text) - 1:
             return text
-        text = wrapped[1]
+        inside = text[opening.end() : -1]
+        if not inside.strip():
+            return text
+        text = inside
 
 
 def form(cleaned: str) -> str:
@@ -152,7 +170,7 @@ def form(cleaned: str) -> str:
         >>> form(r"x^{2} + \mathrm{m}") == form("x^2+m")
         True
     """
-    text = _WRAPPERS_INSIDE.sub(r"\1", cleaned)
+    text = _WRAPPERS_INSIDE.sub(r"\1", cleaned).replace(CURRENCY, "")
     text = re.sub(r"([\^_])\s*\{\s*([A-Za-z0-9])\s*\}", r"\1\2", text)
     text = re.sub(r"\\(?:cdot|times)(?![a-zA-Z])", "*", text)
     # "1 2" is not 12, and "1, 234" not 1,234.
@@ -163,7 +181,15 @@ def form(cleaned: str) -> str:
 
 def is_words(cleaned: str) -> bool:
     """Whether it is words or a label, not mathematics: an algebra system would read letters as factors in any order."""
-    return _WORDS.fullmatch(cleaned) is not None
+    return is_word(cleaned) or _WORDS.fullmatch(cleaned) is not None
+
+
+def is_word(text: str) -> bool:
+    """Whether letters are a word such as `odd`, not a product such as `xyz` or `abc`: by capitals, vowels and order."""
+    if re.fullmatch("[A-Z]?[a-z]{2,}", text) is None:
+        return False
+    lower = text.lower()
+    return len(text) > 2 and re.search("[aeiouy]", lower) is not None and sorted(set(lower)) != list(lower)
 
 
 def unwrapped(cleaned: str) -> str:

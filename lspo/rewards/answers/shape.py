@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lspo.rewards.answers.names import FUNCTIONS, is_name, variable_of
-from lspo.rewards.answers.normal_form import OR, clean, form, is_words, unwrapped
-from lspo.rewards.answers.written_number import Number, parse_number
+from lspo.rewards.answers.normal_form import OR, clean, form, is_word, is_words, unwrapped
+from lspo.rewards.answers.written_number import RANGE, Number, parse_number
 
 MAX_PARTS = 24
 MAX_SIGNS = 3
@@ -114,6 +114,7 @@ _EXPRESSION_UNIT = re.compile(
     r"|(?<=[0-9a-zA-Z})])\s+(?:(?:square|cubic|sq\.?) )?(?:cm|mm|km|kg|ft|in|meters?|centimeters?|inches|feet|units?|miles?|yards?|degrees?"
     r"|radians?|hours?|minutes?|seconds?|dollars?)(?:\s*\^\s*\{?[23]\}?)?$"
 )
+_ENVIRONMENT = re.compile(r"\\(?:begin|end)\s*\{[a-z]+\*?\}")
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
 _WORD = re.compile(r"[A-Za-z]{2,}")
 _DATE = re.compile(r"[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}|[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}")
@@ -149,9 +150,9 @@ def read_cleaned(cleaned: str) -> Shape:
 
 
 def _single(text: str) -> Shape:
-    if is_prose(text) or is_words(text):
+    unit = None if RANGE.search(text) else _EXPRESSION_UNIT.search(text)
+    if is_words(text) or (is_prose(text[: unit.start()] if unit else text)):
         return Words(_spelled(text))
-    unit = _EXPRESSION_UNIT.search(text)
     if unit is not None and unit.start():
         inner = text[: unit.start()].strip()
         number = parse_number(inner)
@@ -169,13 +170,12 @@ def is_prose(text: str) -> bool:
         >>> is_prose(r"The side has length 3 \\approx 9.962"), is_prose("2 x y + abc"), is_prose("sin x")
         (True, False, False)
     """
-    words = [word for word in _WORD.findall(_COMMAND.sub(" ", unwrapped(text))) if word.lower() not in FUNCTIONS]
-    long = [word for word in words if len(word) > 2 and not word.isupper()]
-    if len(long) > 1 or (long and len(words) > len(long)):
+    plain = _COMMAND.sub(" ", _ENVIRONMENT.sub(" ", unwrapped(text)))
+    words = [word for word in _WORD.findall(plain) if word.lower() not in FUNCTIONS]
+    long = [word for word in words if is_word(word)]
+    if len(long) > 1 or (long and any(word.lower() in _SHORT_WORDS for word in words)):
         return True
-    if any(word.lower() in _SHORT_WORDS for word in words) and len(words) > 1:
-        return True
-    return any(len(word) > 3 and re.search("[aeiouy]", word.lower()) is not None for word in long) and not is_name(text)
+    return any(len(word) > 3 for word in long) and not is_name(text)
 
 
 def _spelled(text: str) -> str:
@@ -200,7 +200,7 @@ def _several(text: str) -> Shape | None:
         condition = re.split(r"\||(?<![0-9]):(?![0-9])", inside, maxsplit=1) if brackets == "{}" else []
         if len(condition) == 2:
             return _set_builder(*condition)
-        parts = split(inside)
+        parts = split(inside, in_brackets=True)
         if len(parts) > 1 or brackets != "()":
             shapes = tuple(map(read_cleaned, parts)) if inside.strip() else ()
             return Several(_flat(shapes), brackets)  # type: ignore[arg-type]
@@ -265,8 +265,10 @@ def _flat(shapes: Sequence[Shape]) -> tuple[Shape, ...]:
     return tuple(flat)
 
 
-def split(text: str) -> list[str]:
+def split(text: str, *, in_brackets: bool = False) -> list[str]:
     """The parts between commas, semicolons and `or` outside of brackets; `1,234` is one number.
+
+    Not if the text was in brackets, as in (12,102), unless other commas there have a space behind them.
 
     Example:
         >>> split(r"(1, 2), 1,234 \\lor 5")
@@ -274,6 +276,7 @@ def split(text: str) -> list[str]:
     """
     parts: list[str] = []
     depth = start = place = 0
+    thousands = not in_brackets or re.search(r",\s|;", text) is not None
     while place < len(text):
         character = text[place]
         if text.startswith(OR.strip(), place) and depth == 0:
@@ -287,7 +290,7 @@ def split(text: str) -> list[str]:
             place += 2
             continue
         depth += (character in "([{") - (character in ")]}")
-        if depth == 0 and (character == ";" or (character == "," and not _within_number(text, place))):
+        if depth == 0 and (character == ";" or (character == "," and not (thousands and _within_number(text, place)))):
             parts.append(text[start:place])
             start = place + 1
         place += 1
@@ -387,6 +390,11 @@ def _region(text: str) -> Region | None:
     if _REALS.fullmatch(unwrapped(text)) or _REALS.fullmatch(text):
         return Region((Piece(None, None),))
     without = re.match(r"(?:\\mathbb\{R\}|\(-\\infty,\s*\+?\\infty\))\s*(?:\\setminus|-|\\)\s*\\\{(.*)\\\}$", text)
+    outside = re.match(r"\\mathbb\{R\}\s*(?:\\setminus|-|\\)\s*(.+)$", text) if without is None else None
+    if outside is not None:
+        inner = read_cleaned(outside[1])
+        inner = as_interval(inner) or inner if isinstance(inner, Several) else inner
+        return _complement(inner) if isinstance(inner, Region) else None
     without = without or re.match(r"(?:all )?real(?: number)?s? except(?: for)? (.*)$", unwrapped(text))
     if without is not None:
         return _all_but(split(without[1]), variable)
@@ -395,11 +403,21 @@ def _region(text: str) -> Region | None:
         return _all_but(split(", ".join(right)), variable_of(left)) if is_name(left) and len(right) == 1 else None
     if re.search(r"\\cup(?![a-zA-Z])", text):
         parts = [read_cleaned(part.strip()) for part in re.split(r"\\cup(?![a-zA-Z])", text)]
-        regions = [as_interval(part) if isinstance(part, Several) else part for part in parts]
+        regions = [_as_region(part) if isinstance(part, Several) else part for part in parts]
         if not all(isinstance(region, Region) for region in regions):
             return None
         return Region(tuple(piece for region in regions if isinstance(region, Region) for piece in region.pieces))
     return _interval(text) or _inequality(text)
+
+
+def _complement(region: Region) -> Region | None:
+    """All other numbers; None if that takes more than the ends of one interval."""
+    if len(region.pieces) != 1:
+        return None
+    piece = region.pieces[0]
+    below = [] if piece.low is None else [Piece(None, piece.low, high_closed=not piece.low_closed)]
+    above = [] if piece.high is None else [Piece(piece.high, None, low_closed=not piece.high_closed)]
+    return Region((*below, *above), region.variable)
 
 
 def _all_but(excluded: Sequence[str], variable: str) -> Region | None:
@@ -439,9 +457,17 @@ def as_interval(pair: Several) -> Region | None:
     return Region((Piece(low, high),)) if isinstance(low, Scalar) and isinstance(high, Scalar) else None
 
 
+def _as_region(several: Several) -> Region | None:
+    """A pair as an interval, a set as its points."""
+    if several.brackets != "{}":
+        return as_interval(several)
+    points = [part for part in several.parts if isinstance(part, Scalar)]
+    return Region(tuple(Piece(point, point, True, True) for point in points)) if len(points) == len(several.parts) else None
+
+
 def _inequality(text: str) -> Region | None:
     signs = list(_ORDER.finditer(text))
-    if not 1 <= len(signs) <= 2 or _EQUAL.search(text):
+    if not 1 <= len(signs) <= 2 or _EQUAL.search(text) or text.startswith(r"\{"):
         return None
     edges = [0, *(edge for sign in signs for edge in sign.span()), len(text)]
     texts = [text[start:end].strip() for start, end in zip(edges[::2], edges[1::2], strict=True)]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation, localcontext
 from fractions import Fraction
 from typing import Any
 
-SAME = Decimal("1e-20")
-"""Relative distance up to which two values, known to 30 digits, are one."""
+SAME = Decimal("1e-45")
+"""Relative distance up to which two values, known to 60 digits, are one."""
 
 ZERO = Decimal("1e-90")
 """Below this a value that is not rational is 0: no digit of it is certain."""
 
 KEY_DIGITS = 12
 
-_EXACT = Context(prec=60)
+_EXACT = Context(prec=120)
 
 Point = tuple[Decimal, Decimal] | None
 """Real and imaginary part; None where there is no value."""
@@ -117,15 +117,17 @@ def _pairs(
 
 
 def _close(first: tuple[Decimal, Decimal], second: tuple[Decimal, Decimal]) -> bool:
-    size = max(map(abs, (*first, *second)))
-    apart = max(abs(_EXACT.subtract(one, two)) for one, two in zip(first, second, strict=True))
-    return apart <= max(ZERO, size * SAME)
+    with localcontext(_EXACT):
+        size = max(map(abs, (*first, *second)))
+        apart = max(abs(one - two) for one, two in zip(first, second, strict=True))
+        return apart <= max(ZERO, size * SAME)
 
 
 def _quotient(first: tuple[Decimal, Decimal], second: tuple[Decimal, Decimal]) -> tuple[Decimal, Decimal]:
     (a, b), (c, d) = first, second
-    size = c * c + d * d
-    return _EXACT.divide(a * c + b * d, size), _EXACT.divide(b * c - a * d, size)
+    with localcontext(_EXACT):
+        size = c * c + d * d
+        return (a * c + b * d) / size, (b * c - a * d) / size
 
 
 def _spelled(point: tuple[Decimal, Decimal]) -> str:

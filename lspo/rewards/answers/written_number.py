@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from lspo.rewards.answers.normal_form import MAX_DIGITS
+from lspo.rewards.answers.normal_form import CURRENCY, MAX_DIGITS
 from lspo.rewards.answers.number_words import number_word, whole_number_word
 
 LEAST_DIGITS = 6
@@ -27,20 +27,23 @@ _FRACTION = re.compile(
 )
 _REPEATING = re.compile(r"([0-9]*)\.([0-9]*)(?:\\(?:overline|bar|dot)\s*\{?([0-9]{1,20})\}?|\(([0-9]{1,20})\))")
 _GOES_ON = re.compile(r"([0-9]*)\.([0-9]{3,40})\s*\\ldots")
-_BASED = re.compile(r"([0-9A-Za-z]+)_\s*\{?\s*\(?\s*(?:\\text\s*\{)?\s*([0-9]{1,2}|[a-z]{3,8})\s*\}?\s*\)?\s*\}?")
+_BASED = re.compile(r"(?:\\text\s*\{)?\(?([0-9A-Za-z]+)\)?\}?_\s*\{?\s*\(?\s*(?:\\text\s*\{)?\s*([0-9]{1,2}|[a-z]{3,8})\s*\}?\s*\)?\s*\}?")
 _PERCENT = re.compile(r"\s*\\?%$|\s*(?:\\text\{\s*)?(?:percent|per cent|percentage)\s*\}?$")
 _SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _SCALE_WORD = re.compile(rf"(?<=[0-9.{{\s])({'|'.join(_SCALES)})(?![a-z])", re.IGNORECASE)
-_CURRENCY = re.compile(r"^(?:USD|EUR|GBP|Rs\.?|INR|US)\s+(?=[0-9.])")
+_CURRENCY_NAME = re.compile(r"^(?:USD|EUR|GBP|Rs\.?|INR|US)\s*(?=[0-9.])")
 _UNIT = re.compile(
     r"(?<=[0-9.}])\s*(?:"
     r"((?:\\(?:text|mathrm|textrm|mbox|operatorname)\s*\{[^{}0-9=]*\}(?:\s*\^\s*\{?-?[0-9]\}?)?[\s/*]*)+)"
+    r"|(\\frac\s*\{\s*\\(?:text|mathrm)\s*\{[^{}0-9]*\}\s*\}\s*\{\s*\\(?:text|mathrm)\s*\{[^{}0-9]*\}(?:\^\{?[0-9]\}?)?\s*\})"
+    r"|([^\x00-\x7f][^\x00-\x7f\s]*(?:\s[^\x00-\x7f]+){0,5})"  # words of other scripts
     r"|(\^\s*\{?\s*\\circ\s*\}?(?:\s*[CF])?)"
     r"|\s((?:cm|mm|km|kg|mg|ml|hz|ev|ms|nm|ft|in|yd|mi|oz|lbs?|hrs?|mins?|secs?|mph|men|usd|deg|m(?=/s|\^)|[a-z]{4,})"
     r"(?:\s*\^?\s*\{?[23]\}?)?(?:/[a-z]+)?(?: [a-z]+){0,3}))$",
     re.IGNORECASE,
 )
-_RANGE = re.compile(r"\b(?:or|at least|at most|more than|less than|not|up to|to|between|than)\b", re.IGNORECASE)
+_ORDINAL = re.compile(r"(?<=[0-9])\s*(?:\^\s*)?\{?\s*(?:\\(?:text|mathrm|textrm)\s*\{\s*)?(?:st|nd|rd|th)(?![a-zA-Z])\s*\}?\s*\}?")
+RANGE = re.compile(r"\b(?:or|at least|at most|more than|less than|not|up to|to|between|than)\b", re.IGNORECASE)
 _NOT_UNITS = frozenset({"alpha", "beta", "gamma", "delta", "theta", "lambda", "sigma", "omega", "sqrt", "infty"})
 _UNIT_NAMES = {
     **{name: short for short, names in {
@@ -50,6 +53,7 @@ _UNIT_NAMES = {
         "ml": "milliliter millilitre", "$": "dollar usd buck", "cent": "cent",
     }.items() for name in names.split()},
 }  # fmt: skip
+_PER = {"mph": "mi/h", "kmph": "km/h", "kph": "km/h"}
 DEGREES = r"^\circ"
 
 
@@ -135,22 +139,24 @@ def parse_number(cleaned: str) -> Number | None:
     if len(cleaned) > 300:
         return None
     if not any(character in "0123456789" for character in cleaned):
-        value = number_word(cleaned)
-        return None if value is None else Number(value, value.denominator == 1)
+        return _in_words(cleaned)
     scale = Fraction(1)
-    cleaned = _CURRENCY.sub("", cleaned)
+    cleaned = _ORDINAL.sub("", cleaned)
+    money = "$" if CURRENCY in cleaned else ""
+    cleaned = _CURRENCY_NAME.sub("", cleaned.replace(CURRENCY, "").strip())
     percent, word = _PERCENT.search(cleaned), _SCALE_WORD.search(cleaned)
     if percent:
         scale, cleaned = Fraction(1, 100), cleaned[: percent.start()]
     elif word:
         scale, cleaned = Fraction(_SCALES[word[1].lower()]), cleaned[: word.start()] + cleaned[word.end() :]
     unit = _UNIT.search(cleaned)
-    named = ""
+    named = money
     if unit:
-        words = re.sub(r"\\(?:text|mathrm|textrm|mbox|operatorname)", "", unit[0].lower())
-        if _RANGE.search(words):
+        words = re.sub(r"\\frac\s*\{(.*)\}\s*\{(.*)\}$", r"\1/\2", unit[0].lower())
+        words = re.sub(r"\\(?:text|mathrm|textrm|mbox|operatorname)|\bper\b", _unit_sign, words)
+        if RANGE.search(words):
             return None
-        named = _unit_name(re.sub(r"[^a-z0-9/^\\$]", "", words))
+        named = _unit_name(re.sub(r"[^a-z0-9/^\\$\u0080-\uffff]", "", words))
         if named in _NOT_UNITS:
             return None
         cleaned = cleaned[: unit.start()]
@@ -166,6 +172,16 @@ def parse_number(cleaned: str) -> Number | None:
 def number_form(number: Number) -> str:
     """One spelling for equal numbers."""
     return str(number.value)
+
+
+def _in_words(cleaned: str) -> Number | None:
+    """A number in words, maybe with one word behind it for what is counted: three apples."""
+    value = number_word(cleaned)
+    if value is not None:
+        return Number(value, value.denominator == 1)
+    counted, _, unit = cleaned.rpartition(" ")
+    value = number_word(counted) if unit.isalpha() and len(unit) > 3 else None
+    return None if value is None else Number(value, value.denominator == 1, unit=_unit_name(unit.lower()))
 
 
 def _unsigned(text: str) -> Number | None:
@@ -237,8 +253,16 @@ def _in_base(digits: str, base_text: str) -> Number | None:
         return None
 
 
+def _unit_sign(found: re.Match[str]) -> str:
+    return "/" if found[0] == "per" else ""
+
+
 def _unit_name(name: str) -> str:
     """One spelling for a unit: the short one, and no plural."""
+    name = _PER.get(name, name)
+    if "/" in name:
+        above, _, below = name.partition("/")
+        return f"{_unit_name(above)}/{_unit_name(below)}"
     whole = re.fullmatch(r"(square|cubic|sq)(?!units?$)(.+)", name)
     if whole:
         return f"{_unit_name(whole[2])}^{3 if whole[1] == 'cubic' else 2}"
