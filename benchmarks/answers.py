@@ -17,15 +17,15 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_type_hints
 
 from math_verify_alone import MathVerify
 from rewritten_answers import rewritten
 
 from lspo.rewards import GSM8KReward, MathReward, Response, Reward
-from lspo.rewards.math_reward import AnswerFormat
 from lspo.types import Prompt, Score
 
+ANSWER_FORMATS = get_args(get_type_hints(MathReward.__init__)["answer_format"])
 BATCH = 256
 NO_KIND = "without a kind"
 COLUMNS = (
@@ -46,7 +46,7 @@ class Case:
 
 @dataclass
 class Speed:
-    """Of one judge: answers, and seconds. `start` are the processor seconds and wall seconds before its first answer."""
+    """Of one judge: answers, and seconds. `start`: processor and wall seconds before its first answer."""
 
     answers: int = 0
     processor: float = 0.0
@@ -64,7 +64,7 @@ def read(path: Path) -> Iterator[Case]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"Expected a file of JSON lines, but {path} can't be read: {error}.") from error
+        raise ValueError(f"Expected a file of JSON lines, but {path} can't be read: {error}") from error
     for number, line in enumerate(lines, 1):
         if line.strip():
             yield case(line, f"{path}, line {number}")
@@ -76,7 +76,9 @@ def case(line: str, place: str) -> Case:
     except json.JSONDecodeError as error:
         raise ValueError(f"Expected a row of JSON in {place}, but got {line[:80]!r}: {error}.") from error
     if not isinstance(row, dict):
-        raise ValueError(f"Expected an object with `response`, `gold` and `expected` in {place}, but got {line[:80]!r}.")
+        raise ValueError(
+            f"Expected an object with `response`, `gold` and `expected` in {place}, but got {line[:80]!r}."
+        )
     for name in ("response", "gold", "expected"):
         if name not in row:
             raise ValueError(f"Expected `{name}` in {place}, but the row has only {', '.join(row) or 'nothing'}.")
@@ -146,7 +148,7 @@ def ours(arguments: argparse.Namespace, cases: Sequence[Case]) -> tuple[list[boo
     reward, start_wall = started()
     reward.metrics()
     begun = time.perf_counter()
-    found = [score.accuracy == 1 for batch in batches(cases) for score in as_scores(reward, batch)]
+    found = [accuracy(score) == 1 for batch in batches(cases) for score in reward.score_batch(batch)]
     speed.wall = time.perf_counter() - begun
     speed.metrics = dict(reward.metrics())
     reward.close()
@@ -220,9 +222,8 @@ def speeds(mine: Speed, other: Speed | None, name: str) -> str:
     return table(SPEED_COLUMNS, rows)
 
 
-def as_scores(reward: Reward, batch: Sequence[Response]) -> Iterator[Score]:
-    for score in reward.score_batch(batch):
-        yield score if isinstance(score, Score) else Score(float(score), float(score))
+def accuracy(score: Score | float) -> float:
+    return score.accuracy if isinstance(score, Score) else score
 
 
 def parse_arguments(words: Sequence[str] | None) -> tuple[argparse.Namespace, list[Case]]:
@@ -231,7 +232,7 @@ def parse_arguments(words: Sequence[str] | None) -> tuple[argparse.Namespace, li
     parser.add_argument("--rewrite", metavar="FOLDER", type=Path, help="also the ground truths of these problem sets")
     parser.add_argument("--seed", type=int, default=0, help="of which rows and which ways `--rewrite` takes")
     parser.add_argument("--reward", choices=("math", "gsm8k"), default="math")
-    parser.add_argument("--answer-format", choices=get_args(AnswerFormat), help="of MathReward; without it, its default")
+    parser.add_argument("--answer-format", choices=ANSWER_FORMATS, help="of MathReward; without it, its default")
     parser.add_argument("--workers", type=int, default=2, help="of MathReward")
     parser.add_argument(
         "--wrong", choices=("ours", "disagreeing", "none"), default="ours",
@@ -260,7 +261,8 @@ def main(words: Sequence[str] | None = None) -> None:
     if len(cases) < len(all_cases):
         print(f"\n{len(all_cases) - len(cases)} rows are left out: the reward can't read their ground truth.")
     counts = [f"{name} {count:.0f}" for name, count in mine.metrics.items()]
-    counts += [f"math-verify killed {other.metrics['killed']:.0f}"] * (other is not None)
+    if other is not None:
+        counts.append(f"math-verify killed {other.metrics['killed']:.0f}")
     print("\n" + ", ".join(counts))
     if arguments.seconds:
         print("\n" + speeds(mine, other, type(build(arguments)).__name__))

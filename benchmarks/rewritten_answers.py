@@ -17,13 +17,13 @@ from lspo.problems import AIME24, GSM8K, DatasetProblems, MinervaMath, OlympiadB
 
 # Files as published, the presets that read them, and how many rows: GSM8K's are all integers, and far more.
 SETS: dict[str, tuple[type[DatasetProblems], int]] = {
-    "gsm8k_train.jsonl": (GSM8K, 100),
-    "gsm8k_test.jsonl": (GSM8K, 100),
+    "gsm8k_train.jsonl": (GSM8K, 80),
+    "gsm8k_test.jsonl": (GSM8K, 80),
     "aime24_test.jsonl": (AIME24, 1000),
     "minerva_math_test.jsonl": (MinervaMath, 1000),
     "olympiadbench_sample.jsonl": (OlympiadBench, 1000),
 }
-WAYS_OF_EACH = 3
+WAYS_OF_EACH = 4  # at most, and one of them only typesets
 _INTEGER = re.compile(r"-?[0-9]+")
 _DECIMAL = re.compile(r"-?[0-9]*\.[0-9]+")
 _SCIENTIFIC = re.compile(r"([0-9.]+)e([+-]?[0-9]+)")
@@ -36,9 +36,11 @@ def rewritten(folder: Path, seed: int = 0) -> Iterator[tuple[str, str, str]]:
         chosen = random.Random(f"{seed} {name}")
         problems = list(preset(path=str(folder / name)).problems())
         for problem in chosen.sample(problems, most) if len(problems) > most else problems:
-            ways = ways_to_write(bare(problem.answer))
-            for way in chosen.sample(sorted(ways), min(WAYS_OF_EACH, len(ways))):
-                yield f"{name.split('_')[0]}: {way}", problem.answer, ways[way]
+            text = bare(problem.answer)
+            typeset, ways = typesettings(text), other_ways(text)
+            names = [chosen.choice(sorted(typeset)), *chosen.sample(sorted(ways), min(WAYS_OF_EACH - 1, len(ways)))]
+            for way in names:
+                yield f"{name.split('_')[0]}: {way}", problem.answer, (typeset | ways)[way]
 
 
 def bare(gold: str) -> str:
@@ -49,12 +51,14 @@ def bare(gold: str) -> str:
     return gold.replace("$", "").strip()
 
 
-def ways_to_write(text: str) -> dict[str, str]:
-    """By name of the way, the text rewritten, where it changes anything."""
-    ways = {"itself": text, "dollars": f"${text}$", "display": f"\\displaystyle {text}", "full stop": f"{text}."}
+def typesettings(text: str) -> dict[str, str]:
+    return {"itself": text, "dollars": f"${text}$", "display": f"\\displaystyle {text}", "full stop": f"{text}."}
+
+
+def other_ways(text: str) -> dict[str, str]:
+    """By name of the way, the text rewritten, of the ways that change it."""
     rules = NUMBERS if is_number(text) else EXPRESSIONS
-    ways |= {name: rule(text) for name, rule in rules.items()}
-    return {name: way for name, way in ways.items() if name == "itself" or way != text}
+    return {name: way for name, rule in rules.items() if (way := rule(text)) != text}
 
 
 def is_number(text: str) -> bool:
@@ -99,8 +103,9 @@ def terms_reversed(text: str) -> str:
     terms.append(text[start:].strip())
     if len(terms) < 2 or depth:
         return text
-    signed = [term if term[0] in "+-" else f"+{term}" for term in reversed(terms)]
-    return re.sub(r"^\+ ", "", " ".join(f"{term[0]} {term[1:].strip()}" for term in signed)).replace("- ", "-", signed[0][0] == "-")
+    signed = [(term[0], term[1:].strip()) if term[0] in "+-" else ("+", term) for term in reversed(terms)]
+    (sign, first), *rest = signed
+    return " ".join([f"{'-' * (sign == '-')}{first}", *(f"{sign} {term}" for sign, term in rest)])
 
 
 def sides_exchanged(text: str) -> str:
@@ -109,11 +114,9 @@ def sides_exchanged(text: str) -> str:
 
 
 def slash(text: str) -> str:
-    return re.sub(rf"(-?)\s*\\frac{_INNER}\s*{_INNER}", r"\1(\2)/(\3)", text) if _one_fraction(text) else text
-
-
-def _one_fraction(text: str) -> bool:
-    return re.fullmatch(rf"-?\s*\\frac{_INNER}\s*{_INNER}", text) is not None
+    """Only a fraction that is all of the text: before or behind anything else, it would need brackets of its own."""
+    fraction = re.fullmatch(rf"(-?)\s*\\frac\s*{_INNER}\s*{_INNER}", text)
+    return f"{fraction[1]}({fraction[2]})/({fraction[3]})" if fraction else text
 
 
 def sized(text: str) -> str:
@@ -127,7 +130,13 @@ def without_spaces(text: str) -> str:
 
 
 def with_dots(text: str) -> str:
-    return re.sub(r"(?<![\w.^_\\-])([0-9]+)\s*(?=\\(?:pi|sqrt|sin|cos|ln)(?![a-z])|[a-zA-Z](?![a-zA-Z]))", r"\1 \\cdot ", text)
+    factor = r"\\(?:pi|sqrt|sin|cos|ln)(?![a-z])|[a-zA-Z](?![a-zA-Z])"
+    return re.sub(rf"(?<![\w.^_\\-])([0-9]+)\s*(?={factor})", r"\1 \\cdot ", text)
+
+
+def as_exp(text: str) -> str:
+    """Powers of e as exp; an e with a number for its exponent may be a charge."""
+    return re.sub(r"(?<![a-zA-Z])e\^\{([^{}]*[a-zA-Z][^{}]*)\}", r"\\exp(\1)", text)
 
 
 EXPRESSIONS: dict[str, Callable[[str], str]] = {
@@ -139,7 +148,7 @@ EXPRESSIONS: dict[str, Callable[[str], str]] = {
     "sides exchanged": sides_exchanged,
     "times written": with_dots,
     "root as a power": lambda text: re.sub(rf"\\sqrt\s*{_INNER}", r"(\1)^{1/2}", text),
-    "exp": lambda text: re.sub(rf"(?<![a-zA-Z])e\^{_INNER}", r"\\exp(\1)", text),
+    "exp": as_exp,
 }
 NUMBERS: dict[str, Callable[[str], str]] = {
     "thousands": thousands,

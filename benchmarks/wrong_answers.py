@@ -15,73 +15,17 @@ import random
 import re
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
-from math import gcd, sqrt
-from string import Formatter
 
-from answers import Case, batches, processor_seconds, table
+from answers import Case, accuracy, batches, processor_seconds, table
+from college_golds import ONE_VARIABLE, Gold, apart, make_gold
 
 from lspo.rewards import MathReward
 
 BATCH = 64
-# A template has places {0}, {1}, ... for whole numbers of at least 2; another number in one place is another object.
-ONE_VARIABLE = (
-    "{0} x^{{3}} + {1} x^{{2}} - {2} x + {3}",
-    "\\frac{{{0} x + {1}}}{{x^{{2}} + {2}}}",
-    "{0} x e^{{-{1} x}} + {2} \\cos({3} x)",
-    "\\frac{{1}}{{{0}}} \\ln|x^{{2}} + {1}| + {2} x + C",
-    "\\sqrt{{{0} x^{{2}} + {1}}} - {2}",
-    "{0} \\sin^{{2}}({1} x) + x^{{{2}}}",
-    "(x - {0})^{{2}} (x + {1})^{{3}}",
-    "\\arctan\\left(\\frac{{x}}{{{0}}}\\right) + \\frac{{x^{{{1}}}}}{{{2}}}",
-    "\\frac{{-x^{{2}} \\cos({0} x)}}{{{0}}} + \\frac{{x}}{{{1}}} + C",
-    "{0}^{{x}} + \\log_{{2}}(x + {1})",
-)
-TWO_VARIABLES = (
-    "{0} x^{{2}} y + {1} x y^{{2}} - {2} y",
-    "\\frac{{{0} x}}{{y^{{2}} + {1}}}",
-    "{0} e^{{x y}} + {1} \\sin(x + {2} y)",
-    "\\frac{{{0} x y - {1}}}{{{2} x^{{2}} + y^{{2}}}}",
-    "x^{{{0}}} \\ln(y) + {1} y^{{{2}}}",
-)
-EQUATIONS = (
-    "y = {0} x - {1}",
-    "y = -\\frac{{1}}{{{0}}} x + {1}",
-    "\\frac{{x^{{2}}}}{{{0}}} + \\frac{{y^{{2}}}}{{{1}}} = 1",
-    "(x - {0})^{{2}} + (y + {1})^{{2}} = {2}",
-    "{0} x + y - {1} z = {2}",
-    "y = C e^{{-{0} x}} + {1} x",
-)
-INTERVALS = (
-    "[-{0}, {1}]", "(-{0}, {1}]", "(-\\infty, {0})", "[{0}, \\infty)", "(-\\infty, -{0}) \\cup ({1}, \\infty)",
-)  # fmt: skip
-MATRICES = (
-    "\\begin{{pmatrix}} {0} & {1} \\\\ -{2} & {3} \\end{{pmatrix}}",
-    "\\begin{{bmatrix}} 1 & 0 & {0} \\\\ 0 & {1} & -{2} \\\\ {3} & 0 & 1 \\end{{bmatrix}}",
-    "\\begin{{pmatrix}} {0} \\\\ -{1} \\\\ {2} \\end{{pmatrix}}",
-)
-# A group has words of one subject, so that another word of it is wrong.
-WORDS = (
-    ("hyperbola", "ellipse", "parabola", "circle"),
-    ("converges", "diverges", "oscillates"),
-    ("Tuesday", "Friday", "Sunday"),
-    ("no solution", "infinitely many solutions", "exactly one solution"),
-    ("linearly independent", "a basis of the plane", "orthogonal"),
-)
-SHARES = {
-    "integer": 12, "decimal": 12, "fraction": 14, "radical": 9, "one variable": 22, "two variables": 8, "interval": 7,
-    "equation": 8, "matrix": 4, "words": 4,
-}  # fmt: skip
-TEMPLATES = {
-    "one variable": ONE_VARIABLE, "two variables": TWO_VARIABLES, "equation": EQUATIONS, "interval": INTERVALS,
-    "matrix": MATRICES,
-}  # fmt: skip
-
-# Formulas stand between < and >. {0} is another value or object than the ground truth; {1}, {2} are two numbers, {3} an expression.
+# Formulas stand between < and >. {0} is another value or object than the ground truth's; {1} and {2} are numbers, {4}
+# their product, {3} an expression.
 PROSE = {
     "number": (
         "The side of the square has length <\\sqrt{{{1}}} \\approx {0}>",
@@ -134,79 +78,6 @@ UNITS = (
     "The population reaches <{0}> thousand people in the year <{1}> at a growth rate of <{2}> percent per year",
     "The work done in pumping the water is <{0}> foot-pounds, the density being <{1}> pounds per cubic foot",
 )
-
-
-@dataclass(frozen=True)
-class Gold:
-    """A ground truth: its text, its value where it is a number, and what makes another of its kind, or a near miss."""
-
-    kind: str
-    text: str
-    value: float | None
-    other: Callable[[random.Random], str]
-    near: Callable[[random.Random], str]
-
-
-def make_gold(chance: random.Random) -> Gold:
-    kind = chance.choices(list(SHARES), list(SHARES.values()))[0]
-    if kind in TEMPLATES:
-        template = chance.choice(TEMPLATES[kind])
-        numbers = [chance.randint(2, 12) for _ in range(4)]
-        another = partial(near_miss, template, numbers)
-        return Gold(kind, template.format(*numbers), None, another, another)
-    if kind == "words":
-        group = chance.choice(WORDS)
-        word = chance.choice(group)
-        other_words = [one for one in group if one != word]
-        return Gold(kind, word, None, lambda chance: chance.choice(other_words), lambda chance: chance.choice(other_words))
-    text, value = number(kind, chance)
-    return Gold(kind, text, value, lambda chance: other_number(value, chance), partial(near_number, text))
-
-
-def near_miss(template: str, numbers: Sequence[int], chance: random.Random) -> str:
-    """The template with another number in one of the places that it has."""
-    places = sorted({int(place) for _, place, _, _ in Formatter().parse(template) if place})
-    changed = list(numbers)
-    changed[chance.choice(places)] += chance.choice((1, 2, 3, 10))
-    return template.format(*changed)
-
-
-def number(kind: str, chance: random.Random) -> tuple[str, float]:
-    if kind == "integer":
-        value = chance.choice((1, -1)) * chance.randint(2, 4000)
-        return str(value), value
-    if kind == "decimal":
-        text = f"{chance.uniform(0.01, 100):.{chance.randint(2, 4)}f}"
-        return text, float(text)
-    if kind == "fraction":
-        below = chance.randint(3, 60)
-        above = chance.choice([n for n in range(1, 100) if gcd(n, below) == 1])
-        sign = chance.choice(("", "-"))
-        return f"{sign}\\frac{{{above}}}{{{below}}}", (-1 if sign else 1) * above / below
-    whole, under, below = chance.randint(2, 9), chance.choice((2, 3, 5, 6, 7, 10, 11, 13)), chance.choice((1, 3, 7))
-    if below == 1:
-        return f"{whole}\\sqrt{{{under}}}", whole * sqrt(under)
-    return f"\\frac{{{whole} + \\sqrt{{{under}}}}}{{{below}}}", (whole + sqrt(under)) / below
-
-
-def near_number(text: str, chance: random.Random) -> str:
-    """The number with the last digit of one of its numbers changed, so that each of them has another value."""
-    places = [found.end() - 1 for found in re.finditer(r"[0-9]+(?![0-9.])", text)]
-    place = chance.choice(places)
-    digit = chance.choice([digit for digit in "123456789" if digit != text[place]])
-    return f"{text[:place]}{digit}{text[place + 1 :]}"
-
-
-def other_number(value: float, chance: random.Random) -> str:
-    """A number, in a spelling of its own, more than 2% away from the value."""
-    while True:
-        text, other = number(chance.choice(("integer", "decimal", "fraction", "radical")), chance)
-        if apart(other, value):
-            return text
-
-
-def apart(one: float, other: float) -> bool:
-    return abs(one - other) > 0.02 * max(abs(one), abs(other))
 
 
 def chain(gold: Gold, chance: random.Random) -> str:
@@ -309,6 +180,37 @@ def by_style(cases: Sequence[Case]) -> Iterator[list[Case]]:
                 yield batch
 
 
+def measure(cases: Sequence[Case], limit_seconds: float | None) -> None:
+    """Prints what a reward with one worker accepts of wrong answers, and how long it takes."""
+    reward = MathReward(workers=1)
+    accepted: list[Case] = []
+    seconds, done = dict.fromkeys(STYLES, 0.0), dict.fromkeys(STYLES, 0)
+    before, started = processor_seconds(), time.perf_counter()
+    for batch in by_style(cases):
+        if limit_seconds is not None and time.perf_counter() - started > limit_seconds:
+            break
+        begun, style = time.perf_counter(), batch[0].kind
+        scores = reward.score_batch(next(batches(batch)))
+        seconds[style] += time.perf_counter() - begun
+        done[style] += len(batch)
+        accepted += [one for one, score in zip(batch, scores, strict=True) if accuracy(score) == 1]
+        print(f"{sum(done.values())} of {len(cases)}", file=sys.stderr)
+    wall, counts = time.perf_counter() - started, reward.metrics()
+    reward.close()
+    processor, total = processor_seconds() - before, sum(done.values())
+    rows = [
+        (style, done[style], sum(one.kind == style for one in accepted), f"{seconds[style]:.1f}") for style in STYLES
+    ]
+    print(table(("style", "answers", "wrongly accepted", "seconds"), rows))
+    print(
+        f"\n{total} of {len(cases)} answers in {wall:.1f} s ({processor:.1f} processor seconds), "
+        f"{total / wall:.1f} answers per second, {len(accepted)} wrongly accepted."
+    )
+    print(", ".join(f"{name} {count:.0f}" for name, count in counts.items()))
+    for one in accepted:
+        print(f"{one.kind}: gold {one.gold!r}, response {one.response!r}")
+
+
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
@@ -320,33 +222,7 @@ def main(words: Sequence[str] | None = None) -> None:
     if arguments.show:
         print("\n".join(f"{one.kind}: gold {one.gold!r}, response {one.response!r}" for one in cases))
         return
-    reward = MathReward(workers=1)
-    accepted: list[Case] = []
-    seconds: Counter[str] = Counter()
-    done: Counter[str] = Counter()
-    counts: Counter[str] = Counter()
-    before, started = processor_seconds(), time.perf_counter()
-    for batch in by_style(cases):
-        if arguments.limit_seconds is not None and time.perf_counter() - started > arguments.limit_seconds:
-            break
-        begun, kind = time.perf_counter(), batch[0].kind
-        scores = reward.score_batch(next(batches(batch)))
-        seconds[kind] += time.perf_counter() - begun
-        done[kind] += len(batch)
-        accepted += [one for one, score in zip(batch, scores, strict=True) if score.accuracy == 1]
-        print(f"{done.total()} of {len(cases)}", file=sys.stderr)
-    counts.update(reward.metrics())
-    wall = time.perf_counter() - started
-    reward.close()
-    processor = processor_seconds() - before
-    wrong = Counter(one.kind for one in accepted)
-    print(table(("kind", "answers", "wrongly accepted", "seconds"),
-                [(kind, done[kind], wrong[kind], f"{seconds[kind]:.1f}") for kind in STYLES]))  # fmt: skip
-    total = sum(done.values())
-    print(f"\n{total} of {len(cases)} answers in {wall:.1f} s ({processor:.1f} processor seconds),",
-          f"{total / wall:.1f} answers per second, {len(accepted)} wrongly accepted.")  # fmt: skip
-    print(", ".join(f"{name} {count:.0f}" for name, count in counts.items()))
-    print("\n".join(f"{one.kind}: gold {one.gold!r}, response {one.response!r}" for one in accepted))
+    measure(cases, arguments.limit_seconds)
 
 
 if __name__ == "__main__":
