@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,30 @@ def test_no_answer_is_its_ground_truth(benchmark: Benchmark) -> None:
     assert not [one for one in cases if one.expected]
     for one in cases:
         assert one.response.count("{") == one.response.count("}")
+
+
+def test_an_answer_that_states_the_ground_truth_by_the_way_is_left_out(benchmark: Benchmark) -> None:
+    script = benchmark("wrong_answers")
+
+    def gold(text: str, value: float | None) -> Any:
+        return script.Gold("kind", text, value, str, str)
+
+    assert script.states("x = 12 of 30", gold("\\frac{24}{2}", 12.0))
+    assert not script.states("x = 12 of 30", gold("13", 13.0))
+    assert script.states("the derivative 2 x", gold("2 x", None))
+    stated = [one for one in script.wrong_answers(0, 700) if one.gold.isdigit() and one.kind != "near miss"]
+    assert stated
+    assert not [one for one in stated if one.gold in re.findall("[0-9]+", one.response)]
+
+
+def test_a_chain_ends_in_another_number_and_its_parts_are_equal(benchmark: Benchmark) -> None:
+    script = benchmark("wrong_answers")
+    for seed in range(50):
+        answer = script.chain(script.Gold("integer", "5", 5.0, str, str), random.Random(seed))
+        last = float(answer.rpartition("=")[2])
+        assert abs(last - 5) > 0.02 * 5
+        for above, below in re.findall(r"(?<!sqrt\{)\\frac\{([2-9][0-9]*|1[0-9]+)\}\{([0-9]+)\}", answer):
+            assert int(above) / int(below) == pytest.approx(last, rel=1e-4)
 
 
 def test_a_near_miss_changes_a_place_that_the_template_has(benchmark: Benchmark) -> None:
