@@ -109,8 +109,9 @@ def terms_reversed(text: str) -> str:
 
 
 def sides_exchanged(text: str) -> str:
-    sides = text.split("=")
-    return f"{sides[1].strip()} = {sides[0].strip()}" if len(sides) == 2 and "," not in text else text
+    """A name behind its value; other equations stay as they are, as nobody writes those the other way round."""
+    name = re.fullmatch(r"([a-zA-Z](?:_\{?\w+\}?)?(?:\([a-z]\))?)\s*=([^=,]+)", text)
+    return f"{name[2].strip()} = {name[1]}" if name else text
 
 
 def slash(text: str) -> str:

@@ -33,9 +33,8 @@ def test_an_answer_that_states_the_ground_truth_by_the_way_is_left_out(benchmark
     assert script.states("x = 12 of 30", gold("\\frac{24}{2}", 12.0))
     assert not script.states("x = 12 of 30", gold("13", 13.0))
     assert script.states("the derivative 2 x", gold("2 x", None))
-    stated = [one for one in script.wrong_answers(0, 700) if one.gold.isdigit() and one.kind != "near miss"]
-    assert stated
-    assert not [one for one in stated if one.gold in re.findall("[0-9]+", one.response)]
+    cases = [one for one in script.wrong_answers(0, 2800) if one.kind != "near miss"]
+    assert not [one for one in cases if one.gold in one.response]
 
 
 def test_a_chain_ends_in_another_number_and_its_parts_are_equal(benchmark: Benchmark) -> None:
