@@ -109,6 +109,8 @@ def _prepared(text: str) -> str | None:
     latex = re.sub(r"\\operatorname\s*\{\s*([a-zA-Z]+)\s*\}", r"\\\1 ", latex)
     latex = re.sub(r"_\s*\{?\s*\\(?:text|mathrm|rm)?\s*\{?\s*([a-zA-Z]+)\s*\}?\s*\}?", r"_{\1}", latex)
     latex = re.sub(r"(\\sqrt)?\[([^\[\]]*)\]", lambda found: found[0] if found[1] else f"({found[2]})", latex)
+    # To the parser I is the imaginary unit and E begins an exponent; writers mean a current and an energy.
+    latex = re.sub(r"\\[a-zA-Z]+|[IE]", lambda found: f"\\mathrm{{{found[0]}cap}}" if len(found[0]) == 1 else found[0], latex)
     return latex.replace("\n", " ")
 
 

@@ -160,7 +160,7 @@ class Equality:
         return either(self.same(side, answer) for side in sides)
 
     def _same_equation(self, gold: Equation, answer: Equation) -> Verdict:
-        if form("=".join(gold.texts)) == form("=".join(answer.texts)):
+        if sorted(map(form, gold.texts)) == sorted(map(form, answer.texts)):
             return True
         if not _alike(" ".join(gold.texts), " ".join(answer.texts)):
             return False

@@ -28,23 +28,29 @@ def with_braces(text: str, nested: int = 0) -> str:
     place = 0
     while (found := _COMMAND.search(text, place)) is not None:
         written.append(text[place : found.start()])
-        name = found[1] or found[2]
-        place = found.end()
-        degree = "[3]" if name == "cbrt" else ""
-        root = name in ("sqrt", "cbrt")
-        start = _skip_space(text, place)
-        if root and not degree and text.startswith("[", start):
-            end = closing_bracket(text, start)
-            if end is not None:
-                degree, place = text[start : end + 1], end + 1
-        arguments: list[str] = []
-        for _ in range(1 if root else 2):
-            argument, place = _argument(text, place, nested, whole_number=root)
-            if argument is None:
-                break
-            arguments.append(f"{{{argument}}}")
-        written.append(f"\\{'sqrt' if root else name}{degree}{''.join(arguments)}")
+        command, place = _with_arguments(text, found, nested)
+        written.append(command)
     return "".join([*written, text[place:]])
+
+
+def _with_arguments(text: str, found: re.Match[str], nested: int) -> tuple[str, int]:
+    """A command with its arguments in braces, and the place behind them."""
+    name = found[1] or found[2]
+    root = name in ("sqrt", "cbrt")
+    place = found.end()
+    degree = "[3]" if name == "cbrt" else ""
+    start = _skip_space(text, place)
+    if name == "sqrt" and text.startswith("[", start):
+        end = closing_bracket(text, start)
+        if end is not None:
+            degree, place = text[start : end + 1], end + 1
+    written = f"\\{'sqrt' if root else name}{degree}"
+    for _ in range(1 if root else 2):
+        argument, place = _argument(text, place, nested, whole_number=root)
+        if argument is None:
+            break
+        written += f"{{{argument}}}"
+    return written, place
 
 
 def _argument(text: str, place: int, nested: int, *, whole_number: bool) -> tuple[str | None, int]:
@@ -58,18 +64,13 @@ def _argument(text: str, place: int, nested: int, *, whole_number: bool) -> tupl
     number = _NUMBER.match(text, start) if whole_number else None
     if number is not None:
         return number[0], number.end()
+    command = _COMMAND.match(text, start)
+    if command is not None and nested < MAX_NESTED:
+        return _with_arguments(text, command, nested + 1)
     token = _TOKEN.match(text, start)
     if token is None or token[0] in "+-*/=^_,;)]|&":
         return None, place
-    command = _COMMAND.match(text, start)
-    if command is None:
-        return token[0], token.end()
-    end = command.end()
-    for _ in range(1 if command[1] == "sqrt" else 2):
-        inner, end = _argument(text, end, nested + 1, whole_number=command[1] == "sqrt") if nested < MAX_NESTED else (None, end)
-        if inner is None:
-            break
-    return with_braces(text[start:end], nested + 1), end
+    return token[0], token.end()
 
 
 def closing_bracket(text: str, start: int) -> int | None:

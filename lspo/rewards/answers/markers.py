@@ -54,7 +54,7 @@ ANSWER_COLON = re.compile(
     re.IGNORECASE,
 )
 ANSWER_HEADING = re.compile(
-    rf"^[ \t]*(?:#{{1,6}}[ \t]*|[*_]{{1,3}}[ \t]*)+(?:[0-9]+[.)][ \t]*)?(?:the )?{_WORD}[ \t*_:\uff1a#]*$",
+    rf"^[ \t]*+[#*_][#*_ \t]*+(?:[0-9]+[.)][ \t]*)?(?:the )?{_WORD}[ \t*_:\uff1a#]*$",
     re.IGNORECASE | re.MULTILINE,
 )
 ANSWER_TAG = re.compile(

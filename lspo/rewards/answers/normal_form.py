@@ -67,6 +67,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], _Replacement], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (rf"\\\\(?={_DOUBLED}(?![a-zA-Z]))", r"\\"),  # as in JSON
+        (r"_\s*\{\s*\\(?:text|mathrm|rm)\s*\{?\s*([a-zA-Z ]+?)\s*\}?\s*\}", r"_{\1}"),
         (r"\$\s*,\s*\$", ", "),  # $69$,$84$ is a list, not the number 69,84
         (r",\s*\\!\s*", ","),
         (r"(?<=[\w)\]}])\*\*(?=[\w({\\-])", "^"),  # Python's power; other pairs of stars set text in bold

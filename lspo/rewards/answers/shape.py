@@ -114,7 +114,7 @@ _EXPRESSION_UNIT = re.compile(
     r"|(?<=[0-9a-zA-Z})])\s+(?:(?:square|cubic|sq\.?) )?(?:cm|mm|km|kg|ft|in|meters?|centimeters?|inches|feet|units?|miles?|yards?|degrees?"
     r"|radians?|hours?|minutes?|seconds?|dollars?)(?:\s*\^\s*\{?[23]\}?)?$"
 )
-_ENVIRONMENT = re.compile(r"\\(?:begin|end)\s*\{[a-z]+\*?\}")
+_ENVIRONMENT = re.compile(r"\\(?:begin|end)\s*\{[a-z]+\*?\}|_\s*\{[a-zA-Z ]+\}")
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
 _WORD = re.compile(r"[A-Za-z]{2,}")
 _DATE = re.compile(r"[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}|[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}")
