@@ -201,7 +201,12 @@ class _Server:
         """Should it ever go on, it ends."""
         self.left = True
         _forget(self)
-        self.call_soon(self.loop.stop)
+        self.call_soon(self._give_up)
+
+    def _give_up(self) -> None:
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+        self.loop.stop()
 
     def stop(self) -> None:
         self.call_soon(self.loop.stop)
