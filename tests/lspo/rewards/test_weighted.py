@@ -171,7 +171,7 @@ class Served(Reward):
 
 
 def test_functions_are_parts() -> None:
-    parts: dict[str, Reward] = {"plain": FunctionReward(is_seven), "async": FunctionReward(waits, 8, 0.3)}
+    parts: dict[str, Reward] = {"plain": FunctionReward(is_seven), "async": FunctionReward(waits, 8, 0.5)}
     reward = WeightedReward(parts, {"plain": 1.0, "async": 10.0}, accuracy="plain")
     scores = reward.score_batch(responses("7", "hang", "77"))
     assert [(score.accuracy, score.reward) for score in scores] == [(1, 11), (0, 0), (0, 20)]
