@@ -19,7 +19,11 @@ MAX_LOOK_SECONDS = 1.0
 
 
 class Overdue(BaseException):
-    """Raised within a call that takes too long. Not an `Exception`, as functions catch those."""
+    """Raised within a call that takes longer than its `limit`. Not an `Exception`, as functions catch those."""
+
+    def __init__(self, limit: TimeLimit) -> None:
+        super().__init__()
+        self.limit = limit
 
 
 class TimeLimit:
@@ -63,7 +67,9 @@ class TimeLimit:
         self._cut = False
         try:
             result = self._timed(function)
-        except Overdue:
+        except Overdue as overdue:
+            if overdue.limit is not self:  # of a call that this one is part of
+                raise
             self._disarm()
             return TimedOut()
         except Exception:
@@ -94,7 +100,7 @@ class TimeLimit:
         left = deadline - time.monotonic()
         if left <= 0:
             self._cut = True
-            raise Overdue
+            raise Overdue(self)
         signal.setitimer(signal.ITIMER_REAL, left, REPEAT_SECONDS)  # the alarm was the function's own
         if callable(self._previous):
             self._previous(number, frame)
