@@ -145,7 +145,7 @@ def score_groups(reward: Reward, groups: Sequence[RolloutGroup]) -> list[Rollout
     try:
         verdicts = verdicts_of(reward, responses)
     except VerdictError as error:
-        raise RuntimeError(str(error)) from error
+        raise RuntimeError(str(error)) from None  # the message says all, and the traceback would be of this file
     except Exception as error:
         raise RuntimeError(
             f"Reward {name} raised {type(error).__name__}: {error}\n"
