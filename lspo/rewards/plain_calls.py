@@ -124,7 +124,7 @@ class TimeLimit:
             return now >= deadline
         if signal.getsignal(signal.SIGALRM) == self._on_alarm and signal.getitimer(signal.ITIMER_REAL)[0] == 0:
             signal.setitimer(signal.ITIMER_REAL, max(deadline - now, 0.001), REPEAT_SECONDS)
-        return now >= deadline + max(self.seconds, REPEAT_SECONDS)
+        return now >= deadline + max(self.seconds, 2 * REPEAT_SECONDS)  # it has been interrupted twice
 
 
 def _obstacle() -> str:

@@ -475,7 +475,7 @@ def raises_another() -> int:
 
 def catches_and_goes_on() -> int:
     catches_all()
-    return searches()  # where the thread that watches has no turn
+    return sleeps()
 
 
 class AlarmError(Exception):
@@ -528,6 +528,36 @@ def test_a_plain_function_is_interrupted_on_the_main_thread(work: Callable[[], i
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
+@pytest.fixture
+def nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As within a long regular expression, where no other thread has a turn."""
+    monkeypatch.setattr("lspo.rewards.plain_calls.MAX_LOOK_SECONDS", 1000.0)
+    monkeypatch.setattr("lspo.rewards.plain_calls.LOOKS_PER_LIMIT", 0.0001)
+
+
+@needs_timer
+@pytest.mark.usefixtures("nobody_watches")
+def test_an_interrupt_is_repeated_until_the_call_ends() -> None:
+    reward = FunctionReward(lambda response, answer: catches_and_goes_on(), time_limit_seconds=LIMIT)
+    started = time.monotonic()
+    assert reward.score_batch(responses("42")) == [WRONG]
+    assert time.monotonic() - started < 10
+
+
+@needs_timer
+def test_a_handler_of_the_functions_own_gets_no_alarm_of_ours() -> None:
+    def judged(response: str, answer: str) -> int:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        before = signal.signal(signal.SIGALRM, lambda number, frame: alarms.append(number))
+        time.sleep(1.0)
+        signal.signal(signal.SIGALRM, before)
+        return 1
+
+    alarms: list[int] = []
+    assert FunctionReward(judged, time_limit_seconds=LIMIT).score_batch(responses("42")) == [RIGHT]
+    assert alarms == []
+
+
 @needs_timer
 def test_a_function_may_use_the_alarm_itself() -> None:
     def judged(response: str, answer: str) -> int:
@@ -552,6 +582,7 @@ def test_math_verify_may_be_called() -> None:
 
 
 @needs_timer
+@pytest.mark.usefixtures("nobody_watches")
 def test_an_alarm_without_a_handler_goes_to_the_one_before() -> None:
     def judged(response: str, answer: str) -> int:
         signal.setitimer(signal.ITIMER_REAL, 0.05)
@@ -643,11 +674,11 @@ def test_another_timer_is_left_alone(gate: threading.Event) -> None:
 def test_a_function_that_takes_the_handler_away_is_named() -> None:
     def judged(response: str, answer: str) -> int:
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
-        time.sleep(2)
+        wait_until(lambda: caught)
         return 1
 
     before = signal.getsignal(signal.SIGALRM)
-    with pytest.warns(UserWarning, match="judged has taken more than 0.1 s, .* replaced the handler"):
+    with pytest.warns(UserWarning, match="judged has taken more than 0.1 s, .* replaced the handler") as caught:
         assert FunctionReward(judged, time_limit_seconds=0.1).score_batch(responses("42")) == [RIGHT]
     assert signal.getsignal(signal.SIGALRM) is before
 
