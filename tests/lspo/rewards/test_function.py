@@ -617,9 +617,10 @@ def test_without_a_limit_nothing_is_watched() -> None:
     seen: list[Any] = []
 
     def judged(response: str, answer: str) -> int:
-        seen.append([one.name for one in threading.enumerate() if one.name == "lspo-time-limit"])
+        seen.append([one.name for one in threading.enumerate() if one not in before])
         return 1
 
+    before = threading.enumerate()  # one of an earlier test may be about to end
     reward = FunctionReward(judged, time_limit_seconds=None)
     assert reward.score_batch(responses("42")) == [RIGHT]
     assert seen == [[]]
