@@ -404,7 +404,7 @@ FAILED = [
     Row("reward that raises", ["--data.reward=own_classes.Raises"], r"Reward Raises raised KeyError: 'nothing'"),
     Row("reward that is no number", ["--data.reward=own_classes.NotANumber"],
         r"accuracy 0 or 1 from reward NotANumber, but got nan"),
-    Row("reward of too few", ["--data.reward=own_classes.OneTooFew"], r"one verdict a response, so \d+, but got \d+"),
+    Row("reward of too few", ["--data.reward=own_classes.OneTooFew"], r"one verdict per response, so \d+, but got \d+"),
     Row("accuracy between 0 and 1", ["--data.reward=own_classes.Half"],
         r"accuracy 0 or 1 from reward Half, but got 0\.5"),
     Row("selector that keeps nothing", ["--data.reward=own_classes.AllWrong", "--data.rounds.max_rounds=1"],

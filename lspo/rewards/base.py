@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from abc import ABC
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, cast
@@ -49,8 +49,8 @@ class Reward(ABC):  # noqa: B024 (either of two methods is overridden)
         """Verdict on one response against its ground truth; a bare number is both accuracy and reward."""
         raise NotImplementedError(f"{type(self).__name__} must override `score` or `score_batch`.")
 
-    def score_batch(self, responses: Sequence[Response]) -> Sequence[Verdict]:
-        """Verdicts on many responses, in their order."""
+    def score_batch(self, responses: Sequence[Response]) -> Iterable[Verdict]:
+        """Verdicts on many responses, in their order; may be a generator."""
         if inspect.iscoroutinefunction(self.score):
             score = cast(Callable[[str, str], Awaitable[Verdict]], self.score)
             calls = [partial(score, response.text, response.prompt.answer) for response in responses]
@@ -88,6 +88,47 @@ class Reward(ABC):  # noqa: B024 (either of two methods is overridden)
         """Ends what the reward has started, worker processes for instance."""
 
 
+class VerdictError(ValueError):
+    """What a reward returned can't be used; the message names the reward."""
+
+
+def verdicts_of(reward: Reward, responses: Sequence[Response], name: str = "") -> list[Any]:
+    """What the reward says of the responses, one verdict per response.
+
+    Args:
+        reward: Whose verdicts; its `score_batch` may return them in any iterable.
+        responses: What it judges.
+        name: What messages call it; unless given, its class.
+
+    Raises:
+        VerdictError: If it returned something else, or another number of them.
+    """
+    name = name or f"reward {type(reward).__name__}"
+    returned: Any = reward.score_batch(responses)
+    if inspect.iscoroutine(returned):
+        returned.close()
+        raise VerdictError(
+            f"Expected `score_batch` of {name} to return verdicts, but it is an `async def`. Override `score` with an "
+            "`async def` instead: a batch is then scored concurrently."
+        )
+    if not isinstance(returned, Iterable):
+        raise VerdictError(
+            f"Expected `score_batch` of {name} to return a list with one verdict per response, but got {returned!r}."
+        )
+    verdicts = list(returned)
+    if len(verdicts) != len(responses):
+        raise VerdictError(
+            f"Expected {name} to return one verdict per response, so {len(responses)}, but got {len(verdicts)}. "
+            "Return a verdict for each response, in their order; one that can't be judged has accuracy 0."
+        )
+    return verdicts
+
+
+def describe(response: Response) -> str:
+    """The prompt of a response, and how it begins, for messages."""
+    return f"prompt {response.prompt.id}, response {response.text[:EXCERPT_CHARACTERS]!r}"
+
+
 def score_groups(reward: Reward, groups: Sequence[RolloutGroup]) -> list[RolloutGroup]:
     """The same groups with a checked score in each rollout.
 
@@ -102,17 +143,15 @@ def score_groups(reward: Reward, groups: Sequence[RolloutGroup]) -> list[Rollout
     ]
     name = type(reward).__name__
     try:
-        verdicts = list(reward.score_batch(responses))
+        verdicts = verdicts_of(reward, responses)
+    except VerdictError as error:
+        raise RuntimeError(str(error)) from None  # the message says all, and the traceback would be of this file
     except Exception as error:
         raise RuntimeError(
             f"Reward {name} raised {type(error).__name__}: {error}\n"
             f"It was scoring {len(responses)} responses, the first of them to prompt {_describe(responses)}. "
             "Model text is untrusted: let the reward answer malformed text with accuracy 0."
         ) from error
-    if len(verdicts) != len(responses):
-        raise RuntimeError(
-            f"Expected reward {name} to return one verdict a response, so {len(responses)}, but got {len(verdicts)}."
-        )
     scores = iter([_check(name, verdict, response) for verdict, response in zip(verdicts, responses, strict=True)])
     return [replace(group, rollouts=tuple(_scored(group, scores))) for group in groups]
 
@@ -138,13 +177,9 @@ def _check(name: str, verdict: Any, response: Response) -> Score:
         ) from error
     if score.accuracy not in (0, 1):
         raise RuntimeError(
-            f"Expected accuracy 0 or 1 from reward {name}, but got {score.accuracy} for prompt {response.prompt.id}, "
-            f"response {response.text[:EXCERPT_CHARACTERS]!r}. "
+            f"Expected accuracy 0 or 1 from reward {name}, but got {score.accuracy} for {describe(response)}. "
             "Return Score(accuracy=..., reward=...) for a shaped reward."
         )
     if not math.isfinite(score.reward):
-        raise RuntimeError(
-            f"Expected a finite reward from {name}, but got {score.reward} for prompt {response.prompt.id}, "
-            f"response {response.text[:EXCERPT_CHARACTERS]!r}."
-        )
+        raise RuntimeError(f"Expected a finite reward from {name}, but got {score.reward} for {describe(response)}.")
     return score

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
-from lspo.rewards.async_calls import TimedOut, run_concurrently
+from lspo.rewards.async_calls import MAX_STALLS, LoopBlocked, TimedOut, run_concurrently
 from lspo.rewards.base import EXCERPT_CHARACTERS, Response, Reward
+from lspo.rewards.plain_calls import TimeLimit
 from lspo.types import Prompt, Score
+
+ADVICE = "Use a client that awaits, such as `httpx.AsyncClient`, or write the function as a plain `def`."
 
 
 class FunctionReward(Reward):
@@ -22,13 +26,20 @@ class FunctionReward(Reward):
     the prompt's text, `num_tokens` and `truncated` with those of the response, any other with the data set's column of
     that name; `**columns` takes all columns. A parameter with a default is filled only if there is such a column.
 
-    An `async def` is awaited, many responses at a time. One that takes longer than `time_limit_seconds` is counted in
-    `function/timeouts` and its response is wrong.
+    An `async def` is awaited, many responses at a time. A plain `def` is called for one response after another.
+
+    A call that takes longer than `time_limit_seconds` is counted in `function/timeouts` and its response is wrong:
+
+    - An `async def` that awaits is cancelled.
+    - An `async def` that blocks, as `time.sleep` does, is left behind in its thread. Other calls that were running are
+      run again, and a warning names the function. The third such call of a batch is an error.
+    - A plain `def` is interrupted on the main thread, where a run scores. On other threads it can't be: a warning
+      names the function, and its verdict counts when it comes.
 
     Args:
         function: The function, or where to import it from, as `my_module.my_fn`.
         concurrency: Calls of an `async def` at a time.
-        time_limit_seconds: For one call of an `async def`; None: no limit.
+        time_limit_seconds: For one call; None: no limit.
     """
 
     def __init__(
@@ -48,17 +59,50 @@ class FunctionReward(Reward):
         self.concurrency, self.time_limit_seconds = concurrency, time_limit_seconds
         self._extra_parameters = _extra_parameters(self.function, self.name)
         self._timeouts = 0.0
+        self._warned: set[str] = set()
 
     def score(self, response: str, answer: str) -> Score:
         return self.score_batch([Response(response, Prompt("", "", (), answer), 0, truncated=False)])[0]
 
     def score_batch(self, responses: Sequence[Response]) -> list[Score]:
-        if not _is_async(self.function):
-            return [self._call(response, self._columns(response)) for response in responses]
-        waiting = [partial(self._await, response, self._columns(response)) for response in responses]
-        results = run_concurrently(waiting, self.concurrency, self.time_limit_seconds)
+        results = self._awaited(responses) if _is_async(self.function) else self._called(responses)
         self._timeouts += sum(isinstance(result, TimedOut) for result in results)
         return [Score(0.0, 0.0) if isinstance(result, TimedOut) else result for result in results]
+
+    def _called(self, responses: Sequence[Response]) -> Sequence[Score | TimedOut]:
+        if self.time_limit_seconds is None:
+            return [self._call(response, self._columns(response)) for response in responses]
+        with TimeLimit(self.time_limit_seconds, self._warn_of_overdue) as limit:
+            return [limit.call(partial(self._call, response, self._columns(response))) for response in responses]
+
+    def _awaited(self, responses: Sequence[Response]) -> Sequence[Score | TimedOut]:
+        waiting = [partial(self._await, response, self._columns(response)) for response in responses]
+        try:
+            results = run_concurrently(waiting, self.concurrency, self.time_limit_seconds)
+        except LoopBlocked as error:
+            raise RuntimeError(
+                f"Expected reward function {self.name}, an `async def`, to await what takes time, but {MAX_STALLS} "
+                f"calls of one batch blocked the event loop for more than {self.time_limit_seconds:g} s each. {ADVICE}"
+            ) from error
+        if any(isinstance(result, TimedOut) and result.blocked for result in results):
+            self._warn_once(
+                f"Reward function {self.name}, an `async def`, blocked the event loop for more than "
+                f"{self.time_limit_seconds:g} s. The response counts as wrong, and calls that were running are run "
+                f"again. {ADVICE}"
+            )
+        return results
+
+    def _warn_of_overdue(self, reason: str) -> None:
+        self._warn_once(
+            f"A call of reward function {self.name} has taken more than {self.time_limit_seconds:g} s, its limit, and "
+            f"can't be interrupted: {reason}. Give the function a limit of its own, raise `time_limit_seconds`, or "
+            "write an `async def`."
+        )
+
+    def _warn_once(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            warnings.warn(message, stacklevel=2)
 
     def _columns(self, response: Response) -> dict[str, Any]:
         """The parameters behind the first two."""
@@ -106,10 +150,14 @@ class FunctionReward(Reward):
 
     def metrics(self) -> dict[str, float]:
         timeouts, self._timeouts = self._timeouts, 0.0
-        return {"function/timeouts": timeouts} if _is_async(self.function) else {}
+        limited = self.time_limit_seconds is not None
+        return {"function/timeouts": timeouts} if limited or _is_async(self.function) else {}
 
 
 def _checked(verdict: Any) -> Score:
+    if inspect.iscoroutine(verdict):
+        verdict.close()
+        raise TypeError("Expected a Score or a number, but it returned a coroutine; write the function as `async def`")
     if verdict is None or isinstance(verdict, str):
         raise TypeError(f"Expected a Score or a number, but it returned {verdict!r}")
     return Score.of(verdict)

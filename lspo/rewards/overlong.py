@@ -53,7 +53,7 @@ class SoftOverlongPunishment(RewardWrapper):
         return {**super().response_limits(), type(self).__name__: self.max_response_tokens}
 
     def score_batch(self, responses: Sequence[Response]) -> list[Score]:
-        scores = [Score.of(verdict) for verdict in self.reward.score_batch(responses)]
+        scores = self.inner_scores(responses)
         return [self._punished(score, one.num_tokens) for score, one in zip(scores, responses, strict=True)]
 
     def _punished(self, score: Score, num_tokens: int) -> Score:

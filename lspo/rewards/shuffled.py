@@ -29,7 +29,7 @@ class ShuffledReward(RewardWrapper):
         self.seed = seed
 
     def score_batch(self, responses: Sequence[Response]) -> list[Score]:
-        scores = [Score.of(verdict) for verdict in self.reward.score_batch(responses)]
+        scores = self.inner_scores(responses)
         for places in _groups(responses):
             texts = [responses[place].text for place in places]
             rewards = [scores[place].reward for place in places]

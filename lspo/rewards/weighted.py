@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from typing import Any
 
-from lspo.rewards.base import Response, Reward
+from lspo.rewards.base import Response, Reward, VerdictError, describe, verdicts_of
 from lspo.rewards.formats import FormatReward
 from lspo.types import Prompt, Score
 
@@ -42,13 +43,20 @@ class WeightedReward(Reward):
         self.parts, self.weights, self.accuracy = dict(parts), dict(weights), accuracy
 
     def score_batch(self, responses: Sequence[Response]) -> list[Score]:
-        by_part: dict[str, list[Score]] = {}
-        for name, part in self.parts.items():
-            verdicts = part.score_batch(responses)
-            if len(verdicts) != len(responses):
-                raise ValueError(f"Expected {len(responses)} verdicts of part {name!r}, but got {len(verdicts)}.")
-            by_part[name] = [Score.of(verdict) for verdict in verdicts]
+        by_part = {name: self._part_scores(name, responses) for name in self.parts}
         return [self._sum({name: scores[place] for name, scores in by_part.items()}) for place in range(len(responses))]
+
+    def _part_scores(self, name: str, responses: Sequence[Response]) -> list[Score]:
+        label = f"part {name!r} ({type(self.parts[name]).__name__})"
+        verdicts = verdicts_of(self.parts[name], responses, label)
+        scores = [_checked(label, verdict, one) for verdict, one in zip(verdicts, responses, strict=True)]
+        for score, one in zip(scores, responses, strict=True):
+            if name == self.accuracy and score.accuracy not in (0, 1):
+                raise VerdictError(
+                    f"Expected accuracy 0 or 1 from {label}, but got {score.accuracy} for {describe(one)}. "
+                    "Return Score(accuracy=..., reward=...) for a shaped reward."
+                )
+        return scores
 
     def _sum(self, scores: Mapping[str, Score]) -> Score:
         parts: dict[str, float] = {}
@@ -84,3 +92,19 @@ class WeightedReward(Reward):
         with ExitStack() as stack:  # one part's failure keeps none of the others open
             for part in self.parts.values():
                 stack.callback(part.close)
+
+
+def _checked(label: str, verdict: Any, response: Response) -> Score:
+    """In the sum it could not be seen which part is to blame."""
+    try:
+        score = Score.of(verdict)
+    except (TypeError, ValueError) as error:
+        raise VerdictError(
+            f"Expected {label} to return a Score or a number, but got {verdict!r} for {describe(response)}."
+        ) from error
+    if not math.isfinite(score.reward):
+        raise VerdictError(
+            f"Expected a finite reward from {label}, but got {score.reward} for {describe(response)}. "
+            "Return a number, such as 0, where it can't judge a response."
+        )
+    return score

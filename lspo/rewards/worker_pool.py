@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 Request = dict[str, Any]
-Failure = Literal["timeout", "crash"]
+Failure = Literal["timeout", "crash", "given_up"]
+"""Took too long; ended its worker; or was waiting or running when the time of its call was spent."""
 Reply = dict[str, Any] | Failure
 
 START_SECONDS = 180.0
 MAX_REQUEST_BYTES = 60_000  # less than a pipe holds, so that writing to an idle worker never waits
 MAX_RETRIES = 8
+SECONDS_PER_REQUEST = 0.05  # an answer takes 10 to 20 ms, so many honest requests are never cut off
 MAX_FAILED_STARTS = 3
 _READ_BYTES = 65_536
 
@@ -38,12 +40,18 @@ class WorkerPool:
     with every other worker idle and more time, since a busy machine may have been the reason; of one call's requests
     the first `MAX_RETRIES` that failed.
 
+    All requests of one call share a budget of time: `call_limit_seconds`, and `SECONDS_PER_REQUEST` for each of them.
+    When it is spent, requests that wait or run are answered with "given_up". A request that had already failed keeps
+    its first failure. The clock stands still while no worker has started yet, and, for `START_SECONDS` at most, while
+    all workers are being replaced.
+
     Args:
         script: What to run.
         arguments: Behind it.
         workers: How many at most.
         time_limit_seconds: For one request.
         retry_limit_seconds: For its second try.
+        call_limit_seconds: For all requests of one call, first and second tries together.
     """
 
     def __init__(
@@ -54,15 +62,29 @@ class WorkerPool:
         workers: int,
         time_limit_seconds: float,
         retry_limit_seconds: float,
+        call_limit_seconds: float = 60.0,
     ) -> None:
         self.command = [sys.executable, "-P", str(script), *arguments]
         self.num_workers = workers
         self.time_limit_seconds, self.retry_limit_seconds = time_limit_seconds, retry_limit_seconds
+        self.call_limit_seconds = call_limit_seconds
+        self._begin()
+        _pools.add(self)
+
+    def _begin(self) -> None:
+        """Without workers, as in a new process."""
         self._workers: list[_Worker] = []
         self._failed_starts = 0
         self._lock = threading.Lock()
         self._owner = os.getpid()
         weakref.finalize(self, _end, self._workers, self._owner)
+
+    def _after_fork(self) -> None:
+        """In the child: the workers answer to the parent, and a thread that is not here may have held the lock."""
+        workers = self._workers
+        self._begin()
+        for worker in workers:
+            worker.let_go()
 
     def __getstate__(self) -> dict[str, Any]:
         """Settings alone: processes cannot be copied or sent."""
@@ -72,6 +94,7 @@ class WorkerPool:
             "workers": self.num_workers,
             "time_limit_seconds": self.time_limit_seconds,
             "retry_limit_seconds": self.retry_limit_seconds,
+            "call_limit_seconds": self.call_limit_seconds,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -89,14 +112,12 @@ class WorkerPool:
             RuntimeError: If workers cannot be started.
         """
         with self._lock:
-            if os.getpid() != self._owner:  # this process is a fork; the workers answer to its parent
-                self._workers = []
-                self._owner = os.getpid()
-                weakref.finalize(self, _end, self._workers, self._owner)
+            budget = _Budget(self.call_limit_seconds + SECONDS_PER_REQUEST * len(requests))
             try:
-                replies = self._run(requests, range(len(requests)), self.num_workers, self.time_limit_seconds)
-                failed = [number for number in range(len(requests)) if isinstance(replies[number], str)][:MAX_RETRIES]
-                replies |= self._run(requests, failed, 1, self.retry_limit_seconds)
+                replies = self._run(requests, range(len(requests)), self.num_workers, self.time_limit_seconds, budget)
+                failed = [number for number in range(len(requests)) if replies[number] in ("timeout", "crash")]
+                second = self._run(requests, failed[:MAX_RETRIES], 1, self.retry_limit_seconds, budget)
+                replies |= {number: reply for number, reply in second.items() if reply != "given_up"}
             except BaseException:
                 _end(self._workers, self._owner)  # a reply still on its way must not meet the next question
                 raise
@@ -108,18 +129,29 @@ class WorkerPool:
             _end(self._workers, self._owner)
 
     def _run(
-        self, requests: Sequence[Request], numbers: Sequence[int], workers: int, limit_seconds: float
+        self,
+        requests: Sequence[Request],
+        numbers: Sequence[int],
+        workers: int,
+        limit_seconds: float,
+        budget: _Budget,
     ) -> dict[int, Reply]:
         waiting = deque(numbers)
         replies: dict[int, Reply] = {}
         while len(replies) < len(numbers):
+            if budget.seconds <= 0:
+                self._stop_work()
+                return {number: replies.get(number, "given_up") for number in numbers}
             self._assign(requests, waiting, workers, limit_seconds)
             busy = [worker for worker in self._workers if worker.deadline is not None]
+            at_work = any(worker.asked is not None for worker in busy)
             with selectors.DefaultSelector() as selector:
                 for worker in busy:
                     selector.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
                 soonest = min(worker.deadline for worker in busy if worker.deadline is not None)
-                ready = [key.data for key, _ in selector.select(max(0.0, soonest - time.monotonic()))]
+                pause = min(soonest - time.monotonic(), budget.until_spent(at_work))
+                ready = [key.data for key, _ in selector.select(max(0.0, pause))]
+            budget.spend(at_work)
             for worker in busy:
                 reply = worker.receive() if worker in ready else worker.overdue()
                 if reply is None:
@@ -144,6 +176,12 @@ class WorkerPool:
                 number = waiting.popleft()
                 worker.send(number, requests[number], limit_seconds)
 
+    def _stop_work(self) -> None:
+        """Those that are still starting are for the next call."""
+        for worker in [one for one in self._workers if one.asked is not None and one.deadline is not None]:
+            self._workers.remove(worker)
+            worker.end()
+
     def _end_one(self, worker: _Worker, failure: Failure) -> None:
         self._workers.remove(worker)
         worker.end()
@@ -157,6 +195,33 @@ class WorkerPool:
                 f"with code {worker.process.returncode} ({failure}). "
                 f"Run it by hand to see why: {' '.join(self.command)}"
             )
+
+
+class _Budget:
+    """What is left of a call's time."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._worked = False
+        self._free_seconds = START_SECONDS
+        self._last = time.monotonic()
+
+    def until_spent(self, at_work: bool) -> float:
+        if at_work:
+            return self.seconds
+        return self._free_seconds + self.seconds if self._worked else START_SECONDS
+
+    def spend(self, at_work: bool) -> None:
+        """Takes off the time since the last call of this, in which a worker was at work or all were starting."""
+        now = time.monotonic()
+        passed, self._last = now - self._last, now
+        self._worked = self._worked or at_work
+        if not at_work and self._worked:
+            free = min(passed, self._free_seconds)
+            self._free_seconds -= free
+            passed -= free
+        if self._worked:
+            self.seconds -= passed
 
 
 @dataclass
@@ -216,6 +281,18 @@ class _Worker:
                 pipe.close()  # type: ignore[union-attr]
         self.process.wait()
 
+    def let_go(self) -> None:
+        """Drops a fork's copies of the pipes: while one is open, the worker can't see its asker end.
+
+        They are turned elsewhere, not closed: the numbers could be given to other files while these still use them,
+        and closing would write what the parent was about to write.
+        """
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for pipe in (self._stdin, self.process.stdout):
+            with suppress(OSError, ValueError):  # closed already
+                os.dup2(nowhere, pipe.fileno(), inheritable=False)  # type: ignore[union-attr]
+        os.close(nowhere)
+
     @property
     def _stdin(self) -> Any:
         return self.process.stdin
@@ -226,3 +303,15 @@ def _end(workers: list[_Worker], owner: int) -> None:
     if os.getpid() == owner:
         while workers:
             workers.pop().end()
+
+
+_pools: weakref.WeakSet[WorkerPool] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for pool in list(_pools):
+        pool._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from lspo.rewards.base import Reward
-from lspo.types import Prompt
+from collections.abc import Sequence
+
+from lspo.rewards.base import Response, Reward, verdicts_of
+from lspo.types import Prompt, Score
 
 
 class RewardWrapper(Reward):
@@ -15,6 +17,10 @@ class RewardWrapper(Reward):
 
     def __init__(self, reward: Reward) -> None:
         self.reward = reward
+
+    def inner_scores(self, responses: Sequence[Response]) -> list[Score]:
+        """What the reward within says."""
+        return [Score.of(verdict) for verdict in verdicts_of(self.reward, responses)]
 
     def check(self, prompt: Prompt) -> None:
         self.reward.check(prompt)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -57,6 +57,11 @@ def test_a_bare_number_is_accuracy_and_reward(verdict: Any) -> None:
     assert type(scored[0].scores[0].accuracy) is float
 
 
+def test_verdicts_may_come_from_a_generator() -> None:
+    scored = score_groups(Verdicts(lambda responses: (len(one.text) % 2 for one in responses)), GROUPS)
+    assert [[score.accuracy for score in one.scores] for one in scored] == [[1, 0], [1, 0, 1]]
+
+
 def test_score_sees_text_and_ground_truth() -> None:
     class Echo(Reward):
         def score(self, response: str, answer: str) -> bool:
@@ -72,13 +77,25 @@ def raises(responses: Sequence[Response]) -> list[Score]:
     raise KeyError("boxed")
 
 
+def raises_later(responses: Sequence[Response]) -> Iterator[float]:
+    yield 1.0
+    raise KeyError("boxed")
+
+
+async def async_verdicts(responses: Sequence[Response]) -> list[float]:
+    return [1.0] * len(responses)
+
+
 @pytest.mark.parametrize(
     ("verdicts", "message"),
     [
         (raises, r"Reward Verdicts raised KeyError: 'boxed'\n.*5 responses, the first of them to prompt prompt-0: 'a'"),
-        (lambda responses: None, "Reward Verdicts raised TypeError"),
-        (lambda responses: [1.0] * 4, "Verdicts to return one verdict a response, so 5, but got 4"),
+        (raises_later, r"Reward Verdicts raised KeyError: 'boxed'"),
+        (lambda responses: None, "of reward Verdicts to return a list with one verdict per response, but got None"),
+        (lambda responses: [1.0] * 4, "Verdicts to return one verdict per response, so 5, but got 4"),
         (lambda responses: [1.0] * 6, "so 5, but got 6"),
+        (lambda responses: (1.0 for _ in responses[1:]), "so 5, but got 4"),
+        (async_verdicts, "of reward Verdicts to return verdicts, but it is an `async def`. Override `score`"),
         (lambda responses: [0.5] * 5, r"accuracy 0 or 1 from reward Verdicts, but got 0\.5 for prompt prompt-0, .*'a'"),
         (lambda responses: [math.nan] * 5, "accuracy 0 or 1 from reward Verdicts, but got nan"),
         (lambda responses: [Score(-1.0, 0.0)] * 5, r"accuracy 0 or 1 .*, but got -1\.0.*Return Score\(accuracy="),

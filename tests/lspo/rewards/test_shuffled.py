@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from lspo.rewards import ExactMatchReward, Response, ShuffledReward, score_groups
+import pytest
+
+from lspo.rewards import ExactMatchReward, Response, Reward, ShuffledReward, SoftOverlongPunishment, score_groups
 from lspo.rewards.base import Verdict
 from lspo.types import Prompt, Rollout, RolloutGroup, Score
 
@@ -36,6 +38,21 @@ def test_reward_says_nothing_about_accuracy() -> None:
     right = [score.reward for score in scores if score.accuracy]
     # A third of all; the standard deviation of this mean of 1200 is 0.013.
     assert abs(sum(right) / len(right) - 1 / 3) < 0.05
+
+
+@pytest.mark.parametrize("wrap", [ShuffledReward, lambda inner: SoftOverlongPunishment(inner, 100, 10)])
+def test_what_is_wrapped_may_return_any_iterable_of_the_right_length(wrap: Callable[[Reward], Reward]) -> None:
+    class Own(Reward):
+        def __init__(self, left_out: int = 0) -> None:
+            self.left_out = left_out
+
+        def score_batch(self, responses: Sequence[Response]) -> Iterator[Verdict]:
+            yield from [1.0 for _ in responses[self.left_out :]]
+
+    given = responses(prompts=2, size=3)
+    assert [Score.of(score).reward for score in wrap(Own()).score_batch(given)] == [1.0] * 6
+    with pytest.raises(ValueError, match="Expected reward Own to return one verdict per response, so 6, but got 5"):
+        wrap(Own(left_out=1)).score_batch(given)
 
 
 def test_the_shuffle_is_that_of_the_seed() -> None:
