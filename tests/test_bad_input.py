@@ -347,7 +347,7 @@ REFUSED = [
         "--data.train=DatasetProblems", "--data.train.path=good.jsonl", "--data.train.chat=true"],
         r"Expected a tokenizer with a chat template"),
     Row("ground truth that the reward can't read", lambda place, policy: [
-        rows(place, {"question": "1=", "answer": "one"}), "--data.reward=GSM8KReward"],
+        rows(place, {"question": "1=", "answer": "none"}), "--data.reward=GSM8KReward"],
         r"GSM8KReward can score, but it refuses 1 of 1, the first of them set-0: .*number"),
     Row("chat that the template refuses", lambda place, policy: [
         chatting(policy, place, "{{ raise_exception('System role not supported') }}"), *CHATTING],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -49,7 +49,7 @@ class Algebra:
         self.failed: dict[Question, str] = {}
         self.used: set[Question] = set()
 
-    def __call__(self, question: Question) -> Value | None | bool:
+    def __call__(self, question: Question) -> Value | bool | None:
         """See `equality.Lookup`."""
         self.used.add(question)
         if question in self.known:
@@ -132,6 +132,7 @@ class MathReward(Reward):
             workers=workers,
             time_limit_seconds=time_limit_seconds,
             retry_limit_seconds=RETRY_FACTOR * time_limit_seconds,
+            call_limit_seconds=call_limit_seconds,
         )
         self._counts = _no_counts()
 
@@ -147,9 +148,7 @@ class MathReward(Reward):
         judge.count(self._counts)
         prompts = [(response.prompt.id, response.prompt.answer) for response in responses]
         votes = judge.votes(prompts, golds, answers, verdicts)
-        return [
-            Score(float(right), float(right), answer=vote) for right, vote in zip(verdicts, votes, strict=True)
-        ]
+        return [Score(float(right), float(right), answer=vote) for right, vote in zip(verdicts, votes, strict=True)]
 
     def check(self, prompt: Prompt) -> None:
         _gold(prompt.answer)
@@ -229,15 +228,11 @@ class _Judge:
             return chosen
         return self._equality.same(gold.shape, answer.shape)
 
-    def _key(self, answer: Answer) -> str:
-        """One spelling for answers of one value, as far as is known."""
-        if isinstance(answer.shape, Scalar):
-            if answer.shape.number is not None:
-                return number_form(answer.shape.number)
-            value = self.algebra((answer.shape.text,)) if (answer.shape.text,) in self.algebra.known else None
-            if isinstance(value, Value):
-                return value.key
-        return answer.form
+    @staticmethod
+    def _key(answer: Answer) -> str:
+        """The name under which an answer, and those that equal it, vote."""
+        number = answer.shape.number if isinstance(answer.shape, Scalar) else None
+        return answer.form if number is None else number_form(number)
 
 
 def _request(question: Question) -> dict[str, Any]:

@@ -110,12 +110,14 @@ def _prepared(text: str) -> str | None:
     latex = re.sub(r"_\s*\{?\s*\\(?:text|mathrm|rm)?\s*\{?\s*([a-zA-Z]+)\s*\}?\s*\}?", r"_{\1}", latex)
     latex = re.sub(r"(\\sqrt)?\[([^\[\]]*)\]", lambda found: found[0] if found[1] else f"({found[2]})", latex)
     # To the parser I is the imaginary unit and E begins an exponent; writers mean a current and an energy.
-    latex = re.sub(r"\\[a-zA-Z]+|[IE]", lambda found: f"\\mathrm{{{found[0]}cap}}" if len(found[0]) == 1 else found[0], latex)
+    latex = re.sub(
+        r"\\[a-zA-Z]+|[IE]", lambda found: f"\\mathrm{{{found[0]}cap}}" if len(found[0]) == 1 else found[0], latex
+    )
     return latex.replace("\n", " ")
 
 
 def _with_constants(expression: Any, text: str) -> Any:
-    """i and pi are numbers; an `i` that a sum counts with is none. Decimals are exact."""
+    """I and pi are numbers; an `i` that a sum counts with is none. Decimals are exact."""
     from sympy import Derivative, Float, I, Rational, Symbol, pi
 
     counted = re.search(r"_\s*\{?\s*i\s*=", text) is not None

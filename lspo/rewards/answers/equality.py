@@ -38,9 +38,14 @@ Lookup = Callable[[Question], Value | None | bool]
 Verdict = bool | None
 """None: not known before the algebra system has answered."""
 
-_OPTION = re.compile(r"(?:(?:option|choice|answer)\s*)?(?:\(([A-J])\)|([A-J])(?=[).:]|$)|([A-J])$)\s*[).:]?(.*)", re.DOTALL | re.IGNORECASE)
+_OPTION = re.compile(
+    r"(?:(?:option|choice|answer)\s*)?(?:\(([A-J])\)|([A-J])(?=[).:]|$)|([A-J])$)\s*[).:]?(.*)",
+    re.DOTALL | re.IGNORECASE,
+)
 _BOUND_VARIABLE = re.compile(r"\\(?:sum|prod|int|lim)(?![a-zA-Z])")
-_UNKNOWN_COMMAND = re.compile(r"\\(?:text|mathbb|mathcal|angle|triangle|square|Box|begin|in|ldots|forall|exists|cap|cup|lor)(?![a-zA-Z])")
+_UNKNOWN_COMMAND = re.compile(
+    r"\\(?:text|mathbb|mathcal|angle|triangle|square|Box|begin|in|ldots|forall|exists|cap|cup|lor)(?![a-zA-Z])"
+)
 _HUGE = 10**300
 _EXACT = Context(prec=120)
 
@@ -102,7 +107,7 @@ class Equality:
             return None
         return _worth_the_same(first, second)
 
-    def _value(self, scalar: Scalar) -> Value | Number | None | bool:
+    def _value(self, scalar: Scalar) -> Value | Number | bool | None:
         if scalar.number is not None:
             return scalar.number
         return self.lookup((scalar.text,)) if is_algebra(scalar.text) else None
@@ -295,7 +300,7 @@ def _alike(gold: str, answer: str) -> bool:
     return variables(gold) == variables(answer)
 
 
-def _worth_the_same(gold: Value | Number | None | bool, answer: Value | Number | None | bool) -> bool:
+def _worth_the_same(gold: Value | Number | bool | None, answer: Value | Number | bool | None) -> bool:
     if isinstance(gold, Value) and isinstance(answer, Value):
         return gold.equals(answer)
     if isinstance(gold, Number) and isinstance(answer, Value):
@@ -330,10 +335,12 @@ def _near(real: Decimal, number: Fraction) -> bool:
     return abs(real) < _HUGE and abs(Fraction(real) - number) <= abs(number) / 10**45
 
 
-_DEGREE = _EXACT.divide(Decimal("3.141592653589793238462643383279502884197169399375105820974944592307816406"), Decimal(180))
+_DEGREE = _EXACT.divide(
+    Decimal("3.141592653589793238462643383279502884197169399375105820974944592307816406"), Decimal(180)
+)
 
 
-def _rounds(number: Number, value: Value | Number | None | bool) -> bool:
+def _rounds(number: Number, value: Value | Number | bool | None) -> bool:
     if isinstance(value, Number):
         return number.rounds(value.absolute)
     if isinstance(value, Value) and value.rational is not None:
@@ -388,7 +395,8 @@ def _joined(pieces: Sequence[Piece]) -> Sequence[Piece]:
     for piece in sorted(pieces, key=low):
         before = joined[-1] if joined else None
         if before is not None and (
-            high(before)[0] > low(piece)[0] or (high(before)[0] == low(piece)[0] and (before.high_closed or piece.low_closed))
+            high(before)[0] > low(piece)[0]
+            or (high(before)[0] == low(piece)[0] and (before.high_closed or piece.low_closed))
         ):
             longer = max(before, piece, key=high)
             joined[-1] = Piece(before.low, longer.high, before.low_closed, longer.high_closed)

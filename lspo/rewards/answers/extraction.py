@@ -44,10 +44,13 @@ _FORMULA = re.compile(
     r"\$\$(.+?)\$\$|\\\[(.+?)\\\]|(?<!\\)\$([^$\n]+?)\$|\\\((.+?)\\\)|(\\begin\{([a-z]*matrix|cases|array)\}.+?\\end\{\6\})",
     re.DOTALL,
 )
+_DISPLAYED = re.compile(r"\$\$(.+?)\$\$|\\\[(.+?)\\\]", re.DOTALL)
 _OPENS_FORMULA = re.compile(r"\$\$|\\\[|\\begin\{")
 _LINE = re.compile(r"[^\n]*")
 _RULE = re.compile(r"[-=*_\s]*")
-_NUMBER = re.compile(r"(?<![\w.])[-+\u2212]?(?:[$\u20ac\u00a3]\s*)?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+)?(?:\s*\\?%)?")
+_NUMBER = re.compile(
+    r"(?<![\w.])[-+\u2212]?(?:[$\u20ac\u00a3]\s*)?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+)?(?:\s*\\?%)?"
+)
 _WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}")
 _HEADING_WORD = re.compile(
     r"(?:step|part|case|conclusion|solution|summary|explanation|note|verif|check|calculat|problem|question|given|find|method)",
@@ -56,8 +59,12 @@ _HEADING_WORD = re.compile(
 _SENTENCE_END = re.compile(
     r"[\u3002\uff0e](?!\d)|(?<![\s.][a-zA-Z])(?<!\b(?:St|Mr|Dr|vs|No|ft|in|sq))(?<!\b(?:Mrs|min|etc))[.!?](?=\s+[A-Z\"\u201c(\\$]|\s*$)"
 )
-_ASIDE = re.compile(r",?\s+\(?(?:because|since|without)\s.*|,\s+(?:which|so|as|hence|thus|therefore|but|where\s+we)\s.*", re.DOTALL)
-_COPULA = re.compile(r"(?<![\\a-zA-Z])(?:is|are|was|equals?|be)(?![a-zA-Z])\s*(?:equal to|exactly|then|simply|just|:)?\s*")
+_ASIDE = re.compile(
+    r",?\s+\(?(?:because|since|without)\s.*|,\s+(?:which|so|as|hence|thus|therefore|but|where\s+we)\s.*", re.DOTALL
+)
+_COPULA = re.compile(
+    r"(?<![\\a-zA-Z])(?:is|are|was|equals?|be)(?![a-zA-Z])\s*(?:equal to|exactly|then|simply|just|:)?\s*"
+)
 _SENTENCE_START = re.compile(r"(?:the|there|it|this|that|so|thus|therefore|hence|we|its)\b", re.IGNORECASE)
 
 
@@ -113,7 +120,8 @@ def last_answer_line(text: str) -> str | None:
     answer = _line_behind(text, marker.end())
     if BOX.search(answer):
         return boxed_answer(answer)
-    return _limited(answer)
+    displayed = _DISPLAYED.fullmatch(answer)
+    return _limited(next(filter(None, displayed.groups()), "") if displayed else answer)
 
 
 def gold_text(answer: str) -> str:
@@ -268,7 +276,9 @@ def _without_sentence(answer: str) -> str:
         before = answer[: formulas[0].start()]
         if len(_WORD.findall(before)) < 2:
             return answer
-        between = "".join(answer[first.end() : second.start()] for first, second in zip(formulas, formulas[1:], strict=False))
+        between = "".join(
+            answer[first.end() : second.start()] for first, second in zip(formulas, formulas[1:], strict=False)
+        )
         if len(_WORD.findall(between)) <= len(formulas) and not _COPULA.search(between):
             return answer[formulas[0].start() :]
     words = _WORD.findall(_FORMULA.sub("", answer))
@@ -279,7 +289,12 @@ def _without_sentence(answer: str) -> str:
         if said and behind and (re.search(r"[\d$\\]", behind) or _SENTENCE_START.match(answer)):
             return _leading(behind)
     numbers = list(_NUMBER.finditer(answer))
-    if len(numbers) == 1 and not formulas and len(_WORD.findall(answer[: numbers[0].start()])) > 1:
+    if (
+        len(numbers) == 1
+        and not formulas
+        and answer[: numbers[0].start()].endswith(" ")
+        and len(_WORD.findall(answer[: numbers[0].start()])) > 1
+    ):
         return _leading(answer[numbers[0].start() :])
     return _leading(answer)
 
@@ -290,7 +305,9 @@ def _leading(answer: str) -> str:
     if number is None or _NUMBER.search(answer, number.end()) or _FORMULA.search(answer):
         return answer
     behind = answer[number.end() :]
-    if len(_WORD.findall(behind)) < 3 or re.match(r"\s*(?:or|to|and|through|times|more than|less than|[-+*/^=x])(?![a-z])", behind):
+    if len(_WORD.findall(behind)) < 3 or re.match(
+        r"\s*(?:or|to|and|through|times|more than|less than|[-+*/^=x])(?![a-z])", behind
+    ):
         return answer
     return number[0]
 

@@ -63,7 +63,8 @@ ANSWER_TAG = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 MINERVA = re.compile(
-    r"answer is[ \t]*:?[ \t]*((?:(?!answer is).){1,1000}?)\.?\s*I hope (?:it|this) is correct", re.IGNORECASE | re.DOTALL
+    r"answer is[ \t]*:?[ \t]*((?:(?!answer is).){1,1000}?)\.?\s*I hope (?:it|this) is correct",
+    re.IGNORECASE | re.DOTALL,
 )
 ANSWER_IS = re.compile(
     rf"(?:{_WORD}(?:[ \t]+to (?:the|this) (?:problem|question))?|correct (?:option|choice)){_BOLD}"

@@ -16,18 +16,44 @@ _MARK = r"(?:'+|\^\{?\s*(?:\\prime\s*|'|\*|-1|\([a-z0-9]\)|\\circ)+\s*\}?|\^\*)"
 _LETTER = rf"(?:[a-zA-Z]|\\(?:{_GREEK})(?![a-zA-Z])|{_ACCENT}\s*(?:\{{[^{{}}]*\}}|[a-zA-Z]))"
 _SYMBOL = rf"(?:{_LETTER}\s*{_INDEX}?{_MARK}?{_INDEX}?)"
 _FIGURE = r"(?:m)?\\(?:angle|triangle|widehat|overline|overarc|overset\{[^{}]*\})\s*(?:\{)?[A-Z]{1,5}(?:\})?|[A-Z]{2,5}|\[[A-Z]{3,6}\]|\|[A-Z]{2}\||\|\|?\s*(?:\\vec|\\mathbf|z)[^|]*\|"
-_OPERATOR = (
-    r"\\(?:gcd|min|max|det|dim|deg|Pr|operatorname\{[a-zA-Z]+\}|text\{[a-zA-Z ]+\}|mathrm\{[a-zA-Z]{2,}\}|mathbb\{[EP]\}|lim|sum|int|prod)"
-)
+_OPERATOR = r"\\(?:gcd|min|max|det|dim|deg|Pr|operatorname\{[a-zA-Z]+\}|text\{[a-zA-Z ]+\}|mathrm\{[a-zA-Z]{2,}\}|mathbb\{[EP]\}|lim|sum|int|prod)"
 _NAME = re.compile(rf"(?:\\(?:Delta|triangle)\s*)?{_SYMBOL}|{_FIGURE}")
 _CALL = re.compile(rf"(?:{_SYMBOL}|{_OPERATOR}|[a-z]{{2,8}})\s*(?:\\left)?[(\[].*[)\]]|{_OPERATOR}.*", re.DOTALL)
-_DERIVATIVE = re.compile(r"\\frac\s*\{\s*(?:d|\\partial)\s*(?:\^\{?[0-9]\}?)?\s*[a-zA-Z]*(?:\([a-z]\))?\s*\}\s*\{\s*(?:d|\\partial)[^{}]*(?:\{[0-9]\})?\s*\}")
+_DERIVATIVE = re.compile(
+    r"\\frac\s*\{\s*(?:d|\\partial)\s*(?:\^\{?[0-9]\}?)?\s*[a-zA-Z]*(?:\([a-z]\))?\s*\}\s*\{\s*(?:d|\\partial)[^{}]*(?:\{[0-9]\})?\s*\}"
+)
 _WORDS = re.compile(r"[A-Za-z][A-Za-z .,'()-]*")
 _WORD = re.compile(r"[A-Za-z]{3,}")
 _VARIABLE = re.compile(rf"\\(?:{_GREEK})(?![a-zA-Z])|(?<![\\a-zA-Z])[a-zA-Z]+")
 _COMMAND_WORD = re.compile(r"\\[a-zA-Z]+")
 _CONSTANTS = frozenset("ei")
-FUNCTIONS = frozenset("sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp sqrt min max gcd lcm mod det".split())
+FUNCTIONS = frozenset(
+    [
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "arcsin",
+        "arccos",
+        "arctan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "ln",
+        "log",
+        "lg",
+        "exp",
+        "sqrt",
+        "min",
+        "max",
+        "gcd",
+        "lcm",
+        "mod",
+        "det",
+    ]
+)
 
 
 def is_name(cleaned: str) -> bool:

@@ -46,9 +46,7 @@ _CHARACTERS = str.maketrans(
     }
 )  # fmt: skip
 # 1\,234 is one number; 1 234, with a plain space, is one where nothing else is in the answer.
-_THOUSANDS = re.compile(
-    r"(?<![\w.,}])[1-9][0-9]{0,2}(?:(?:\\[,:; ]|~|[\u00a0\u2009\u202f])[0-9]{3})+(?!\w|,[0-9])"
-)
+_THOUSANDS = re.compile(r"(?<![\w.,}])[1-9][0-9]{0,2}(?:(?:\\[,:; ]|~|[\u00a0\u2009\u202f])[0-9]{3})+(?!\w|,[0-9])")
 _SPACED_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(?: [0-9]{3})+(?:\.[0-9]+)?")
 _RAISED = re.compile("[\u00b2\u00b3\u00b9\u2070\u2074-\u2079\u207b\u207f]+")
 _DIGIT = re.compile(r"(?![0-9])\d")  # of other scripts
@@ -73,6 +71,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], _Replacement], ...] = tuple(
         (r"(?<=[\w)\]}])\*\*(?=[\w({\\-])", "^"),  # Python's power; other pairs of stars set text in bold
         (r"\\\$", CURRENCY),
         (r"\$|\\!|\*\*", ""),
+        (rf"(?:(?<!\\)\\[,;: ]|(?<!\\)~|\\q?quad{_END}|\s)+", " "),
         (r"\{([^{}]*)\\choose(?![a-zA-Z])([^{}]*)\}", r"\\binom{\1}{\2}"),
         (r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}", r"\\frac{\1}{\2}"),
         (
@@ -88,7 +87,6 @@ _REPLACED: tuple[tuple[re.Pattern[str], _Replacement], ...] = tuple(
         (rf"\s*,?\s*{_TEXT}\{{\s*,?\s*and\s*,?\s*\}}", ", "),
         (rf"\s*,?\s*{_TEXT}\{{\s*,?\s*or\s*,?\s*\}}", rf" \{OR}"),
         (rf"{_TEXT}\{{\s*([:%]|\\%|\^\\circ)\s*\}}", r"\1"),
-        (r"(?<!\\)\\[,;: ]|(?<!\\)~|\\q?quad(?![a-zA-Z])|\s+", " "),
         (r"\{([,:])\}", r"\1"),
         (rf"\\[dtc]frac{_END}", r"\\frac"),
         (rf"\\[dt]binom{_END}", r"\\binom"),

@@ -95,7 +95,9 @@ _EQUAL = re.compile(r"(?<![<>!\\:])=|\\approx(?![a-zA-Z])|\\simeq(?![a-zA-Z])|\\
 _ORDER = re.compile(r"<|>|\\le(?![a-zA-Z])|\\ge(?![a-zA-Z])")
 _INTERVAL = re.compile(r"([\[\](])\s*([^\[\]]*?)\s*[,;]\s*([^\[\]]*?)\s*([\])\[])", re.DOTALL)
 _MATRIX = re.compile(r"\\begin\{([pbvBV]?matrix|array|smallmatrix)\}(?:\{[lcr|]*\})?(.*?)\\end\{\1\}", re.DOTALL)
-_CASES = re.compile(r"\\begin\{(?:cases|aligned|array)\}(?:\{[lcr|]*\})?(.*?)\\end\{(?:cases|aligned|array)\}", re.DOTALL)
+_CASES = re.compile(
+    r"\\begin\{(?:cases|aligned|array)\}(?:\{[lcr|]*\})?(.*?)\\end\{(?:cases|aligned|array)\}", re.DOTALL
+)
 _EMPTY = re.compile(
     r"\\emptyset|\\\{\s*\\\}|(?:there (?:is|are) )?no (?:real )?solutions?(?: exists?)?|(?:the )?empty set|no such .{1,30}",
     re.IGNORECASE,
@@ -119,9 +121,12 @@ _COMMAND = re.compile(r"\\[a-zA-Z]+")
 _WORD = re.compile(r"[A-Za-z]{2,}")
 _DATE = re.compile(r"[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}|[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}")
 _TIME = re.compile(
-    r"([0-9]{1,2}):([0-9]{2})(?::[0-9]{2})?\s*(?:\\text\{)?\s*((?:[ap]\.?\s*m\b\.?)|o'clock|hours?)?\s*\}?", re.IGNORECASE
+    r"([0-9]{1,2}):([0-9]{2})(?::[0-9]{2})?\s*(?:\\text\{)?\s*((?:[ap]\.?\s*m\b\.?)|o'clock|hours?)?\s*\}?",
+    re.IGNORECASE,
 )
-_SHORT_WORDS = frozenset("is of to in no it or if by as at an be do so we up on".split())
+_SHORT_WORDS = frozenset(
+    ["is", "of", "to", "in", "no", "it", "or", "if", "by", "as", "at", "an", "be", "do", "so", "we", "up", "on"]
+)
 
 
 def read(text: str) -> Shape:
@@ -370,7 +375,12 @@ def _equation(text: str) -> Shape | None:
         return Words(_spelled(text)) if is_prose(text) else None
     sides = [read_cleaned(clean(part)) for part in texts]
     left, right = sides[0], sides[-1]
-    if len(sides) == 2 and isinstance(left, Several) and isinstance(right, Several) and len(left.parts) == len(right.parts):
+    if (
+        len(sides) == 2
+        and isinstance(left, Several)
+        and isinstance(right, Several)
+        and len(left.parts) == len(right.parts)
+    ):
         names = tuple(variable_of(part.text) if isinstance(part, Scalar | Words) else "" for part in left.parts)
         return Several(right.parts, right.brackets or "()", names)  # (x, y) = (1, 2)
     return Equation(tuple(sides), tuple(map(clean, texts)), tuple(rounded))
@@ -442,7 +452,9 @@ def _interval(text: str) -> Region | None:
     infinite = [re.fullmatch(r"[+-]?\s*\\infty", part.strip()) is not None for part in (low_text, high_text)]
     if opening == "(" and closing == ")" and not any(infinite):
         return None
-    ends = [None if endless else read_cleaned(part) for part, endless in zip((low_text, high_text), infinite, strict=True)]
+    ends = [
+        None if endless else read_cleaned(part) for part, endless in zip((low_text, high_text), infinite, strict=True)
+    ]
     low, high = ends
     if not all(end is None or isinstance(end, Scalar) for end in ends):
         return None
@@ -462,7 +474,11 @@ def _as_region(several: Several) -> Region | None:
     if several.brackets != "{}":
         return as_interval(several)
     points = [part for part in several.parts if isinstance(part, Scalar)]
-    return Region(tuple(Piece(point, point, True, True) for point in points)) if len(points) == len(several.parts) else None
+    return (
+        Region(tuple(Piece(point, point, True, True) for point in points))
+        if len(points) == len(several.parts)
+        else None
+    )
 
 
 def _inequality(text: str) -> Region | None:

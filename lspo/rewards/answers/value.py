@@ -14,8 +14,6 @@ SAME = Decimal("1e-45")
 ZERO = Decimal("1e-90")
 """Below this a value that is not rational is 0: no digit of it is certain."""
 
-KEY_DIGITS = 12
-
 _EXACT = Context(prec=120)
 
 Point = tuple[Decimal, Decimal] | None
@@ -82,14 +80,6 @@ class Value:
             ratio = quotient
         return ratio is not None
 
-    @property
-    def key(self) -> str:
-        """One spelling for values that are equal."""
-        if self.exact is not None:
-            return self.exact.removesuffix("/1")
-        known = [_spelled(point) for point in self.points if point is not None]
-        return f"{','.join(self.names)}:{';'.join(known)}" if known else self.text
-
 
 def _point(parts: Sequence[str] | None) -> Point:
     if parts is None:
@@ -128,10 +118,3 @@ def _quotient(first: tuple[Decimal, Decimal], second: tuple[Decimal, Decimal]) -
     with localcontext(_EXACT):
         size = c * c + d * d
         return (a * c + b * d) / size, (b * c - a * d) / size
-
-
-def _spelled(point: tuple[Decimal, Decimal]) -> str:
-    context = Context(prec=KEY_DIGITS)
-    size = max(map(abs, point))
-    parts = [Decimal(0) if abs(part) <= max(ZERO, size * SAME) else context.plus(part).normalize(context) for part in point]
-    return "+".join(f"{part:e}" if index == 0 else f"{part:e}i" for index, part in enumerate(parts) if index == 0 or part)

@@ -27,7 +27,9 @@ _FRACTION = re.compile(
 )
 _REPEATING = re.compile(r"([0-9]*)\.([0-9]*)(?:\\(?:overline|bar|dot)\s*\{?([0-9]{1,20})\}?|\(([0-9]{1,20})\))")
 _GOES_ON = re.compile(r"([0-9]*)\.([0-9]{3,40})\s*\\ldots")
-_BASED = re.compile(r"(?:\\text\s*\{)?\(?([0-9A-Za-z]+)\)?\}?_\s*\{?\s*\(?\s*(?:\\text\s*\{)?\s*([0-9]{1,2}|[a-z]{3,8})\s*\}?\s*\)?\s*\}?")
+_BASED = re.compile(
+    r"(?:\\text\s*\{)?\(?([0-9A-Za-z]+)\)?\}?_\s*\{?\s*\(?\s*(?:\\text\s*\{)?\s*([0-9]{1,2}|[a-z]{3,8})\s*\}?\s*\)?\s*\}?"
+)
 _PERCENT = re.compile(r"\s*\\?%$|\s*(?:\\text\{\s*)?(?:percent|per cent|percentage)\s*\}?$")
 _SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _SCALE_WORD = re.compile(rf"(?<=[0-9.{{\s])({'|'.join(_SCALES)})(?![a-z])", re.IGNORECASE)
@@ -42,7 +44,9 @@ _UNIT = re.compile(
     r"(?:\s*\^?\s*\{?[23]\}?)?(?:/[a-z]+)?(?: [a-z]+){0,3}))$",
     re.IGNORECASE,
 )
-_ORDINAL = re.compile(r"(?<=[0-9])\s*(?:\^\s*)?\{?\s*(?:\\(?:text|mathrm|textrm)\s*\{\s*)?(?:st|nd|rd|th)(?![a-zA-Z])\s*\}?\s*\}?")
+_ORDINAL = re.compile(
+    r"(?<=[0-9])\s*(?:\^\s*)?\{?\s*(?:\\(?:text|mathrm|textrm)\s*\{\s*)?(?:st|nd|rd|th)(?![a-zA-Z])\s*\}?\s*\}?"
+)
 RANGE = re.compile(r"\b(?:or|at least|at most|more than|less than|not|up to|to|between|than)\b", re.IGNORECASE)
 _NOT_UNITS = frozenset({"alpha", "beta", "gamma", "delta", "theta", "lambda", "sigma", "omega", "sqrt", "infty"})
 _UNIT_NAMES = {
@@ -180,7 +184,7 @@ def _in_words(cleaned: str) -> Number | None:
     if value is not None:
         return Number(value, value.denominator == 1)
     counted, _, unit = cleaned.rpartition(" ")
-    value = number_word(counted) if unit.isalpha() and len(unit) > 3 else None
+    value = number_word(counted) if unit.isalpha() and len(unit) > 3 and number_word(unit) is None else None
     return None if value is None else Number(value, value.denominator == 1, unit=_unit_name(unit.lower()))
 
 

@@ -452,7 +452,7 @@ def test_the_workers_alarm_ends_it_where_nobody_is_left(tmp_path: Path) -> None:
         assert worker.stdin is not None
         assert worker.stdout is not None
         assert b"ready" in worker.stdout.readline()
-        request = b'{"id": 0, "task": "verify", "gold": "0.5", "answer": "9!!!!!", "seconds": 0.5}\n'
+        request = b'{"id": 0, "task": "value", "text": "9!!!!!", "seconds": 0.5}\n'
         worker.stdin.write(request)
         worker.stdin.flush()
         assert worker.wait(timeout=10) == -signal.SIGALRM
