@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from lspo.rewards.answers.extraction import GSM8K_MARKER, behind_hashes, final_answer, gold_text
-from lspo.rewards.answers.shape import Equation, Scalar, Several, read
+from lspo.rewards.answers.reading import read
+from lspo.rewards.answers.shape import Equation, Scalar, Several
 from lspo.rewards.answers.written_number import Number, number_form, parse_number
 from lspo.rewards.base import Reward
 from lspo.types import Prompt, Score
@@ -17,8 +18,8 @@ _NUMBER = re.compile(r"-?\$?\d[\d,]*(?:\.\d+)?|-?\$?\.\d+")
 def extract_number(text: str, *, require_marker: bool = False) -> Number | None:
     r"""The number that is a text's final answer; None where it has none, or several.
 
-    The answer is found as for `MathReward`: in a box, behind `####`, behind `Answer:` and so on. Where nothing says what
-    the answer is, it is the last number of the text.
+    The answer is found as for `MathReward`: in a box, behind `####`, behind `Answer:` and so on. Where nothing says
+    what the answer is, it is the last number of the text.
 
     Args:
         text: The last 20000 characters count.

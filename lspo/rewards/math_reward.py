@@ -12,7 +12,8 @@ from typing import Any, get_args
 from lspo.rewards.answers.equality import Equality, Question, Verdict, option
 from lspo.rewards.answers.extraction import AnswerFormat, final_answer, gold_text
 from lspo.rewards.answers.normal_form import clean, form
-from lspo.rewards.answers.shape import Scalar, Shape, read_cleaned
+from lspo.rewards.answers.reading import read_cleaned
+from lspo.rewards.answers.shape import Scalar, Shape
 from lspo.rewards.answers.value import Value
 from lspo.rewards.answers.written_number import number_form
 from lspo.rewards.base import Response, Reward

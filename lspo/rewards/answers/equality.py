@@ -24,15 +24,15 @@ from lspo.rewards.answers.shape import (
     Shape,
     Words,
     as_interval,
-    is_prose,
 )
 from lspo.rewards.answers.value import Value
+from lspo.rewards.answers.words import is_prose
 from lspo.rewards.answers.written_number import DEGREES, Number
 
 Question = tuple[str, ...]
 """What the algebra system is asked for: the value of an expression, or of the difference of two sides."""
 
-Lookup = Callable[[Question], Value | None | bool]
+Lookup = Callable[[Question], Value | bool | None]
 """The value of a question; None if it has none; False if it is not known yet."""
 
 Verdict = bool | None
@@ -89,9 +89,9 @@ class Equality:
         if form(gold.text) == form(answer.text) and gold.text:
             return not (gold.unit and answer.unit and gold.unit != answer.unit)
         if gold.number and answer.number:
-            if self.require_number and gold.number.integer and not answer.number.integer:
-                if answer.number.value.denominator == 1:
-                    return False  # a division that was not carried out
+            open_division = not answer.number.integer and answer.number.value.denominator == 1
+            if self.require_number and gold.number.integer and open_division:
+                return False
             return gold.number.equals(answer.number)
         if gold.number and gold.number.integer and self.require_number:
             return False
@@ -290,7 +290,9 @@ def is_algebra(text: str) -> bool:
     """Whether text looks like an expression that an algebra system can read, and is in proportion."""
     if not text or len(text) > 400 or too_big(text) or is_prose(text):
         return False
-    return re.search(r"[0-9a-zA-Z]", text) is not None and _UNKNOWN_COMMAND.search(text) is None and "?" not in text
+    if re.search(r"[0-9a-zA-Z]", text) is None or "?" in text or re.search(r"[0-9]\s+[0-9]", text):
+        return False
+    return _UNKNOWN_COMMAND.search(text) is None
 
 
 def _alike(gold: str, answer: str) -> bool:

@@ -27,45 +27,26 @@ from lspo.rewards.answers.markers import (
     ANSWER_IS,
     ANSWER_TAG,
     MINERVA,
-    SENTENCE_ENDINGS,
     TEXT_END,
     THINKING_END,
 )
+from lspo.rewards.answers.sentence import FORMULA, MAX_ANSWER_CHARACTERS, NUMBER, WORD, said
 
 AnswerFormat = Literal["marked", "boxed", "answer_line", "any"]
 """What counts as a response's final answer; see `final_answer`."""
 
 MAX_RESPONSE_CHARACTERS = 20_000
-MAX_ANSWER_CHARACTERS = 1_000
 GSM8K_MARKER = "####"
 
 _ANSWER_LINE = re.compile(r"(?im)^[ \t*_#>-]*(?:the )?(?:final )?answer(?: is)?[ \t*_]*[:\uff1a][ \t*_]*")
-_FORMULA = re.compile(
-    r"\$\$(.+?)\$\$|\\\[(.+?)\\\]|(?<!\\)\$([^$\n]+?)\$|\\\((.+?)\\\)|(\\begin\{([a-z]*matrix|cases|array)\}.+?\\end\{\6\})",
-    re.DOTALL,
-)
 _DISPLAYED = re.compile(r"\$\$(.+?)\$\$|\\\[(.+?)\\\]", re.DOTALL)
 _OPENS_FORMULA = re.compile(r"\$\$|\\\[|\\begin\{")
 _LINE = re.compile(r"[^\n]*")
 _RULE = re.compile(r"[-=*_\s]*")
-_NUMBER = re.compile(
-    r"(?<![\w.])[-+\u2212]?(?:[$\u20ac\u00a3]\s*)?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+)?(?:\s*\\?%)?"
-)
-_WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}")
 _HEADING_WORD = re.compile(
     r"(?:step|part|case|conclusion|solution|summary|explanation|note|verif|check|calculat|problem|question|given|find|method)",
     re.IGNORECASE,
 )
-_SENTENCE_END = re.compile(
-    r"[\u3002\uff0e](?!\d)|(?<![\s.][a-zA-Z])(?<!\b(?:St|Mr|Dr|vs|No|ft|in|sq))(?<!\b(?:Mrs|min|etc))[.!?](?=\s+[A-Z\"\u201c(\\$]|\s*$)"
-)
-_ASIDE = re.compile(
-    r",?\s+\(?(?:because|since|without)\s.*|,\s+(?:which|so|as|hence|thus|therefore|but|where\s+we)\s.*", re.DOTALL
-)
-_COPULA = re.compile(
-    r"(?<![\\a-zA-Z])(?:is|are|was|equals?|be)(?![a-zA-Z])\s*(?:equal to|exactly|then|simply|just|:)?\s*"
-)
-_SENTENCE_START = re.compile(r"(?:the|there|it|this|that|so|thus|therefore|hence|we|its)\b", re.IGNORECASE)
 
 
 def final_answer(response: str, answer_format: AnswerFormat = "marked") -> str | None:
@@ -173,13 +154,13 @@ def _behind_hashes(text: str) -> str | None:
         if not answer or _is_heading(answer, followed=bool(below)):
             continue
         # Behind the marker the answer comes first: "18 dollars. That is all."
-        return _content(answer)
+        return said(answer)
     return None
 
 
 def _is_heading(line: str, *, followed: bool) -> bool:
     line = line.strip(" *_")
-    words = _WORD.findall(_FORMULA.sub("", line))
+    words = WORD.findall(FORMULA.sub("", line))
     if line.endswith(":") or ANSWER_HEADING.match(f"# {line}"):
         return True
     if _HEADING_WORD.match(line):
@@ -201,28 +182,28 @@ def _announced(text: str) -> str | None:
     if not found:
         return None
     _, answer = max(found)
-    return _content(answer)
+    return said(answer)
 
 
 def _tagged(inside: str) -> str:
     """What answer tags say: all of one line, or what is announced in several, or the last of them."""
     inside = inside.strip()
     lines = [line for line in inside.splitlines() if line.strip()]
-    if len(lines) < 2 or _FORMULA.fullmatch(inside):
+    if len(lines) < 2 or FORMULA.fullmatch(inside):
         return inside
     return _announced(inside) or _answer_is(inside) or lines[-1]
 
 
 def _minerva(text: str) -> str | None:
     *_, found = (None, *MINERVA.finditer(text))
-    return None if found is None else _content(found[1])
+    return None if found is None else said(found[1])
 
 
 def _answer_is(text: str) -> str | None:
     for found in reversed(list(ANSWER_IS.finditer(text))):
         answer = _line_behind(text, found.end())
         if answer and not re.match(r"(?:not|in the|in a|given by|as follows)\b", answer):
-            return _content(answer)
+            return said(answer)
     return None
 
 
@@ -235,81 +216,12 @@ def _line_behind(text: str, place: int) -> str:
         written = line[0].strip(" \t\r*_")
         if written and _RULE.fullmatch(written) is None:
             start = place + line[0].index(written[0])
-            formula = _FORMULA.match(text, start) if _OPENS_FORMULA.match(text, start) else None
+            formula = FORMULA.match(text, start) if _OPENS_FORMULA.match(text, start) else None
             if formula is not None and formula.end() > line.end():
                 return formula[0]
             return written
         place = line.end() + 1
     return ""
-
-
-def _content(answer: str) -> str | None:
-    """The answer in what follows a marker: without the sentence around it, asides and what comes after it."""
-    if BOX.search(answer):
-        return boxed_answer(answer)
-    answer = answer.lstrip(" }")
-    for marker in (MINERVA, ANSWER_COLON, ANSWER_IS):
-        *_, inner = (None, *marker.finditer(answer))
-        if inner is not None:
-            behind = inner[1] if marker is MINERVA else answer[inner.end() :]
-            if behind.strip(" .*_"):
-                answer = behind
-    answer = _ASIDE.sub("", _first_sentence(answer))
-    answer = SENTENCE_ENDINGS.sub("", answer.strip().strip("*_").strip()).strip()
-    if answer.count("**") % 2:
-        answer = answer.replace("**", "")
-    return _without_sentence(answer) or None
-
-
-def _first_sentence(text: str) -> str:
-    inside = [found.span() for found in _FORMULA.finditer(text)]
-    for end in _SENTENCE_END.finditer(text):
-        if not any(start < end.start() < stop for start, stop in inside) and text[: end.start()].strip():
-            return text[: end.start()]
-    return text
-
-
-def _without_sentence(answer: str) -> str:
-    """The formula, number or words that a sentence ends in: `The value is $7$` says `$7$`."""
-    formulas = list(_FORMULA.finditer(answer))
-    if formulas:
-        before = answer[: formulas[0].start()]
-        if len(_WORD.findall(before)) < 2:
-            return answer
-        between = "".join(
-            answer[first.end() : second.start()] for first, second in zip(formulas, formulas[1:], strict=False)
-        )
-        if len(_WORD.findall(between)) <= len(formulas) and not _COPULA.search(between):
-            return answer[formulas[0].start() :]
-    words = _WORD.findall(_FORMULA.sub("", answer))
-    *_, copula = (None, *_COPULA.finditer(answer))
-    if copula is not None:
-        before, behind = answer[: copula.start()].strip(), answer[copula.end() :].strip()
-        said = len(words) > 3 or _SENTENCE_START.match(answer) or _FORMULA.fullmatch(before) or len(before) == 1
-        if said and behind and (re.search(r"[\d$\\]", behind) or _SENTENCE_START.match(answer)):
-            return _leading(behind)
-    numbers = list(_NUMBER.finditer(answer))
-    if (
-        len(numbers) == 1
-        and not formulas
-        and answer[: numbers[0].start()].endswith(" ")
-        and len(_WORD.findall(answer[: numbers[0].start()])) > 1
-    ):
-        return _leading(answer[numbers[0].start() :])
-    return _leading(answer)
-
-
-def _leading(answer: str) -> str:
-    """The number that an answer begins with, if only a sentence follows: `20% of the cars are red`."""
-    number = _NUMBER.match(answer)
-    if number is None or _NUMBER.search(answer, number.end()) or _FORMULA.search(answer):
-        return answer
-    behind = answer[number.end() :]
-    if len(_WORD.findall(behind)) < 3 or re.match(
-        r"\s*(?:or|to|and|through|times|more than|less than|[-+*/^=x])(?![a-z])", behind
-    ):
-        return answer
-    return number[0]
 
 
 def _last_formula_or_number(text: str) -> str | None:
@@ -328,10 +240,10 @@ def _last_formula_or_number(text: str) -> str | None:
 
 def _formulas_and_numbers(text: str) -> Iterator[tuple[int, int]]:
     place = 0
-    for formula in _FORMULA.finditer(text):
-        for number in _NUMBER.finditer(text, place, formula.start()):
+    for formula in FORMULA.finditer(text):
+        for number in NUMBER.finditer(text, place, formula.start()):
             yield number.span()
         yield formula.span()
         place = formula.end()
-    for number in _NUMBER.finditer(text, place):
+    for number in NUMBER.finditer(text, place):
         yield number.span()

@@ -1,4 +1,4 @@
-r"""Names in mathematics: what may be on the left of an answer, as `x`, `f(x)` or `\angle ABC`, and says nothing of it."""
+r"""Names in mathematics, which may be on the left of an answer and say nothing of it: `x`, `f(x)`, `\angle ABC`."""
 
 from __future__ import annotations
 
@@ -15,44 +15,26 @@ _INDEX = r"(?:_(?:\{[^{}]*\}|[a-zA-Z0-9]|\\[a-zA-Z]+))"
 _MARK = r"(?:'+|\^\{?\s*(?:\\prime\s*|'|\*|-1|\([a-z0-9]\)|\\circ)+\s*\}?|\^\*)"
 _LETTER = rf"(?:[a-zA-Z]|\\(?:{_GREEK})(?![a-zA-Z])|{_ACCENT}\s*(?:\{{[^{{}}]*\}}|[a-zA-Z]))"
 _SYMBOL = rf"(?:{_LETTER}\s*{_INDEX}?{_MARK}?{_INDEX}?)"
-_FIGURE = r"(?:m)?\\(?:angle|triangle|widehat|overline|overarc|overset\{[^{}]*\})\s*(?:\{)?[A-Z]{1,5}(?:\})?|[A-Z]{2,5}|\[[A-Z]{3,6}\]|\|[A-Z]{2}\||\|\|?\s*(?:\\vec|\\mathbf|z)[^|]*\|"
-_OPERATOR = r"\\(?:gcd|min|max|det|dim|deg|Pr|operatorname\{[a-zA-Z]+\}|text\{[a-zA-Z ]+\}|mathrm\{[a-zA-Z]{2,}\}|mathbb\{[EP]\}|lim|sum|int|prod)"
+_FIGURE = (
+    r"(?:m)?\\(?:angle|triangle|widehat|overline|overarc|overset\{[^{}]*\})\s*(?:\{)?[A-Z]{1,5}(?:\})?|[A-Z]{2,5}"
+    r"|\[[A-Z]{3,6}\]|\|[A-Z]{2}\||\|\|?\s*(?:\\vec|\\mathbf|z)[^|]*\|"
+)
+_OPERATOR = (
+    r"\\(?:gcd|min|max|det|dim|deg|Pr|operatorname\{[a-zA-Z]+\}|text\{[a-zA-Z ]+\}|mathrm\{[a-zA-Z]{2,}\}"
+    r"|mathbb\{[EP]\}|lim|sum|int|prod)"
+)
 _NAME = re.compile(rf"(?:\\(?:Delta|triangle)\s*)?{_SYMBOL}|{_FIGURE}")
 _CALL = re.compile(rf"(?:{_SYMBOL}|{_OPERATOR}|[a-z]{{2,8}})\s*(?:\\left)?[(\[].*[)\]]|{_OPERATOR}.*", re.DOTALL)
 _DERIVATIVE = re.compile(
-    r"\\frac\s*\{\s*(?:d|\\partial)\s*(?:\^\{?[0-9]\}?)?\s*[a-zA-Z]*(?:\([a-z]\))?\s*\}\s*\{\s*(?:d|\\partial)[^{}]*(?:\{[0-9]\})?\s*\}"
+    r"\\frac\s*\{\s*(?:d|\\partial)\s*(?:\^\{?[0-9]\}?)?\s*[a-zA-Z]*(?:\([a-z]\))?\s*\}"
+    r"\s*\{\s*(?:d|\\partial)[^{}]*(?:\{[0-9]\})?\s*\}"
 )
 _WORDS = re.compile(r"[A-Za-z][A-Za-z .,'()-]*")
 _WORD = re.compile(r"[A-Za-z]{3,}")
 _VARIABLE = re.compile(rf"\\(?:{_GREEK})(?![a-zA-Z])|(?<![\\a-zA-Z])[a-zA-Z]+")
-_COMMAND_WORD = re.compile(r"\\[a-zA-Z]+")
 _CONSTANTS = frozenset("ei")
 FUNCTIONS = frozenset(
-    [
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "arcsin",
-        "arccos",
-        "arctan",
-        "sinh",
-        "cosh",
-        "tanh",
-        "ln",
-        "log",
-        "lg",
-        "exp",
-        "sqrt",
-        "min",
-        "max",
-        "gcd",
-        "lcm",
-        "mod",
-        "det",
-    ]
+    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp sqrt min max gcd lcm mod det".split()  # noqa: SIM905
 )
 
 

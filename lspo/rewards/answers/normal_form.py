@@ -59,7 +59,10 @@ _SIGNS = {
     "rbrack": "]", "lvert": "|", "rvert": "|", "vert": "|", "mid": "|", "colon": ":",
 }  # fmt: skip
 _FUNCTIONS = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log|exp"
-_DOUBLED = "(?:[dt]?frac|sqrt|pi|text|cdot|times|left|right|infty|boxed|mathrm|mathbf|mathbb|cup|pm|circ|theta|binom|log|ln|sin|cos|tan|begin|end)"
+_DOUBLED = (
+    "(?:[dt]?frac|sqrt|pi|text|cdot|times|left|right|infty|boxed|math(?:rm|bf|bb)|cup|pm|circ|theta|binom|log|ln|sin|cos"
+    "|tan|begin|end)"
+)
 _Replacement = str | Callable[[re.Match[str]], str]
 _REPLACED: tuple[tuple[re.Pattern[str], _Replacement], ...] = tuple(
     (re.compile(pattern), replacement)
@@ -123,7 +126,8 @@ _WRAPPER = (
     r"|boldsymbol|pmb|underline)\s*\{"
 )
 _ANSWER_WORD = re.compile(
-    r"^\s*(?:\\text(?:bf)?\s*\{\s*(?:the )?(?:final )?answer(?: is)?\s*:?\s*\}|(?:the )?(?:final )?answer(?: is)?\s*:)\s*",
+    r"^\s*(?:\\text(?:bf)?\s*\{\s*(?:the )?(?:final )?answer(?: is)?\s*:?\s*\}"
+    r"|(?:the )?(?:final )?answer(?: is)?\s*:)\s*",
     re.IGNORECASE,
 )
 _WRAPPER_START = re.compile(rf"{_WRAPPER}|\{{")

@@ -51,7 +51,7 @@ class Value:
         return point[0] if point is not None and _is_real(point) else None
 
     def equals(self, other: Value) -> bool:
-        """Whether both are worth the same wherever both are real, or, if they are so nowhere, wherever both are worth anything."""
+        """Whether both are worth the same wherever both are real; if that is nowhere, wherever they have a value."""
         if self.names != other.names:
             return False
         if self.exact is not None and other.exact is not None:

@@ -95,9 +95,8 @@ class Number:
         if self.scale == other.scale:
             return self._close(self.value, other.value, other)
         percent = Fraction(1, 100)
-        if other.scale != percent:
-            left_out = 1 in (self.scale, other.scale)
-        else:
+        left_out = 1 in (self.scale, other.scale)
+        if other.scale == percent:
             left_out = self.scale == 1 and abs(self.value) > 1
         if left_out and self._close(self.value, other.value, other):
             return True
@@ -199,7 +198,8 @@ def _unsigned(text: str) -> Number | None:
     if decimal:
         shift = decimal[2] or decimal[3] or decimal[4] or "0"
         value = _shifted(decimal[1], shift)
-        return Number(value, value.denominator == 1, **_precision(decimal[1], int(shift)))
+        decimals, significant = _precision(decimal[1], int(shift))
+        return Number(value, value.denominator == 1, decimals=decimals, digits=significant)
     repeating = _REPEATING.fullmatch(text)
     if repeating:
         return Number(_repeating(repeating[1], repeating[2], repeating[3] or repeating[4]), integer=False)
@@ -225,10 +225,11 @@ def _fraction(text: str) -> Number | None:
     return Number(int(fraction[1]) + above / below, integer=False) if 0 < above < below else None
 
 
-def _precision(digits: str, shift: int) -> dict[str, int]:
+def _precision(digits: str, shift: int) -> tuple[int | None, int]:
+    """Digits behind the point, and significant ones."""
     whole, point, behind = digits.replace(",", "").partition(".")
     significant = len((whole + behind).lstrip("0"))
-    return {"decimals": max(0, len(behind) - shift), "digits": significant} if point else {"digits": significant}
+    return max(0, len(behind) - shift) if point else None, significant
 
 
 def _repeating(before: str, once: str, again: str) -> Fraction:
@@ -244,7 +245,8 @@ def _number_that_goes_on(before: str, behind: str) -> Number:
         if behind.endswith(again * times):
             return Number(_repeating(before, behind[: len(behind) - times * period], again), integer=False)
     digits = f"{before or 0}.{behind}"
-    return Number(Fraction(digits), integer=False, **_precision(digits, 0), goes_on=True)
+    decimals, significant = _precision(digits, 0)
+    return Number(Fraction(digits), integer=False, decimals=decimals, digits=significant, goes_on=True)
 
 
 def _in_base(digits: str, base_text: str) -> Number | None:

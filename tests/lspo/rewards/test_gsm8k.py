@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import time
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,16 @@ from lspo.rewards.gsm8k import extract_number
         ("#### -3", "-3"),
         ("#### -$3", "-3"),
         ("#### 18 dollars for 3 eggs", "18"),  # behind the marker the answer comes first
-        ("the answer is 12, or 18.", "18"),  # in free text it comes last
+        ("it may be 12, or 18.", "18"),  # in free text it comes last
+        ("the answer is 12, or 18.", None),  # a hedge
+        (r"She spends \boxed{75} dollars in 30 days.", "75"),
+        (r"\boxed{8/3}", "8/3"),
+        ("so #### 9 500", "9500"),
+        ("Answer: x = 7", "7"),
+        ("The answer is: 7\nThat is 3 more than 4.", "7"),
+        ("<think>it is 3 or 4</think>\nSo 5 are left.", "5"),
+        (r"\boxed{\text{none}}", None),
+        ("\u0989\u09a4\u09cd\u09a4\u09b0: \u09e7\u09ee", "18"),
         ("#### 5\nwait\n#### 7", "7"),
         ("It costs .5", "0.5"),
         ("exactly 1,000.", "1000"),
@@ -32,14 +42,15 @@ from lspo.rewards.gsm8k import extract_number
     ],
 )
 def test_extract_number(text: str, number: str | None) -> None:
-    assert extract_number(text) == (None if number is None else Decimal(number))
+    found = extract_number(text)
+    assert (found and found.value) == (None if number is None else Fraction(number))
 
 
 def test_values_are_compared_and_not_spellings() -> None:
     reward = GSM8KReward()
     for response in ("#### 1200", "#### 1,200", "#### $1200.00", "so it is 1,200.0"):
         assert reward.score(response, "...\n#### 1,200").accuracy == 1.0
-    for response in ("#### 1201", "#### -1200", "1200 #### ", "#### 12 00", ""):
+    for response in ("#### 1201", "#### -1200", "#### 12 00", ""):
         score = reward.score(response, "#### 1200")
         assert (score.accuracy, score.reward) == (0.0, 0.0)
 
@@ -66,10 +77,15 @@ def test_a_ground_truth_without_a_number_is_an_error() -> None:
 
 
 def test_reads_numbers_and_text_up_to_a_size() -> None:
-    assert extract_number("9" * 50) == Decimal("9" * 50)
-    assert extract_number("9" * 51) is None
-    assert extract_number("#### 7 " + "x" * 99_000) == 7
-    assert extract_number("#### 7 " + "x" * 100_000) is None
+    for digits in (50, 60):
+        number = extract_number("9" * digits)
+        assert number is not None
+        assert number.value == int("9" * digits)
+    assert extract_number("9" * 61) is None
+    number = extract_number("#### 7\n" + "x" * 19_000)
+    assert number is not None
+    assert number.value == 7
+    assert extract_number("#### 7\n" + "x" * 20_000) is None
 
 
 @pytest.mark.parametrize("piece", ["1", "1,", "-$", "####", "-", "9.", "#### 9"])

@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -94,40 +95,51 @@ def test_verdicts(reward: MathReward) -> None:
     assert wrong == []
     counts = reward.metrics()
     assert (counts["math/timeouts"], counts["math/crashes"], counts["math/no_answer"]) == (0, 0, 3)
-    assert 45 < counts["math/algebra"] < 70
+    assert 20 < counts["math/algebra"] < 40
     assert set(reward.metrics().values()) == {0}
 
 
-def test_right_and_wrong_answers_vote_by_the_same_spelling(reward: MathReward) -> None:
-    pairs = [("1/2", "0.5"), ("1/2", r"\frac{2}{4}"), ("1/2", "1/3"), ("1/2", "2/6"), ("3", "6/2"), ("3", "3.0")]
-    pairs += [
-        (r"\sqrt{8}", r"2\sqrt{2}"),
-        (r"\sqrt{8}", r"\sqrt 8"),
-        (r"\sqrt{8}", "x"),
-        (r"5 \text{ cm}", r"5 \text{ m}"),
-    ]
-    answers = [score.answer for score in reward.score_batch(boxed(pairs))]
-    assert answers == ["1/2", "1/2", "1/3", "1/3", "6/2", "3", r"2\sqrt{2}", r"\sqrt8", "x", "5m"]
+def votes(reward: MathReward, gold: str, answers: list[str]) -> list[str | None]:
+    """Of responses to one prompt, scored together."""
+    prompt = Prompt("one", "", (), gold)
+    return [score.answer for score in reward.score_batch([
+        Response(f"\\boxed{{{answer}}}", prompt, 1, truncated=False) for answer in answers
+    ])]  # fmt: skip
+
+
+def test_equal_answers_vote_together_right_and_wrong_ones_alike(reward: MathReward) -> None:
+    right = ["1/2", "0.5", r"\frac{2}{4}", r"\sin 30^\circ", "x = 1/2"]
+    wrong = [r"\sqrt{8}", r"2\sqrt{2}", r"4/\sqrt{2}", r"\sqrt 8"]
+    others = ["7", "7.0", r"7 \text{ cm}", r"7 \text{ m}", "x+1", "1+x", "(1,2)", "(2,1)", r"\{2, 1\}", "1, 2"]
+    named = votes(reward, "1/2", [*right, *wrong, *others])
+    assert named[:5] == ["1/2"] * 5
+    assert named[5:9] == [r"\sqrt{8}"] * 4
+    assert named[9:] == ["7", "7", "7", "7", "x+1", "x+1", "(1,2)", "(2,1)", r"\{2,1\}", "(1,2)"]
     assert reward.score("no box", "1").answer is None
 
 
-def test_right_answers_have_no_start_in_a_vote(reward: MathReward) -> None:
-    """Three right ones in three spellings are no majority against two wrong ones in one."""
-    written = [r"\boxed{\sqrt{8}}", r"\boxed{2\sqrt{2}}", r"\boxed{4/\sqrt{2}}", *2 * [r"\boxed{x+1}"]]
-    scores = [reward.score(text, r"\sqrt{8}") for text in written]
-    accuracy = [score.accuracy for score in scores]
-    assert accuracy == [1, 1, 1, 0, 0]
-    assert majority_accuracy(accuracy, [score.answer for score in scores]) == 0
-    # Equal texts vote together, right or wrong.
-    accuracy, answers = accuracy + 2 * accuracy[:1], [score.answer for score in scores + 2 * scores[:1]]
-    assert majority_accuracy(accuracy, answers) == 1
+def test_a_wrong_answer_does_not_vote_with_the_right_ones(reward: MathReward) -> None:
+    named = votes(reward, r"5 \text{ cm}", ["5", r"5 \text{ m}", r"5 \text{ cm}", r"5\text{ m}"])
+    assert named == ["5", "5m", "5", "5m"]
 
 
-def test_arithmetic_left_open_can_be_allowed() -> None:
-    reward = MathReward(require_number=False)
+def test_a_majority_is_one_of_values_not_of_spellings(reward: MathReward) -> None:
+    """Three right ones in three spellings outvote two wrong ones in one, and three wrong ones two right ones."""
+    for gold, written in ((r"\sqrt{8}", 3), ("x+1", 2)):
+        answers = [r"\sqrt{8}", r"2\sqrt{2}", r"4/\sqrt{2}", "x+1", "x+1"]
+        prompt = Prompt("one", "", (), gold)
+        texts = [Response(f"\\boxed{{{answer}}}", prompt, 1, truncated=False) for answer in answers]
+        scores = reward.score_batch(texts)
+        accuracy = [score.accuracy for score in scores]
+        assert sum(accuracy) == written
+        assert majority_accuracy(accuracy, [score.answer for score in scores]) == float(written == 3)
+
+
+def test_arithmetic_left_open_can_be_refused() -> None:
+    reward = MathReward(require_number=True)
+    cases = [("84", r"7 \times 12"), ("84", "168/2"), ("84", "84.0"), ("84", "84"), (r"\sqrt{2}", "2^{1/2}")]
     try:
-        assert reward.score(r"\boxed{7 \times 12}", "84").accuracy == 1
-        assert reward.score(r"\boxed{7 \times 13}", "84").accuracy == 0
+        assert accuracies(reward.score_batch(boxed(cases))) == [0, 0, 1, 1, 1]
     finally:
         reward.close()
 
@@ -135,17 +147,19 @@ def test_arithmetic_left_open_can_be_allowed() -> None:
 @pytest.mark.parametrize(
     ("answer_format", "verdicts"),
     [
-        ("marked", [1, 1, 0, 0, 0, 0]),
-        ("boxed", [1, 0, 0, 0, 0, 0]),
-        ("answer_line", [0, 1, 0, 0, 0, 0]),
-        ("any", [1, 1, 1, 1, 0, 0]),
+        ("marked", [1, 1, 1, 1, 0, 0, 0]),
+        ("boxed", [1, 0, 0, 0, 0, 0, 0]),
+        ("answer_line", [0, 1, 0, 0, 0, 0, 0]),
+        ("any", [1, 1, 1, 1, 1, 0, 0]),
     ],
 )
 def test_answer_formats(answer_format: Any, verdicts: list[float]) -> None:
-    texts = [r"\boxed{7}", "thus\nAnswer: 7", "so the answer is 7", "$x=5$, or rather $x = 7$.", "7 or 8", ""]
+    texts = [
+        r"\boxed{7}", "thus\nAnswer: 7", "so the answer is 7", "#### 7", "$x=5$, or rather $x = 7$.", "7 or 8", "",
+    ]  # fmt: skip
     reward = MathReward(answer_format, time_limit_seconds=30.0)
     assert accuracies(reward.score_batch(responses([("7", text) for text in texts]))) == verdicts
-    assert reward.metrics()["math/no_answer"] == {"any": 1, "marked": 4}.get(answer_format, 5)
+    assert reward.metrics()["math/no_answer"] == {"any": 1, "marked": 3}.get(answer_format, 6)
     reward.close()
 
 
@@ -176,7 +190,8 @@ def test_hostile_answers_cost_themselves_alone() -> None:
         *(f"\\boxed{{{answer}}}" for answer in (*HANGS, *SCREENED)),
         "\\boxed{" * 100_000, "}" * 10**6, "$" * 10**6, "\\boxed{x}" * 120_000, "\x00" * 1000, "\\boxed{\x00}",
         "\\boxed{\ud800}", "\\boxed{\U0001f600\u0665²½}", "\\boxed{\\}", "\\boxed{$}", "\\boxed{a\nb}",
-        "\\boxed{__import__('os')}",
+        "\\boxed{__import__('os')}", "\\boxed{" + "\\sqrt" * 150 + "2}", "\\boxed{" + "\\frac" * 150 + "12}",
+        "\\boxed{" + " " * 900 + "}", "#" * 20_000, "Answer: " * 2_500, "<answer>" * 2_500,
     ]  # fmt: skip
     pairs = [(r"\sqrt{2}", text) for text in texts]
     right = (r"\sqrt{2}", r"\boxed{2^{1/2}}")
@@ -186,6 +201,22 @@ def test_hostile_answers_cost_themselves_alone() -> None:
     assert 2 <= counts["math/timeouts"] + counts["math/crashes"] <= 4
     assert counts["math/timeouts"] >= 2
     assert accuracies(reward.score_batch(responses([right]))) == [1.0]
+    reward.close()
+
+
+def test_however_many_answers_hang_a_call_has_one_budget() -> None:
+    reward = MathReward(workers=1, time_limit_seconds=0.5, call_limit_seconds=1.0)
+    right = (r"\sqrt{2}", "2^{1/2}")
+    reward.score(r"\boxed{2^{1/2}}", r"\sqrt{2}")
+    hanging = [(r"\sqrt{2}", rf"{number}!!!!!") for number in range(9, 39)]
+    started = time.monotonic()
+    scores = reward.score_batch(boxed([right, *hanging]))
+    assert time.monotonic() - started < 15  # 30 answers of 0.5 s, each with a second chance of 1.5 s, took a minute
+    assert accuracies(scores) == [1.0, *[0.0] * 30]
+    counts = reward.metrics()
+    assert counts["math/given_up"] > 20
+    assert counts["math/given_up"] + counts["math/timeouts"] + counts["math/crashes"] == 30
+    assert accuracies(reward.score_batch(boxed([right]))) == [1.0]
     reward.close()
 
 
@@ -211,6 +242,7 @@ def test_settings_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     cases: list[tuple[dict[str, Any], str]] = [
         ({"workers": 0}, "`workers` to be at least 1, but got 0"),
         ({"time_limit_seconds": 0.0}, r"`time_limit_seconds` to be positive, but got 0\.0"),
+        ({"call_limit_seconds": -1.0}, r"`call_limit_seconds` to be positive, but got -1\.0"),
     ]
     for settings, message in cases:
         with pytest.raises(ValueError, match=message):

@@ -6,7 +6,8 @@ import pytest
 
 from lspo.rewards.answers.extraction import final_answer
 from lspo.rewards.answers.normal_form import clean, form, is_words, too_big
-from lspo.rewards.answers.shape import is_prose, read_cleaned
+from lspo.rewards.answers.reading import read_cleaned
+from lspo.rewards.answers.words import is_prose
 from lspo.rewards.answers.written_number import parse_number
 
 

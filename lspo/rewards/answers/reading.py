@@ -1,0 +1,198 @@
+r"""What an answer says, read from its text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from lspo.rewards.answers.lists import inside, split, top_level
+from lspo.rewards.answers.names import is_name, variable_of
+from lspo.rewards.answers.normal_form import OR, clean, form, is_words
+from lspo.rewards.answers.regions import EQUAL, region
+from lspo.rewards.answers.shape import Brackets, Equation, Matrix, Piece, Region, Scalar, Several, Shape, Words
+from lspo.rewards.answers.words import is_prose, special_words, spelled
+from lspo.rewards.answers.written_number import RANGE, parse_number
+
+MAX_PARTS = 24
+MAX_SIGNS = 3
+
+_BRACKETS: tuple[tuple[str, str, Brackets], ...] = ((r"\{", r"\}", "{}"), ("(", ")", "()"), ("[", "]", "[]"))
+_MATRIX = re.compile(r"\\begin\{([pbvBV]?matrix|array|smallmatrix)\}(?:\{[lcr|]*\})?(.*?)\\end\{\1\}", re.DOTALL)
+_CASES = re.compile(
+    r"\\begin\{(?:cases|aligned|array)\}(?:\{[lcr|]*\})?(.*?)\\end\{(?:cases|aligned|array)\}", re.DOTALL
+)
+_QUALIFIER = re.compile(
+    r"(?:,|\s|\()\s*(?:(?:where|for|with|for all|for any)\s+)?\$?[a-zA-Z](?:\s*,\s*[a-zA-Z])*\s*"
+    r"(?:\\in\s*\\mathbb\{[ZNQ]\}(?:\^[+*]|_\{?[+0-9]\}?)?"
+    r"|(?:is|are|being)? (?:an |any |all |a )?(?:arbitrary |positive |real )?(?:integers?|constants?|numbers?))\s*\)?$"
+)
+_COMMENT = re.compile(r"(?<=[\w})\]])\s+\((?=[^()]*[a-zA-Z]{3})[^()\\=]*\)$|\s+\\text\s*\{\s*\([^{}]*\)\s*\}$")
+_EXPRESSION_UNIT = re.compile(
+    r"(?<=[0-9a-zA-Z})])\s*"
+    r"(?:\\(?:text|mathrm|mbox|textrm|operatorname)\s*\{[^{}0-9=]*\}(?:\s*\^\s*\{?-?[0-9]\}?)?[\s/]*)+$"
+    r"|(?<=[0-9a-zA-Z})])\s+(?:(?:square|cubic|sq\.?) )?"
+    r"(?:cm|mm|km|kg|ft|in|meters?|centimeters?|inches|feet|units?|miles?|yards?|degrees?|radians?|hours?|minutes?"
+    r"|seconds?|dollars?)(?:\s*\^\s*\{?[23]\}?)?$"
+)
+
+
+def read(text: str) -> Shape:
+    r"""What an answer is, as written.
+
+    Example:
+        >>> read("x = 1, y = 2").names, read(r"\{3, 7\}").brackets, type(read("x > 5")).__name__
+        (('x', 'y'), '{}', 'Region')
+    """
+    return read_cleaned(clean(text))
+
+
+def read_cleaned(cleaned: str) -> Shape:
+    """The same of a text that `clean` has gone over."""
+    text = _QUALIFIER.sub("", _COMMENT.sub("", cleaned)).strip().rstrip(",;:").strip() or cleaned
+    number = parse_number(text)
+    if number is not None:
+        return Scalar(text, number, number.unit)
+    words = special_words(text)
+    if words is not None:
+        return Words(words)
+    return (
+        region(text, read_cleaned)
+        or _matrix(text)
+        or _several(text)
+        or _equation(text)
+        or _plus_minus(text)
+        or _single(text)
+    )
+
+
+def _single(text: str) -> Shape:
+    unit = None if RANGE.search(text) else _EXPRESSION_UNIT.search(text)
+    if is_words(text) or (is_prose(text[: unit.start()] if unit else text)):
+        return Words(spelled(text))
+    if unit is not None and unit.start():
+        inner = text[: unit.start()].strip()
+        number = parse_number(inner)
+        return Scalar(inner, number, form(unit[0]))
+    within = inside(text, "(", ")")
+    return Scalar(text) if within is None else read_cleaned(within)
+
+
+def _several(text: str) -> Shape | None:
+    for opening, closing, brackets in _BRACKETS:
+        within = inside(text, opening, closing)
+        if within is None:
+            continue
+        condition = re.split(r"\||(?<![0-9]):(?![0-9])", within, maxsplit=1) if brackets == "{}" else []
+        if len(condition) == 2:
+            return _set_builder(*condition)
+        parts = split(within, in_brackets=True)
+        if len(parts) > 1 or brackets != "()":
+            shapes = tuple(map(read_cleaned, parts)) if within.strip() else ()
+            return Several(_flat(shapes), brackets)
+        return None
+    cases = _CASES.fullmatch(text)
+    if cases is not None:
+        lines = [line.replace("&", " ").strip() for line in re.split(r"\\\\", cases[1]) if line.strip()]
+        return _row(lines, either=False)
+    parts = split(text)
+    if 1 < len(parts) <= MAX_PARTS:
+        return _row(parts, either=OR.strip() in text)
+    return None
+
+
+def _set_builder(variable: str, condition: str) -> Shape:
+    inner = read_cleaned(condition.strip())
+    if isinstance(inner, Region | Several):
+        return inner
+    if isinstance(inner, Equation) and inner.name:
+        return Several((inner.sides[-1],), "{}")
+    return Words(form(f"{variable}|{condition}"))
+
+
+def _row(parts: Sequence[str], *, either: bool) -> Shape:
+    """A list without brackets; `either` says that `or` is between its parts."""
+    shapes = [read_cleaned(part) for part in parts]
+    regions = [shape for shape in shapes if isinstance(shape, Region)]
+    if len(regions) == len(shapes):
+        both = None if either else _intersection(regions)
+        return both or Region(tuple(piece for region in regions for piece in region.pieces), regions[0].variable)
+    if 0 < sum(isinstance(shape, Words) for shape in shapes) < len(shapes) and is_prose(" ".join(parts)):
+        return Words(spelled(", ".join(parts)))
+    names = tuple(shape.name if isinstance(shape, Equation) else "" for shape in shapes)
+    if names[0] and all(name or not isinstance(shape, Equation) for name, shape in zip(names, shapes, strict=True)):
+        values = [shape.sides[-1] if isinstance(shape, Equation) else shape for shape in shapes]
+        if len(names) == 1:
+            return shapes[0]
+        if all(names) or not any(names[1:]):
+            flat = _flat(values)
+            return Several(flat, "", names if len(flat) == len(names) else ())
+    return shapes[0] if len(shapes) == 1 else Several(_flat(shapes), "")
+
+
+def _intersection(regions: Sequence[Region]) -> Region | None:
+    """Of `x > 1, x < 3`: the numbers that are both; None where that is not what is meant."""
+    pieces = [piece for region in regions for piece in region.pieces]
+    lows, highs = [piece for piece in pieces if piece.high is None], [piece for piece in pieces if piece.low is None]
+    if len(pieces) != 2 or len(lows) != 1 or len(highs) != 1:
+        return None
+    low, high = lows[0].low, highs[0].high
+    if low is None or high is None or (low.number and high.number and low.number.value >= high.number.value):
+        return None
+    return Region((Piece(low, high, lows[0].low_closed, highs[0].high_closed),), regions[0].variable)
+
+
+def _flat(shapes: Sequence[Shape]) -> tuple[Shape, ...]:
+    r"""The two values of a part with `\pm` are parts of the list it is in."""
+    flat: list[Shape] = []
+    for shape in shapes:
+        flat.extend(shape.parts if isinstance(shape, Several) and shape.brackets == "" else (shape,))
+    return tuple(flat)
+
+
+def _matrix(text: str) -> Shape | None:
+    inner = inside(text, "[", "]") or inside(text, "(", ")") or text
+    found = _MATRIX.fullmatch(inner.strip())
+    if found is None or found[1] in ("vmatrix", "Vmatrix") or (found[1] == "array" and inner == text):
+        return None
+    rows = [row for row in re.split(r"\\\\(?:\[[^\]]*\])?", found[2]) if row.strip()]
+    if not rows or len(rows) > MAX_PARTS:
+        return None
+    return Matrix(tuple(tuple(read_cleaned(clean(entry)) for entry in row.split("&")) for row in rows))
+
+
+def _plus_minus(text: str) -> Shape | None:
+    signs = len(re.findall(r"\\(?:pm|mp)(?![a-zA-Z])|\+/-", text))
+    if not 0 < signs <= MAX_SIGNS:
+        return None
+    text = text.replace("+/-", r"\pm ")
+    both: list[Shape] = []
+    for plus, minus in (("+", "-"), ("-", "+")):
+        signed = re.sub(r"\\pm(?![a-zA-Z])", plus, re.sub(r"\\mp(?![a-zA-Z])", minus, text)).strip()
+        both.append(read_cleaned(signed.removeprefix("+").strip()))
+    return Several(tuple(both), "")
+
+
+def _equation(text: str) -> Shape | None:
+    signs = [sign for sign in EQUAL.finditer(text) if top_level(text, sign)]
+    if not signs or len(signs) > MAX_PARTS:
+        return None
+    edges = [0, *(edge for sign in signs for edge in sign.span()), len(text)]
+    texts = [text[start:end].strip() for start, end in zip(edges[::2], edges[1::2], strict=True)]
+    rounded = [False, *(sign[0] != "=" for sign in signs)]
+    if texts and not texts[0]:
+        texts, rounded = texts[1:], rounded[1:]  # "= 5"
+        if len(texts) == 1:
+            return read_cleaned(clean(texts[0])) if texts[0] else None
+    if any(not part or (is_prose(part) and not is_name(part)) for part in texts):
+        return Words(spelled(text)) if is_prose(text) else None
+    sides = [read_cleaned(clean(part)) for part in texts]
+    left, right = sides[0], sides[-1]
+    if (
+        len(sides) == 2
+        and isinstance(left, Several)
+        and isinstance(right, Several)
+        and len(left.parts) == len(right.parts)
+    ):
+        names = tuple(variable_of(part.text) if isinstance(part, Scalar | Words) else "" for part in left.parts)
+        return Several(right.parts, right.brackets or "()", names)  # (x, y) = (1, 2)
+    return Equation(tuple(sides), tuple(map(clean, texts)), tuple(rounded))

@@ -1,0 +1,57 @@
+"""Answers that are words: prose, dates, times of day."""
+
+from __future__ import annotations
+
+import re
+
+from lspo.rewards.answers.names import FUNCTIONS, is_name
+from lspo.rewards.answers.normal_form import is_word, unwrapped
+
+_EMPTY = re.compile(
+    r"\\emptyset|\\\{\s*\\\}|(?:there (?:is|are) )?no (?:real )?solutions?(?: exists?)?|(?:the )?empty set",
+    re.IGNORECASE,
+)
+_ENVIRONMENT = re.compile(r"\\(?:begin|end)\s*\{[a-z]+\*?\}|_\s*\{[a-zA-Z ]+\}")
+_COMMAND = re.compile(r"\\[a-zA-Z]+")
+_WORD = re.compile(r"[A-Za-z]{2,}")
+_DATE = re.compile(r"[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}|[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}")
+_TIME = re.compile(
+    r"([0-9]{1,2}):([0-9]{2})(?::[0-9]{2})?\s*(?:\\text\{)?\s*((?:[ap]\.?\s*m\b\.?)|o'clock|hours?)?\s*\}?",
+    re.IGNORECASE,
+)
+_SHORT_WORDS = frozenset("is of to in no it or if by as at an be do so we up on".split())  # noqa: SIM905
+NO_SOLUTION = "no solution"
+
+
+def special_words(text: str) -> str | None:
+    """One spelling for an empty set, a date or a time of day; None for anything else."""
+    if _EMPTY.fullmatch(unwrapped(text)):
+        return NO_SOLUTION
+    if _DATE.fullmatch(text):
+        return text
+    time = _TIME.fullmatch(text)
+    if time is None:
+        return None
+    half = re.sub(r"[^ap]", "", (time[3] or "").lower().replace("o'clock", ""))[:1]
+    return f"{int(time[1])}:{time[2]}{half and half + 'm'}"
+
+
+def is_prose(text: str) -> bool:
+    r"""Whether words make it a sentence, or part of one, that no algebra may read as letters.
+
+    Example:
+        >>> is_prose(r"The side has length 3 \\approx 9.962"), is_prose("2 x y + abc"), is_prose("sin x")
+        (True, False, False)
+    """
+    plain = _COMMAND.sub(" ", _ENVIRONMENT.sub(" ", unwrapped(text)))
+    words = [word for word in _WORD.findall(plain) if word.lower() not in FUNCTIONS]
+    long = [word for word in words if is_word(word)]
+    if len(long) > 1 or (long and any(word.lower() in _SHORT_WORDS for word in words)):
+        return True
+    return any(len(word) > 3 for word in long) and not is_name(text)
+
+
+def spelled(text: str) -> str:
+    """One spelling for words: no capitals, articles, full stops."""
+    plain = re.sub(r"[\s~]+", " ", unwrapped(text)).strip(" .,;:!'\"").casefold()
+    return re.sub(r"^(?:the|an?) ", "", plain)
