@@ -290,7 +290,7 @@ def is_algebra(text: str) -> bool:
     """Whether text looks like an expression that an algebra system can read, and is in proportion."""
     if not text or len(text) > 400 or too_big(text) or is_prose(text):
         return False
-    if re.search(r"[0-9a-zA-Z]", text) is None or "?" in text or re.search(r"[0-9]\s+[0-9]", text):
+    if re.search(r"[0-9a-zA-Z]", text) is None or "?" in text or "!!" in text or re.search(r"[0-9]\s+[0-9]", text):
         return False
     return _UNKNOWN_COMMAND.search(text) is None
 

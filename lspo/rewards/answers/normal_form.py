@@ -45,6 +45,10 @@ _CHARACTERS = str.maketrans(
            for sign in "\u00bc\u00bd\u00be\u2153\u2154\u2155\u2156\u2157\u2158\u2159\u215a\u215b\u215c\u215d\u215e"},
     }
 )  # fmt: skip
+MAX_TOWER = 8
+"""Digits of an exponent that is a power itself."""
+_TOWER = re.compile(r"\^\s*\{?\s*([0-9]{1,60})\s*\^\s*\{?\s*([0-9]{1,60})")
+_PLAIN_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?", re.ASCII)
 # 1\,234 is one number; 1 234, with a plain space, is one where nothing else is in the answer.
 _THOUSANDS = re.compile(r"(?<![\w.,}])[1-9][0-9]{0,2}(?:(?:\\[,:; ]|~|[\u00a0\u2009\u202f])[0-9]{3})+(?!\w|,[0-9])")
 _SPACED_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(?: [0-9]{3})+(?:\.[0-9]+)?")
@@ -145,6 +149,8 @@ def clean(text: str) -> str:
         >>> clean(r"$\left(1,\! 2\right)$."), clean(r"\text{Tuesday}"), clean("2 and 3"), clean("3*sqrt(6)")
         ('(1,2)', 'Tuesday', '2, 3', '3*\\sqrt{6}')
     """
+    if _PLAIN_NUMBER.fullmatch(text):
+        return text
     text = _THOUSANDS.sub(lambda found: re.sub(r"[^0-9]", "", found[0]), _CONTROL.sub("", text))
     text = _RAISED.sub(lambda found: f"^{{{normalize('NFKC', found[0])}}}", text)
     text = _LOWERED.sub(lambda found: f"_{{{normalize('NFKC', found[0])}}}", text)
@@ -203,6 +209,10 @@ def unwrapped(cleaned: str) -> str:
 def too_big(text: str) -> bool:
     """Whether an answer is out of all proportion: its digits, its exponents, or its depth."""
     if re.search(rf"[0-9]{{{MAX_DIGITS + 1}}}", text) or re.search(r"\^\s*\{?\s*[+-]?\s*[0-9]{5}", text):
+        return True
+    if any(int(found[2]) * len(found[1]) > MAX_TOWER for found in _TOWER.finditer(text)) or re.search(
+        "[0-9]{5}!", text
+    ):
         return True
     depth = deepest = 0
     for character in text:

@@ -179,7 +179,7 @@ def test_verdicts_do_not_depend_on_the_number_of_workers(reward: MathReward) -> 
     alone.close()
 
 
-HANGS = (r"9!!!!!", r"\sum_{n=1}^{10^9} \frac{1}{n^{1/3}}")
+HANGS = ("(((9!)!)!)!", "2^{(9!)!}")
 SCREENED = ["10^{10^{10}}", "9" * 5000, "{" * 400 + "1" + "}" * 400, "(" * 400, "\\frac{1}{" * 50, "2^{99999999}"]
 
 
@@ -208,7 +208,7 @@ def test_however_many_answers_hang_a_call_has_one_budget() -> None:
     reward = MathReward(workers=1, time_limit_seconds=0.5, call_limit_seconds=1.0)
     right = (r"\sqrt{2}", "2^{1/2}")
     reward.score(r"\boxed{2^{1/2}}", r"\sqrt{2}")
-    hanging = [(r"\sqrt{2}", rf"{number}!!!!!") for number in range(9, 39)]
+    hanging = [(r"\sqrt{2}", f"((({number}!)!)!)!") for number in range(9, 39)]
     started = time.monotonic()
     scores = reward.score_batch(boxed([right, *hanging]))
     assert time.monotonic() - started < 15  # 30 answers of 0.5 s, each with a second chance of 1.5 s, took a minute

@@ -419,7 +419,7 @@ PARENT = """
     reward = MathReward(time_limit_seconds=float(sys.argv[2]))
     assert reward.score(r"\\boxed{2^{1/2}}", r"\\sqrt{2}").accuracy == 1
     if sys.argv[1] == "hang":
-        hang = threading.Thread(target=reward.score, args=(r"\\boxed{9!!!!!}", "0.5"), daemon=True)
+        hang = threading.Thread(target=reward.score, args=(r"\\boxed{(((9!)!)!)!}", "0.5"), daemon=True)
         hang.start()
         time.sleep(0.3)
     print(*reward._pool.pids, flush=True)
@@ -452,7 +452,7 @@ def test_the_workers_alarm_ends_it_where_nobody_is_left(tmp_path: Path) -> None:
         assert worker.stdin is not None
         assert worker.stdout is not None
         assert b"ready" in worker.stdout.readline()
-        request = b'{"id": 0, "task": "value", "text": "9!!!!!", "seconds": 0.5}\n'
+        request = b'{"id": 0, "task": "value", "text": "(((9!)!)!)!", "seconds": 0.5}\n'
         worker.stdin.write(request)
         worker.stdin.flush()
         assert worker.wait(timeout=10) == -signal.SIGALRM

@@ -37,10 +37,12 @@ def test_words_are_no_mathematics() -> None:
     assert [is_words(text) for text in texts] == 5 * [True] + 7 * [False]
 
 
-@pytest.mark.parametrize("text", ["9" * 61, "2^{99999}", "10^10000", "(" * 13, "{" * 13 + "1"])
+@pytest.mark.parametrize(
+    "text", ["9" * 61, "2^{99999}", "10^10000", "(" * 13, "{" * 13 + "1", "10^{10^{10}}", "123456!"]
+)
 def test_out_of_proportion(text: str) -> None:
     assert too_big(text)
-    assert not too_big(r"2^{1009} + \frac{1}{\sqrt{2}}")
+    assert not too_big(r"2^{1009} + \frac{1}{\sqrt{2}} + 2^{2^{3}} + 100!")
 
 
 @pytest.mark.parametrize(
