@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-BOX = re.compile(r"\\(?:boxed|fbox)(?:\s*\{|\s+)")
+BOX = re.compile(r"\\(?:boxed|fbox)(?:\s*\{|\s+|(?=[0-9]))")
 _MAX_BETWEEN = 60
 _SPACE = re.compile(r"\\q?quad(?![a-zA-Z])|\\[()\[\],;: ]|[\s$]")
 _WORD_BETWEEN = r"and|or|y|et|und|ou|oder|\u0438|\u0438\u043b\u0438"

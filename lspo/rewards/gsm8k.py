@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 
 from lspo.rewards.answers.extraction import GSM8K_MARKER, behind_hashes, final_answer, gold_text
+from lspo.rewards.answers.normal_form import clean, unwrapped
 from lspo.rewards.answers.reading import read
-from lspo.rewards.answers.shape import Equation, Scalar, Several
+from lspo.rewards.answers.sentence import MORE, NUMBER, OTHERWISE
+from lspo.rewards.answers.shape import Equation, Scalar, Several, Words
 from lspo.rewards.answers.written_number import Number, number_form, parse_number
 from lspo.rewards.base import Reward
 from lspo.types import Prompt, Score
-
-MAX_CHARACTERS = 20_000
-_NUMBER = re.compile(r"-?\$?\d[\d,]*(?:\.\d+)?|-?\$?\.\d+")
 
 
 def extract_number(text: str, *, require_marker: bool = False) -> Number | None:
@@ -31,30 +30,35 @@ def extract_number(text: str, *, require_marker: bool = False) -> Number | None:
         >>> extract_number(r"She spends \boxed{8/3} dollars in 30 days.").value, extract_number("#### 4 or 5")
         (Fraction(8, 3), None)
     """
-    text = text[-MAX_CHARACTERS:]
-    answer = behind_hashes(text) if require_marker else final_answer(text)
-    if answer is not None:
-        return _number_in(answer)
-    if require_marker:
-        return None
-    numbers = _NUMBER.findall(text)
-    return _plain(numbers[-1]) if numbers else None
+    answer = behind_hashes(text) if require_marker else final_answer(text, "any")
+    return None if answer is None else _number_in(answer)
 
 
 def _number_in(answer: str) -> Number | None:
     shape = read(answer)
     if isinstance(shape, Equation):
+        numbers = [side.number for side in shape.sides if isinstance(side, Scalar) and side.number is not None]
         shape = shape.sides[-1]
-    if isinstance(shape, Scalar) and shape.number is not None:
+        if numbers and any(one.value != numbers[-1].value and not numbers[-1].rounds(one.value) for one in numbers):
+            return None  # 8 = 7
+    if (
+        isinstance(shape, Several)
+        and len({part.number and part.number.value for part in shape.parts if isinstance(part, Scalar)}) == 1
+    ):
+        shape = shape.parts[0]
+    if isinstance(shape, Scalar):
         return shape.number
-    if isinstance(shape, Several):
+    answer = unwrapped(answer)
+    if not isinstance(shape, Words) or OTHERWISE.search(answer):
         return None
-    numbers = _NUMBER.findall(answer)  # the first: "18 dollars for 3 eggs"
-    return _plain(numbers[0]) if numbers else None
-
-
-def _plain(digits: str) -> Number | None:
-    return parse_number(digits.replace("$", "").replace(",", ""))
+    numbers_written = list(NUMBER.finditer(answer))
+    if not numbers_written or (len(numbers_written) > 1 and answer[: numbers_written[0].start()].strip(" *$")):
+        return None
+    first = numbers_written[0]
+    behind = answer[first.end() : numbers_written[1].start()] if len(numbers_written) > 1 else answer[first.end() :]
+    if MORE.match(behind) or OTHERWISE.search(answer[: first.start()]) or re.search(r"\b(?:or|to|maybe)\b", behind):
+        return None
+    return parse_number(clean(first[0]))  # "18 dollars for 3 eggs"
 
 
 class GSM8KReward(Reward):

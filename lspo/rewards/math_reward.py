@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
-from lspo.rewards.answers.equality import Equality, Question, Verdict, option
+from lspo.rewards.answers.equality import Equality, Question, Verdict, option, option_value
 from lspo.rewards.answers.extraction import AnswerFormat, final_answer, gold_text
 from lspo.rewards.answers.normal_form import clean, form
 from lspo.rewards.answers.reading import read_cleaned
@@ -24,6 +25,7 @@ MEMORY_BYTES = 1 << 30
 RETRY_FACTOR = 3
 MAX_ROUNDS = 4
 MAX_KNOWN = 20_000
+_SLOW = re.compile(r"!|\^\s*\{[^{}]*\^|\\(?:int|sum|prod|lim|binom|Gamma)(?![a-zA-Z])|\^\s*\{?[0-9]{4}")
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,19 @@ class Answer:
     text: str
     form: str
     shape: Shape
+    option: str = ""
 
     @classmethod
     def of(cls, text: str) -> Answer:
         cleaned = clean(text)
         return cls(cleaned, form(cleaned), read_cleaned(cleaned))
+
+    @classmethod
+    def ground_truth(cls, text: str) -> Answer:
+        """The same; of one that names an option and its value, as `(C) 12`, both."""
+        cleaned = clean(text)
+        letter, value = option_value(cleaned)
+        return cls(cleaned, form(cleaned), read_cleaned(clean(value) if letter else cleaned), letter)
 
 
 class Algebra:
@@ -62,7 +72,8 @@ class Algebra:
 
     def ask(self) -> bool:
         """Finds the values that were missing; whether there were any."""
-        questions, self._missing = list(self._missing), {}
+        # What may take for ever comes last, so that it uses up no time of the others.
+        questions, self._missing = sorted(self._missing, key=_suspicion), {}
         if not questions:
             return False
         for question, reply in zip(questions, self._pool.ask([_request(one) for one in questions]), strict=True):
@@ -224,8 +235,8 @@ class _Judge:
     def _same(self, gold: Answer, answer: Answer) -> Verdict:
         if gold.form == answer.form and gold.form:
             return True
-        chosen = option(gold.text, answer.text)
-        if chosen is not None:
+        chosen = option(gold.option or gold.text, answer.text)
+        if chosen is not None and not (gold.option and not chosen):
             return chosen
         return self._equality.same(gold.shape, answer.shape)
 
@@ -234,6 +245,11 @@ class _Judge:
         """The name under which an answer, and those that equal it, vote."""
         number = answer.shape.number if isinstance(answer.shape, Scalar) else None
         return answer.form if number is None else number_form(number)
+
+
+def _suspicion(question: Question) -> tuple[int, int]:
+    text = " ".join(question)
+    return len(_SLOW.findall(text)), len(text)
 
 
 def _request(question: Question) -> dict[str, Any]:
@@ -249,7 +265,7 @@ def _no_counts() -> dict[str, float]:
 
 @lru_cache(maxsize=4096)
 def _gold(answer: str) -> Answer:
-    return Answer.of(gold_text(answer))
+    return Answer.ground_truth(gold_text(answer))
 
 
 @lru_cache(maxsize=4096)

@@ -26,7 +26,9 @@ from typing import Any
 DIGITS = 60
 LONGEST_EXACT = 400
 REAL_POINTS = 4
-INTEGER_POINTS = 2
+INTEGER_POINTS = 4
+MORE_INTEGER_POINTS = 40
+FUNCTIONS = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log"
 
 
 def main(memory_bytes: int) -> None:
@@ -101,13 +103,16 @@ def parse(text: str) -> Any:
 
 def _prepared(text: str) -> str | None:
     """What the parser reads otherwise than writers mean it, written as it reads it."""
-    if re.search(r"\d\s*_", text):
-        return None  # digits of another base
     latex = re.sub(r"\^\s*\{?\s*(?:'|\\prime)\s*\}?|'", "_{prime}", text)
+    if re.search(r"\d\s*_", latex):
+        return None  # digits of another base, minutes
     latex = re.sub(r"(?<![\w.\\])(\d+\.?\d*|\.\d+)[eE]([+-]?\d+)(?![\w.])", r"\1 \\cdot 10^{\2}", latex)
     latex = re.sub(r"\^\s*\{?\s*\\circ\s*\}?", r"\\cdot\\frac{\\pi}{180}", latex)
     latex = re.sub(r"(\d)\.(?!\d)", r"\1", latex)
     latex = re.sub(r"(\d)\s*(?=\()", r"\1\\cdot ", latex)  # 1000(26) would be read as 1026
+    latex = re.sub(
+        rf"(\\(?:{FUNCTIONS})(?:\s*\^\s*(?:\d|\{{[^{{}}]*\}}))?)\s*([a-zA-Z]|\\[a-z]+|\d+)(?=\s*/)", r"\1(\2)", latex
+    )
     latex = re.sub(r"\\log_\s*\{?\s*e\s*\}?", r"\\ln ", latex)
     latex = re.sub(r"\\operatorname\s*\{\s*([a-zA-Z]+)\s*\}", r"\\\1 ", latex)
     latex = re.sub(r"_\s*\{?\s*\\(?:text|mathrm|rm)?\s*\{?\s*([a-zA-Z]+)\s*\}?\s*\}?", r"_{\1}", latex)
@@ -155,10 +160,15 @@ def _evaluated(expression: Any) -> Any:
 
 
 def _described(expression: Any) -> dict[str, Any]:
+    from sympy import Mod, ceiling, floor
+
     symbols = sorted(expression.free_symbols, key=str)
     found: dict[str, Any] = {"names": [str(symbol) for symbol in symbols], "text": str(expression)[:2000]}
     if symbols:
-        found["values"] = [_number(expression.xreplace(point)) for point in _points(symbols)]
+        more = (
+            MORE_INTEGER_POINTS if expression.has(floor, ceiling, Mod) else 0
+        )  # equal nearly everywhere is not enough
+        found["values"] = [_number(expression.xreplace(point)) for point in _points(symbols, INTEGER_POINTS + more)]
         return found
     found["values"] = [_number(expression)]
     if expression.is_Rational:
@@ -175,16 +185,16 @@ def _digest(number: Any) -> str:
     return hashlib.sha256(f"{number.p:x}/{number.q:x}".encode()).hexdigest()
 
 
-def _points(symbols: list[Any]) -> list[dict[Any, Any]]:
-    """Rational points, by the variables' names: positive, negative, and whole."""
+def _points(symbols: list[Any], whole: int) -> list[dict[Any, Any]]:
+    """Rational points, by the variables' names: positive, negative, and whole, even and odd."""
     from sympy import Integer, Rational
 
     points: list[dict[Any, Any]] = []
     for number in range(REAL_POINTS):
         sign = -1 if number % 2 else 1
         points.append({one: sign * Rational(300 + _hash(number, one) % 1999, 997) for one in symbols})
-    for number in range(INTEGER_POINTS):
-        points.append({one: Integer(2 + number + _hash(-number, one) % 5) for one in symbols})
+    for number in range(whole):
+        points.append({one: Integer(2 + 2 * (number // 2) + (_hash(0, one) + number) % 2) for one in symbols})
     return points
 
 

@@ -13,7 +13,7 @@ from decimal import Context, Decimal
 from fractions import Fraction
 
 from lspo.rewards.answers.names import is_name, variables
-from lspo.rewards.answers.normal_form import form, too_big, unwrapped
+from lspo.rewards.answers.normal_form import form, orders_factors, too_big, unwrapped
 from lspo.rewards.answers.shape import (
     Equation,
     Matrix,
@@ -24,6 +24,7 @@ from lspo.rewards.answers.shape import (
     Shape,
     Words,
     as_interval,
+    base_name,
 )
 from lspo.rewards.answers.value import Value
 from lspo.rewards.answers.words import is_prose
@@ -42,10 +43,14 @@ _OPTION = re.compile(
     r"(?:(?:option|choice|answer)\s*)?(?:\(([A-J])\)|([A-J])(?=[).:]|$)|([A-J])$)\s*[).:]?(.*)",
     re.DOTALL | re.IGNORECASE,
 )
+_INVERSE = re.compile(r"[fgh]\^\{?-1|[a-zA-Z]\^\{\([a-z0-9]\)\}|[A-Z]\^\{?T(?![a-z])")  # no powers
+_OTHER_OPTION = re.compile(r"\(([A-J])\)|\b([A-J])[).:]")
+_BOUND = re.compile(r"\\(?:sum|prod|lim)(?:\\limits)?\s*_\s*\{?\s*([a-zA-Z])")
 _BOUND_VARIABLE = re.compile(r"\\(?:sum|prod|int|lim)(?![a-zA-Z])")
 _UNKNOWN_COMMAND = re.compile(
-    r"\\(?:text|mathbb|mathcal|angle|triangle|square|Box|begin|in|ldots|forall|exists|cap|cup|lor)(?![a-zA-Z])"
+    r"\\(?:text|mathbb|mathcal|angle|triangle|square|Box|begin(?!\{vmatrix)|in|ldots|forall|pmod|equiv|exists|cap|cup|lor)(?![a-zA-Z])"
 )
+CERTAIN_DIGITS = 40
 _HUGE = 10**300
 _EXACT = Context(prec=120)
 
@@ -63,6 +68,13 @@ class Equality:
 
     def same(self, gold: Shape, answer: Shape) -> Verdict:
         """Whether the answer says what the ground truth says."""
+        if isinstance(gold, Several) and not isinstance(answer, Several) and len(gold.parts) == 1:
+            gold = gold.parts[0]  # the only solution, as a set
+        if isinstance(answer, Several) and not isinstance(gold, Several) and _only(answer) is not None:
+            answer = _only(answer) or answer
+        return self._same(gold, answer)
+
+    def _same(self, gold: Shape, answer: Shape) -> Verdict:
         if isinstance(answer, Equation) and not isinstance(gold, Equation):
             return self._equation_for(gold, answer)
         match gold:
@@ -82,8 +94,6 @@ class Equality:
     # ------------------------------------------------------------ numbers and expressions
 
     def _scalar(self, gold: Scalar, answer: Shape) -> Verdict:
-        if isinstance(answer, Several) and answer.parts and answer.brackets != "()" and not _differ(answer.parts):
-            return self.same(gold, answer.parts[0])  # "5 or 5"
         if not isinstance(answer, Scalar):
             return False
         if form(gold.text) == form(answer.text) and gold.text:
@@ -121,14 +131,16 @@ class Equality:
             sides, texts = sides[::-1], texts[::-1]  # 5 = x
         while len(sides) > 1 and is_name(texts[0]):
             sides, texts, rounded = sides[1:], texts[1:], rounded[1:]
-        last = self.same(gold, sides[-1])
+        if len(sides) > 2 and variables(texts[0]) and not variables(texts[1]):
+            sides, texts, rounded = sides[1:], texts[1:], rounded[1:]  # a + b = 11 + 9 = 20
+        last = self._same(gold, sides[-1])
         if len(sides) == 1 or (last is False and sides[-1] == sides[-2]):
             return last
-        whole = every(self.same(gold, side) for side in sides[:-1])
+        whole = every(self._same(gold, side) for side in sides[:-1])
         if last is False:  # gold = rounding of it
             return every((whole, self._is_rounding(sides[-1], sides[-2], said=rounded[-1])))
         earlier = [
-            either((self.same(gold, side), self._is_rounding(sides[-1], side, said=rounded[number + 1])))
+            either((self._same(gold, side), self._is_rounding(sides[-1], side, said=rounded[number + 1])))
             for number, side in enumerate(sides[:-1])
         ]
         return every((last, *earlier))
@@ -140,7 +152,7 @@ class Equality:
         number = rounded.number
         if rounded.unit and exact.unit and rounded.unit != exact.unit:
             return False
-        if not (said or number.decimals) or number.scale != 1:
+        if not (said or (number.decimals or 0) > 0) or number.scale != 1:
             return False
         value = self._value(exact)
         if value is False:
@@ -162,7 +174,7 @@ class Equality:
         return self._same_equation(gold, answer)
 
     def _any_side(self, sides: Sequence[Shape], answer: Shape) -> Verdict:
-        return either(self.same(side, answer) for side in sides)
+        return either(self._same(side, answer) for side in sides)
 
     def _same_equation(self, gold: Equation, answer: Equation) -> Verdict:
         if sorted(map(form, gold.texts)) == sorted(map(form, answer.texts)):
@@ -170,7 +182,7 @@ class Equality:
         if not _alike(" ".join(gold.texts), " ".join(answer.texts)):
             return False
         if not all(map(is_algebra, (*gold.texts, *answer.texts))):
-            return every(self.same(one, two) for one, two in zip(gold.sides, answer.sides, strict=True))
+            return every(self._same(one, two) for one, two in zip(gold.sides, answer.sides, strict=True))
         first, second = self.lookup(gold.texts), self.lookup(answer.texts)
         if first is False or second is False:
             return None
@@ -185,12 +197,14 @@ class Equality:
         if isinstance(answer, Matrix):
             return self._ordered(gold.parts, _vector(answer)) if gold.brackets == "()" else False
         if not isinstance(answer, Several):
-            return self.same(gold.parts[0], answer) if len(gold.parts) == 1 else False
-        if gold.is_assignment and answer.is_assignment:
-            if set(gold.names) != set(answer.names):
-                return False
+            return False
+        if all((*gold.names, *answer.names)) and gold.names and answer.names and _bases(gold) != _bases(answer):
+            return False
+        if "()" in (gold.brackets, answer.brackets) and (_are_values(gold) or _are_values(answer)):
+            return False  # two values of one unknown are no pair
+        if gold.names and set(gold.names) == set(answer.names) and len(set(gold.names)) == len(answer.parts):
             places = [answer.names.index(name) for name in gold.names]
-            return every(self.same(part, answer.parts[place]) for part, place in zip(gold.parts, places, strict=True))
+            return every(self._same(part, answer.parts[place]) for part, place in zip(gold.parts, places, strict=True))
         gold_orders = gold.brackets == "()" or gold.is_assignment
         answer_orders = answer.brackets in ("()", "[]") or answer.is_assignment
         if (gold_orders and answer.brackets == "{}") or (gold.brackets == "{}" and answer_orders):
@@ -202,11 +216,11 @@ class Equality:
     def _ordered(self, gold: Sequence[Shape], answer: Sequence[Shape]) -> Verdict:
         if len(gold) != len(answer):
             return False
-        return every(self.same(one, two) for one, two in zip(gold, answer, strict=True))
+        return every(self._same(one, two) for one, two in zip(gold, answer, strict=True))
 
     def _unordered(self, gold: Sequence[Shape], answer: Sequence[Shape]) -> Verdict:
         """Whether each has its equal among the others; how often says nothing."""
-        verdicts = [[self.same(one, two) for two in answer] for one in gold]
+        verdicts = [[self._same(one, two) for two in answer] for one in gold]
         return every((*(either(row) for row in verdicts), *(either(column) for column in zip(*verdicts, strict=True))))
 
     def _matrix(self, gold: Matrix, answer: Shape) -> Verdict:
@@ -237,7 +251,7 @@ class Equality:
         ends = ((gold.low, answer.low), (gold.high, answer.high))
         if any((one is None) != (two is None) for one, two in ends):
             return False
-        return every(self.same(one, two) for one, two in ends if one is not None and two is not None)
+        return every(self._same(one, two) for one, two in ends if one is not None and two is not None)
 
 
 def option(gold: str, answer: str) -> Verdict:
@@ -254,6 +268,12 @@ def option(gold: str, answer: str) -> Verdict:
     return None if chosen is None else chosen == set(letters[1])
 
 
+def option_value(gold: str) -> tuple[str, str]:
+    """The letter and the value of a ground truth that has both, as `(C) 12`; else no letter, and all of it."""
+    found = re.fullmatch(r"\(([A-J])\)\s*(.+)", unwrapped(gold), re.DOTALL)
+    return (found[1], found[2]) if found else ("", gold)
+
+
 def _options(text: str) -> set[str] | None:
     """Letters of options; None if the text names none."""
     parts = [part for part in re.split(r"\s*(?:,|;|\\lor|&)\s*", text) if part]
@@ -263,6 +283,9 @@ def _options(text: str) -> set[str] | None:
     if found is None:
         return None
     letter = next(group for group in found.groups()[:3] if group)
+    others = {other for pair in _OTHER_OPTION.findall(found[4]) for other in pair if other}
+    if others - {letter.upper()} or re.search(r"\b(?:wrong|not|maybe|false)\b", found[4]):
+        return others | {letter.upper(), "?"}
     return {letter.upper()} if letter.isupper() or found[1] else None
 
 
@@ -290,8 +313,18 @@ def is_algebra(text: str) -> bool:
     """Whether text looks like an expression that an algebra system can read, and is in proportion."""
     if not text or len(text) > 400 or too_big(text) or is_prose(text):
         return False
-    if re.search(r"[0-9a-zA-Z]", text) is None or "?" in text or "!!" in text or re.search(r"[0-9]\s+[0-9]", text):
+    if (
+        re.search(r"[0-9a-zA-Z]", text) is None
+        or "?" in text
+        or "!!" in text
+        or orders_factors(text)
+        or _INVERSE.search(text)
+        or re.search(r"(?<![_^0-9])[0-9]+\s+[0-9]", text)
+    ):
         return False
+    bound = _BOUND.search(text)
+    if bound is not None and re.search(rf"[a-zA-Z]_\{{?{bound[1]}", text[bound.end() :]):
+        return False  # a_n is one symbol to the parser
     return _UNKNOWN_COMMAND.search(text) is None
 
 
@@ -325,7 +358,7 @@ def _number_is(number: Number, value: Value) -> bool:
     real = value.real
     if real is None:
         return False
-    if any(_near(real, candidate) for candidate in candidates):
+    if number.digits < CERTAIN_DIGITS and any(_near(real, candidate) for candidate in candidates):
         return True
     if number.unit == DEGREES:
         return _near(_EXACT.divide(real, _DEGREE), number.value)
@@ -358,12 +391,26 @@ def _same_words(gold: str, answer: str) -> bool:
 
 def _time_of_day(gold: str, answer: str) -> bool:
     """10:30 is 10:30 am; 10:30 am is not 10:30 pm."""
-    halves = [re.fullmatch(r"([0-9]+:[0-9]{2})([ap]m)?", text) for text in (gold, answer)]
+    halves = [re.fullmatch(r"([0-9:]+)([ap]m)?", text) for text in (gold, answer)]
     return all(halves) and halves[0][1] == halves[1][1] and not (halves[0][2] and halves[1][2])  # type: ignore[index]
 
 
-def _differ(parts: Sequence[Shape]) -> bool:
-    return len({form(part.text) if isinstance(part, Scalar | Words) else str(part) for part in parts}) > 1
+def _only(several: Several) -> Shape | None:
+    """What a list or set says if all of its parts are the same: `5 or 5`."""
+    if several.brackets == "()" or not several.parts:
+        return None
+    alike = {
+        str(part.number.value) if isinstance(part, Scalar) and part.number else str(part) for part in several.parts
+    }
+    return several.parts[0] if len(alike) == 1 else None
+
+
+def _are_values(several: Several) -> bool:
+    return several.either or (bool(several.names) and not several.is_assignment and len(_bases(several)) == 1)
+
+
+def _bases(several: Several) -> set[str]:
+    return {base_name(name) for name in several.names}
 
 
 def _vector(matrix: Matrix) -> Sequence[Shape]:

@@ -6,7 +6,7 @@ One order for every reward, from the most explicit to the least:
 2. The last `\boxed{}`, whatever else there is. An empty one is no answer.
 3. `####`, as in GSM8K, unless it begins a heading.
 4. The last of `Answer:` and its like: in many languages, in bold, in mid-line, as a heading with the answer below it,
-   or as `<answer>` tags.
+   as `<answer>` tags, or as JSON.
 5. Minerva's closing sentence: "The final answer is X. I hope it is correct."
 6. "The answer is X."
 7. The last formula or number.
@@ -23,6 +23,7 @@ from typing import Literal
 from lspo.boxed import BOX, joins, last_boxed
 from lspo.rewards.answers.markers import (
     ANSWER_COLON,
+    ANSWER_FIELD,
     ANSWER_HEADING,
     ANSWER_IS,
     ANSWER_TAG,
@@ -30,7 +31,7 @@ from lspo.rewards.answers.markers import (
     TEXT_END,
     THINKING_END,
 )
-from lspo.rewards.answers.sentence import FORMULA, MAX_ANSWER_CHARACTERS, NUMBER, WORD, said
+from lspo.rewards.answers.sentence import FORMULA, MAX_ANSWER_CHARACTERS, NUMBER, VALUE_STARTS, WORD, said, states
 
 AnswerFormat = Literal["marked", "boxed", "answer_line", "any"]
 """What counts as a response's final answer; see `final_answer`."""
@@ -38,15 +39,27 @@ AnswerFormat = Literal["marked", "boxed", "answer_line", "any"]
 MAX_RESPONSE_CHARACTERS = 20_000
 GSM8K_MARKER = "####"
 
+MAX_MARKERS = 20
+
 _ANSWER_LINE = re.compile(r"(?im)^[ \t*_#>-]*(?:the )?(?:final )?answer(?: is)?[ \t*_]*[:\uff1a][ \t*_]*")
 _DISPLAYED = re.compile(r"\$\$(.+?)\$\$|\\\[(.+?)\\\]", re.DOTALL)
 _OPENS_FORMULA = re.compile(r"\$\$|\\\[|\\begin\{")
 _LINE = re.compile(r"[^\n]*")
-_RULE = re.compile(r"[-=*_\s]*")
+_RULE = re.compile(r"[-=*_\s]*|```\w*")
+_LIST_SIGN = re.compile(r"^(?:[-*>\u2022]|[0-9]{1,2}[.)])\s+")
+_LEADS_ON = re.compile(
+    r"[:\uff1a]$|(?<![a-zA-Z])(?:is|are|equals|be)$|^(?:therefore|thus|so|hence|then),?$", re.IGNORECASE
+)
 _HEADING_WORD = re.compile(
-    r"(?:step|part|case|conclusion|solution|summary|explanation|note|verif|check|calculat|problem|question|given|find|method)",
+    r"(?:step|part|case|conclusion|solution|explanation|note|verif|check|calculat|problem|question|given|find|method"
+    r"|for|\([a-z]\))",
     re.IGNORECASE,
 )
+_SPACES = re.compile(r"[^\S\n]+")
+_BLANK_LINES = re.compile(r"(?: ?\n){2,} ?")
+_PURE = re.compile(r"[-+]?\\?\$?[\d.,/ ]+\$?\s*[a-zA-Z%]{0,12}\.?|\$[^$]+\$\.?|\(?[A-J]\)?\.?")
+_NO_ANSWER = re.compile(r"(?:not|in the|in an?|given by|as follows)\b", re.IGNORECASE)
+_ASIDES = re.compile(r"\((?:see|from|by|as|using|step|where|since|because)\b[^()]{0,80}\)", re.IGNORECASE)
 
 
 def final_answer(response: str, answer_format: AnswerFormat = "marked") -> str | None:
@@ -65,7 +78,7 @@ def final_answer(response: str, answer_format: AnswerFormat = "marked") -> str |
         >>> final_answer("6 and 7 make 13."), final_answer("6 and 7 make 13.", "any")
         (None, '13')
     """
-    text = _conclusion(response[-MAX_RESPONSE_CHARACTERS:])
+    text = conclusion(response)
     if answer_format == "boxed":
         return boxed_answer(text)
     if answer_format == "answer_line":
@@ -98,7 +111,7 @@ def last_answer_line(text: str) -> str | None:
     *_, marker = (None, *_ANSWER_LINE.finditer(text))
     if marker is None:
         return None
-    answer = _line_behind(text, marker.end())
+    answer, _ = _line_behind(text, marker.end())
     if BOX.search(answer):
         return boxed_answer(answer)
     displayed = _DISPLAYED.fullmatch(answer)
@@ -130,11 +143,13 @@ def gold_text(answer: str) -> str:
 
 def behind_hashes(response: str) -> str | None:
     """What stands behind the last `####` of a response that is no heading; None if nothing does."""
-    return _limited(_behind_hashes(_conclusion(response[-MAX_RESPONSE_CHARACTERS:])))
+    return _limited(_behind_hashes(conclusion(response)))
 
 
-def _conclusion(text: str) -> str:
-    """The text behind the last thought, without the tokens that end it."""
+def conclusion(response: str) -> str:
+    """The text behind the last thought, up to the token that ends it; of a longer one, the last 20000 characters."""
+    # Runs of white space are one: patterns that may begin anywhere in them would need time in their square.
+    text = _BLANK_LINES.sub("\n\n", _SPACES.sub(" ", response[-MAX_RESPONSE_CHARACTERS:]))
     *_, thought = (None, *THINKING_END.finditer(text))
     if thought is not None:
         text = text[thought.end() :]
@@ -149,40 +164,46 @@ def _limited(answer: str | None) -> str | None:
 
 def _behind_hashes(text: str) -> str | None:
     for found in reversed(list(re.finditer(r"#{4,}", text))):
-        answer = _line_behind(text, found.end())
-        below = text[text.find(answer, found.end()) + len(answer) :].strip() if answer else ""
-        if not answer or _is_heading(answer, followed=bool(below)):
+        answer, end = _line_behind(text, found.end())
+        if not answer or _is_heading(answer, text[end:]):
             continue
         # Behind the marker the answer comes first: "18 dollars. That is all."
         return said(answer)
     return None
 
 
-def _is_heading(line: str, *, followed: bool) -> bool:
+def _is_heading(line: str, below: str) -> bool:
+    """Whether a line behind `####` heads the text below it, and is no answer."""
     line = line.strip(" *_")
-    words = WORD.findall(FORMULA.sub("", line))
-    if line.endswith(":") or ANSWER_HEADING.match(f"# {line}"):
+    if line.endswith((":", "\uff1a")) or ANSWER_HEADING.match(f"# {line}"):
         return True
-    if _HEADING_WORD.match(line):
-        return followed or not re.search(r"\d\D*$", line)
-    return followed and (len(words) > 3 or re.match(r"\d+[.)]\s+[A-Za-z]{3}", line) is not None)
+    if not below.strip():
+        return _HEADING_WORD.match(line) is not None and not re.search(r"\d\D*$", line)
+    if _PURE.fullmatch(line) is None and (_HEADING_WORD.match(line) or len(WORD.findall(line)) > 2 or "#" in below):
+        return True
+    return _announced(below) is not None or _answer_is(below) is not None
 
 
 def _announced(text: str) -> str | None:
-    """Behind the last of `Answer:`, a heading that says so, and answer tags."""
-    found: list[tuple[int, str]] = []
-    for marker in (ANSWER_COLON, ANSWER_HEADING):
-        *_, last = (None, *marker.finditer(text))
-        if last is not None:
-            found.append((last.end(), _line_behind(text, last.end())))
-    *_, tag = (None, *ANSWER_TAG.finditer(text))
-    if tag is not None:
+    """Behind the last of `Answer:`, a heading that says so, answer tags, and a field of JSON, that states an answer."""
+    found = [
+        (marker.end(), *_line_behind(text, marker.end()))
+        for kind in (ANSWER_COLON, ANSWER_HEADING)
+        for marker in list(kind.finditer(text))[-MAX_MARKERS:]
+    ]
+    for tag in list(ANSWER_TAG.finditer(text))[-1:]:
         inside = next((group for group in tag.groups() if group is not None), "")
-        found.append((tag.start() + 1, _tagged(inside)))
-    if not found:
-        return None
-    _, answer = max(found)
-    return said(answer)
+        found.append((tag.start() + 1, _tagged(inside), tag.end()))
+    for field in list(ANSWER_FIELD.finditer(text))[-1:]:
+        inside = next((group for group in field.groups() if group is not None), "")
+        found.append((field.end(), inside.replace("\\\\", "\\"), field.end()))
+    for _, line, end in sorted(found, reverse=True):
+        if not states(line):
+            continue
+        opens = len(WORD.findall(line)) > 1 and not VALUE_STARTS.match(line) and not BOX.search(line)
+        later = _answer_is(text[end:]) if opens else None  # `Answer:` began the solution, and did not end it
+        return later or said(line)
+    return None
 
 
 def _tagged(inside: str) -> str:
@@ -200,32 +221,43 @@ def _minerva(text: str) -> str | None:
 
 
 def _answer_is(text: str) -> str | None:
-    for found in reversed(list(ANSWER_IS.finditer(text))):
-        answer = _line_behind(text, found.end())
-        if answer and not re.match(r"(?:not|in the|in a|given by|as follows)\b", answer):
+    for found in reversed(list(ANSWER_IS.finditer(text))[-MAX_MARKERS:]):
+        answer, _ = _line_behind(text, found.end())
+        if states(answer) and not _NO_ANSWER.match(answer):
             return said(answer)
     return None
 
 
-def _line_behind(text: str, place: int) -> str:
-    """The rest of the line from here, or the next line with anything; a formula of several lines whole."""
+def _line_behind(text: str, place: int) -> tuple[str, int]:
+    """The rest of the line from here, or the next line that says something; a formula of several lines whole.
+
+    Also the place behind it. Lines that lead on, as `The total is:`, are passed over where something follows.
+    """
+    first = True
+    passed: tuple[str, int] = ("", place)
     while place < len(text):
         line = _LINE.match(text, place)
         if line is None:
-            return ""
+            break
         written = line[0].strip(" \t\r*_")
+        if not first:
+            written = _LIST_SIGN.sub("", written)
         if written and _RULE.fullmatch(written) is None:
             start = place + line[0].index(written[0])
             formula = FORMULA.match(text, start) if _OPENS_FORMULA.match(text, start) else None
             if formula is not None and formula.end() > line.end():
-                return formula[0]
-            return written
+                return formula[0], formula.end()
+            if not _LEADS_ON.search(written):
+                return written, line.end()
+            passed = passed if passed[0] else (written, line.end())
+        first = False
         place = line.end() + 1
-    return ""
+    return passed
 
 
 def _last_formula_or_number(text: str) -> str | None:
     """The last formula or number, with those before it that make it a list; of a text of a few words, all of it."""
+    text = _ASIDES.sub(" ", text)
     found = list(_formulas_and_numbers(text))
     if not found:
         line = text.strip(" \n*_.")
@@ -233,7 +265,11 @@ def _last_formula_or_number(text: str) -> str | None:
     with_digits = [number for number, (start, end) in enumerate(found) if re.search(r"\d|\\pi|\\frac", text[start:end])]
     last = with_digits[-1] if with_digits else len(found) - 1
     first = last
-    while first > 0 and joins(text[found[first - 1][1] : found[first][0]]) and found[first - 1][1] < found[first][0]:
+    while first > 0:
+        (start, end), following = found[first - 1], found[first][0]
+        equations = "=" in text[start:end] or "=" in text[following : found[last][1]]
+        if equations or end >= following or not joins(text[end:following]):
+            break
         first -= 1
     return text[found[first][0] : found[last][1]].strip()
 

@@ -16,13 +16,13 @@ TEXT_END = re.compile(
 
 # What precedes and follows the word belongs to it: "final answer", "respuesta final".
 _WORDS_OF_LETTERS = (
-    r"(?:final |correct )?(?:answer|ans)s?(?: key)?",
+    r"(?:final |correct )?(?:answer|ans)s?(?: key)?|correct (?:option|choice)",
     r"(?:la )?respuesta(?: final| correcta)?",
     r"(?:la )?r[eé]ponse(?: finale| correcte)?",
     r"(?:die )?(?:endg[uü]ltige )?antwort|endergebnis",
     r"(?:la )?risposta(?: finale| corretta)?",
     r"(?:a )?resposta(?: final| correta)?",
-    r"(?:ostateczna )?odpowiedź",
+    r"(?:ostateczna )?odpowiedź(?: to)?",
     r"(?:nihai |son |doğru )?cevap",
     r"(?:het )?(?:eind)?antwoord",
     r"(?:slut)?svar(?:et)?",
@@ -38,7 +38,7 @@ _WORDS_OF_LETTERS = (
     r"απάντηση",
 )
 _WORDS_OF_SIGNS = (
-    "(?:最终|最後的?|最后的?|最終|正确)?答案",
+    "(?:最终|最後的?|最后的?|最終|正确)?答案(?:选)?|故选|应选",
     "(?:最終)?(?:的な)?(?:答え|解答|回答|答(?=[:：]))",
     "(?:최종 )?(?:정답|답변|답)",
     "คำตอบ(?:สุดท้าย)?",
@@ -50,20 +50,25 @@ _WORDS_OF_SIGNS = (
 )
 _WORD = f"(?:(?<![^\\W_])(?:{'|'.join(_WORDS_OF_LETTERS)})|{'|'.join(_WORDS_OF_SIGNS)})"
 _COPULA = (
-    r"(?:is|was|are|equals|would be|should be|must be|will be|es|est|ist|lautet|beträgt|è|é|to|jest|adalah|ni|là|este"
-    r"|är|равен|будет|هي|هو)(?![^\W\d_])"
+    r"(?:is|was|are|equals|(?:would|should|must|will) be|(?:comes|turns) out to(?: be)?|comes to|was found to be"
+    r"|es|est|ist|lautet|beträgt|è|é|jest|adalah|ni|là|este|är|равен|будет|هي|هو)(?![^\W\d_])"
     "|是|为|為|等于|は|은|는|คือ|เท่ากับ|হলো?|হচ্ছে|है|=|—|–"
 )
-_WITHOUT_COPULA = "(?<=[\u0c00-\u0c7f\u0900-\u097f\u0980-\u09ff])"  # Telugu, Hindi and Bengali may do without
-_BOLD = r"[ \t]*[*_]{0,3}[ \t]*"
+_WITHOUT_COPULA = "(?<=[\u0c00-\u0c7f\u0900-\u097f\u0980-\u09ff选])"  # Telugu, Hindi and Bengali may do without
+_BOLD = r"[ \t]*(?:[*_]{1,3}|</?b>)?[ \t]*"
+_WHICH = r"(?:[ \t]*\([^()\n]{1,30}\)|,?[ \t]+(?:to|for|in|of|rounded|as)[ \t][^.:：\n$\\]{1,40}?,?(?=[ \t:：]))?"
+_STRESS = (
+    r"(?:(?:therefore|thus|then|simply|just|exactly|clearly|indeed|also|now|only|approximately|about|roughly|equal to"
+    r"|donc|also|ist)[ \t]+)?"
+)
 
 ANSWER_COLON = re.compile(
-    rf"{_WORD}(?:[ \t]*\([^()\n]{{1,30}}\))?(?:[ \t]+to (?:the|this) (?:problem|question))?{_BOLD}"
-    rf"(?:{_COPULA})?{_BOLD}[:：]{_BOLD}",
-    re.IGNORECASE,
+    rf"{_WORD}{_WHICH}{_BOLD}(?:{_COPULA})?{_BOLD}(?:[:：]|(?<=[ \t])[-–—](?=[ \t])){_BOLD}", re.IGNORECASE
 )
 ANSWER_HEADING = re.compile(
-    rf"^[ \t]*+[#*_][#*_ \t]*+(?:[0-9]+[.)][ \t]*)?(?:the )?{_WORD}[ \t*_:：#]*$",
+    r"^[ \t]*+(?:[#*_>]|\\(?:sub)*section\*?\{|\\textbf\{)*+[#*_ \t]*+(?:[^\w\s]{1,2}[ \t]*)?(?:\*\*)?"
+    rf"(?:step[ \t]*[0-9]+[:.]?[ \t]*|[0-9]+[.)][ \t]*)?(?:the |your )?{_WORD}"
+    r"(?:[ \t]*\([^()\n]{1,30}\)| to (?:the|this) (?:problem|question)| and conclusion)?[ \t*_:：#}`]*$",
     re.IGNORECASE | re.MULTILINE,
 )
 ANSWER_TAG = re.compile(
@@ -71,13 +76,15 @@ ANSWER_TAG = re.compile(
     r"|<\|begin_of_solution\|>(.{0,2000}?)<\|end_of_solution\|>",
     re.IGNORECASE | re.DOTALL,
 )
+ANSWER_FIELD = re.compile(
+    r"[\"'](?:final[_ ]?)?answer[\"']\s*:\s*"
+    r"(?:\"((?:[^\"\\\n]|\\.){0,1000})\"|'([^'\n]{0,1000})'|([^\s,}\"'][^,}\n]{0,100}))",
+    re.IGNORECASE,
+)
+"""The answer of a response in JSON."""
 MINERVA = re.compile(
     r"answer is[ \t]*:?[ \t]*((?:(?!answer is).){1,1000}?)\.?\s*I hope (?:it|this) is correct",
     re.IGNORECASE | re.DOTALL,
 )
-ANSWER_IS = re.compile(
-    rf"(?:{_WORD}(?:[ \t]+to (?:the|this) (?:problem|question))?|correct (?:option|choice)){_BOLD}"
-    rf"(?:{_COPULA}|{_WITHOUT_COPULA}){_BOLD}(?:(?:therefore|thus|then|simply|just)[ \t]+)?",
-    re.IGNORECASE,
-)
+ANSWER_IS = re.compile(rf"{_WORD}{_WHICH}{_BOLD}(?:{_COPULA}|{_WITHOUT_COPULA}){_BOLD}{_STRESS}", re.IGNORECASE)
 SENTENCE_ENDINGS = re.compile("(?:です|である|となります|になります|입니다|이다|है|।|。|．)+$")

@@ -78,8 +78,10 @@ _REPLACED: tuple[tuple[re.Pattern[str], _Replacement], ...] = tuple(
         (r"(?<=[\w)\]}])\*\*(?=[\w({\\-])", "^"),  # Python's power; other pairs of stars set text in bold
         (r"\\\$", CURRENCY),
         (r"\$|\\!|\*\*", ""),
-        (rf"(?:(?<!\\)\\[,;: ]|(?<!\\)~|\\q?quad{_END}|\s)+", " "),
+        (rf"(?:(?<!\\)\\[,;: ()\[\]]|(?<!\\)~|\\q?quad{_END}|\s)+", " "),
+        (r"==", "="),
         (r"\{([^{}]*)\\choose(?![a-zA-Z])([^{}]*)\}", r"\\binom{\1}{\2}"),
+        (r"(?:\{\})?_\{?(\d+)\}?\s*C\s*_\{?(\d+)\}?|(?<![a-zA-Z\\])C\((\d+), ?(\d+)\)", r"\\binom{\1\3}{\2\4}"),
         (r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}", r"\\frac{\1}{\2}"),
         (
             r"\\(?:text)?color\s*\{[^{}]*\}|\\[hv](?:space|skip)\*?\s*\{[^{}]*\}|\\h?phantom\s*\{[^{}]*\}"
@@ -90,7 +92,6 @@ _REPLACED: tuple[tuple[re.Pattern[str], _Replacement], ...] = tuple(
         (r"\\(?:left|right)\s*\.", ""),
         (rf"\\(?:left|right|[bB]igg?[lrm]?|middle){_END}", ""),
         (rf"\\({'|'.join(_SIGNS)}){_END}", lambda found: _SIGNS[found[1]]),
-        (r"(?<!\\)\\[()\[\]]", " "),
         (rf"\s*,?\s*{_TEXT}\{{\s*,?\s*and\s*,?\s*\}}", ", "),
         (rf"\s*,?\s*{_TEXT}\{{\s*,?\s*or\s*,?\s*\}}", rf" \{OR}"),
         (rf"{_TEXT}\{{\s*([:%]|\\%|\^\\circ)\s*\}}", r"\1"),
@@ -105,7 +106,9 @@ _REPLACED: tuple[tuple[re.Pattern[str], _Replacement], ...] = tuple(
         (rf"\\(?:c?dots[cb]?|ldots){_END}|\.\.\.+", r"\\ldots"),
         (rf"\\(?:backslash|smallsetminus){_END}", r"\\setminus"),
         (rf"\\(?:vee|lor){_END}\s*", rf"\{OR}"),
-        (rf"\\(?:wedge|land){_END}", ", "),
+        (rf"\\wedge{_END}", r"\\land"),
+        (r"\\land(?=[^=<>]*(?:[=<>]|\\[lg]e(?![a-zA-Z])))", ", "),  # between conditions, not in logic
+        (rf"\\(?:text|mathrm|operatorname)\s*\{{\s*({_FUNCTIONS}|gcd|lcm)\s*\}}", r"\\\1 "),
         (rf"\\(?:degree|textdegree){_END}|\^\s*\{{\s*\\circ\s*\}}", r"^\\circ"),
         (r"\\(?:mathbb|mathbf|mathrm)\s*\{?\s*([RZQN])\s*\}?(?![a-zA-Z])|\\([RZQN])(?![a-zA-Z])", r"\\mathbb{\1\2}"),
         (r"\\(?:math(?:it|bf|sf|tt|normal)|boldsymbol|bm|pmb|mathrm(?=\{[ie]\}))\s*\{([a-zA-Z0-9])\}", r"\1"),
@@ -136,6 +139,8 @@ _ANSWER_WORD = re.compile(
 )
 _WRAPPER_START = re.compile(rf"{_WRAPPER}|\{{")
 _WRAPPERS_INSIDE = re.compile(rf"{_WRAPPER}\s*([^{{}}]*?)\s*\}}")
+_VECTORS = re.compile(r"\\(?:vec|nabla|overrightarrow)(?![a-zA-Z])|[A-Z]\s*\\times\s*[A-Z]")
+"""Where a dot and a cross are two products, and the order of factors counts."""
 _WORDS = re.compile(r"[Yy]es|[Nn]o|[A-Z]{2,}|(?=.*[A-Za-z]{3})[A-Za-z]+(?: [A-Za-z]+)+")
 
 
@@ -181,7 +186,8 @@ def form(cleaned: str) -> str:
     """
     text = _WRAPPERS_INSIDE.sub(r"\1", cleaned).replace(CURRENCY, "")
     text = re.sub(r"([\^_])\s*\{\s*([A-Za-z0-9])\s*\}", r"\1\2", text)
-    text = re.sub(r"\\(?:cdot|times)(?![a-zA-Z])", "*", text)
+    if _VECTORS.search(text) is None:
+        text = re.sub(r"\\(?:cdot|times)(?![a-zA-Z])", "*", text)
     # "1 2" is not 12, and "1, 234" not 1,234.
     text = re.sub(r"(?<=,)\s+(?![0-9]{3}(?![0-9]))|(?<![0-9.,])\s+|\s+(?![0-9])", "", text)
     text = re.sub(r"^\(([A-Z])\)$", r"\1", text)  # an option, as in (B)
@@ -198,7 +204,12 @@ def is_word(text: str) -> bool:
     if re.fullmatch("[A-Z]?[a-z]{2,}", text) is None:
         return False
     lower = text.lower()
-    return len(text) > 2 and re.search("[aeiouy]", lower) is not None and sorted(set(lower)) != list(lower)
+    return len(text) > 2 and re.search("[aeiou]", lower) is not None and sorted(set(lower)) != list(lower)
+
+
+def orders_factors(text: str) -> bool:
+    """Whether factors may not be exchanged in it: products of vectors, sets, matrices with a transpose."""
+    return _VECTORS.search(text) is not None and re.search(r"\\(?:cdot|times|nabla)(?![a-zA-Z])", text) is not None
 
 
 def unwrapped(cleaned: str) -> str:

@@ -67,7 +67,7 @@ def _split(text: str) -> list[str]:
     if len(text) > MAX_CHARACTERS:
         return []
     sign, text = ("minus", text[1:]) if text.startswith("-") else ("", text)
-    words = re.split(r"[\s,-]+", text.lower().strip())
+    words = re.split(r"[\s-]+", text.lower().strip())
     words = [word for word in words if word and word != "and"]
     return ["minus", *words] if sign else words
 

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import product
 
 from lspo.rewards.answers.lists import inside, split, top_level
-from lspo.rewards.answers.names import is_name, variable_of
+from lspo.rewards.answers.names import is_name, variable_of, variables
 from lspo.rewards.answers.normal_form import OR, clean, form, is_words
-from lspo.rewards.answers.regions import EQUAL, region
+from lspo.rewards.answers.regions import EQUAL, region, turned
 from lspo.rewards.answers.shape import Brackets, Equation, Matrix, Piece, Region, Scalar, Several, Shape, Words
 from lspo.rewards.answers.words import is_prose, special_words, spelled
-from lspo.rewards.answers.written_number import RANGE, parse_number
+from lspo.rewards.answers.written_number import RANGE, parse_number, unit_name
 
-MAX_PARTS = 24
+MAX_PARTS = 40
 MAX_SIGNS = 3
 
 _BRACKETS: tuple[tuple[str, str, Brackets], ...] = ((r"\{", r"\}", "{}"), ("(", ")", "()"), ("[", "]", "[]"))
 _MATRIX = re.compile(r"\\begin\{([pbvBV]?matrix|array|smallmatrix)\}(?:\{[lcr|]*\})?(.*?)\\end\{\1\}", re.DOTALL)
 _CASES = re.compile(
-    r"\\begin\{(?:cases|aligned|array)\}(?:\{[lcr|]*\})?(.*?)\\end\{(?:cases|aligned|array)\}", re.DOTALL
+    r"\\begin\{(?:cases|array|align\*?|aligned|gather\*?|gathered)\}(?:\{[lcr|]*\})?(.*?)\\end\{(?:cases|array|align\*?|aligned|gather\*?|gathered)\}",
+    re.DOTALL,
 )
 _QUALIFIER = re.compile(
     r"(?:,|\s|\()\s*(?:(?:where|for|with|for all|for any)\s+)?\$?[a-zA-Z](?:\s*,\s*[a-zA-Z])*\s*"
     r"(?:\\in\s*\\mathbb\{[ZNQ]\}(?:\^[+*]|_\{?[+0-9]\}?)?"
     r"|(?:is|are|being)? (?:an |any |all |a )?(?:arbitrary |positive |real )?(?:integers?|constants?|numbers?))\s*\)?$"
+    r"|,?\s+(?:\\text\s*\{\s*)?(?:where|for|with) (?:an |any |all |some )?integers?\s*\}?\s*[a-zA-Z]$"
 )
 _COMMENT = re.compile(r"(?<=[\w})\]])\s+\((?=[^()]*[a-zA-Z]{3})[^()\\=]*\)$|\s+\\text\s*\{\s*\([^{}]*\)\s*\}$")
 _EXPRESSION_UNIT = re.compile(
@@ -48,7 +51,20 @@ def read(text: str) -> Shape:
 
 def read_cleaned(cleaned: str) -> Shape:
     """The same of a text that `clean` has gone over."""
-    text = _QUALIFIER.sub("", _COMMENT.sub("", cleaned)).strip().rstrip(",;:").strip() or cleaned
+    comment = _COMMENT.search(cleaned)
+    text = (
+        cleaned
+        if comment is None or RANGE.search(comment[0]) or OR.strip() in comment[0]
+        else cleaned[: comment.start()].strip()
+    )
+    words = special_words(text)
+    if words is not None:
+        return Words(words)
+    qualifier = _QUALIFIER.search(text)
+    bare = text[: qualifier.start()].strip().rstrip(",;:").strip() if qualifier else ""
+    if qualifier and bare and set(re.findall(r"(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])", qualifier[0])) & variables(bare):
+        shape = read_cleaned(bare)
+        return Words(form(text)) if isinstance(shape, Region) else shape  # x > 0, x an integer
     number = parse_number(text)
     if number is not None:
         return Scalar(text, number, number.unit)
@@ -66,13 +82,18 @@ def read_cleaned(cleaned: str) -> Shape:
 
 
 def _single(text: str) -> Shape:
-    unit = None if RANGE.search(text) else _EXPRESSION_UNIT.search(text)
+    unit = _EXPRESSION_UNIT.search(text)
+    if unit is not None and RANGE.search(unit[0]):
+        unit = None
     if is_words(text) or (is_prose(text[: unit.start()] if unit else text)):
         return Words(spelled(text))
     if unit is not None and unit.start():
         inner = text[: unit.start()].strip()
         number = parse_number(inner)
-        return Scalar(inner, number, form(unit[0]))
+        return Scalar(inner, number, unit_name(form(unit[0])))
+    inequality = turned(text)
+    if inequality is not None:
+        return Words(form(inequality))
     within = inside(text, "(", ")")
     return Scalar(text) if within is None else read_cleaned(within)
 
@@ -86,6 +107,8 @@ def _several(text: str) -> Shape | None:
         if len(condition) == 2:
             return _set_builder(*condition)
         parts = split(within, in_brackets=True)
+        if len(parts) > MAX_PARTS:
+            return Words(form(text))
         if len(parts) > 1 or brackets != "()":
             shapes = tuple(map(read_cleaned, parts)) if within.strip() else ()
             return Several(_flat(shapes), brackets)
@@ -101,6 +124,8 @@ def _several(text: str) -> Shape | None:
 
 
 def _set_builder(variable: str, condition: str) -> Shape:
+    if re.search(r"\\in\s*\\mathbb\{[ZNQ]\}", variable):
+        return Words(form(f"{variable}|{condition}"))
     inner = read_cleaned(condition.strip())
     if isinstance(inner, Region | Several):
         return inner
@@ -125,8 +150,8 @@ def _row(parts: Sequence[str], *, either: bool) -> Shape:
             return shapes[0]
         if all(names) or not any(names[1:]):
             flat = _flat(values)
-            return Several(flat, "", names if len(flat) == len(names) else ())
-    return shapes[0] if len(shapes) == 1 else Several(_flat(shapes), "")
+            return Several(flat, "", names if len(flat) == len(names) else (), either)
+    return shapes[0] if len(shapes) == 1 else Several(_flat(shapes), "", either=either)
 
 
 def _intersection(regions: Sequence[Region]) -> Region | None:
@@ -150,6 +175,9 @@ def _flat(shapes: Sequence[Shape]) -> tuple[Shape, ...]:
 
 
 def _matrix(text: str) -> Shape | None:
+    in_brackets = _rows_in_brackets(text)
+    if in_brackets is not None:
+        return in_brackets
     inner = inside(text, "[", "]") or inside(text, "(", ")") or text
     found = _MATRIX.fullmatch(inner.strip())
     if found is None or found[1] in ("vmatrix", "Vmatrix") or (found[1] == "array" and inner == text):
@@ -160,16 +188,31 @@ def _matrix(text: str) -> Shape | None:
     return Matrix(tuple(tuple(read_cleaned(clean(entry)) for entry in row.split("&")) for row in rows))
 
 
+def _rows_in_brackets(text: str) -> Matrix | None:
+    """A matrix as Python writes it: [[1, 2], [3, 4]]."""
+    within = inside(text, "[", "]")
+    rows = (
+        [inside(row, "[", "]") for row in split(within, in_brackets=True)] if within and within.startswith("[") else []
+    )
+    if not rows or not all(rows):
+        return None
+    return Matrix(tuple(tuple(map(read_cleaned, split(row or "", in_brackets=True))) for row in rows))
+
+
 def _plus_minus(text: str) -> Shape | None:
     signs = len(re.findall(r"\\(?:pm|mp)(?![a-zA-Z])|\+/-", text))
     if not 0 < signs <= MAX_SIGNS:
         return None
     text = text.replace("+/-", r"\pm ")
+    together = r"\mp" in text  # else each sign is free
     both: list[Shape] = []
-    for plus, minus in (("+", "-"), ("-", "+")):
-        signed = re.sub(r"\\pm(?![a-zA-Z])", plus, re.sub(r"\\mp(?![a-zA-Z])", minus, text)).strip()
+    for choice in product("+-", repeat=1 if together else signs):
+        pieces = re.split(r"\\pm(?![a-zA-Z])", text)
+        given = choice * (len(pieces) - 1) if together else choice
+        signed = pieces[0] + "".join(sign + piece for sign, piece in zip(given, pieces[1:], strict=False))
+        signed = re.sub(r"\\mp(?![a-zA-Z])", "-" if choice[0] == "+" else "+", signed).strip()
         both.append(read_cleaned(signed.removeprefix("+").strip()))
-    return Several(tuple(both), "")
+    return Several(tuple(both), "", either=True)
 
 
 def _equation(text: str) -> Shape | None:
@@ -183,7 +226,7 @@ def _equation(text: str) -> Shape | None:
         texts, rounded = texts[1:], rounded[1:]  # "= 5"
         if len(texts) == 1:
             return read_cleaned(clean(texts[0])) if texts[0] else None
-    if any(not part or (is_prose(part) and not is_name(part)) for part in texts):
+    if any(not part or (is_prose(part) and not is_name(part) and parse_number(part) is None) for part in texts):
         return Words(spelled(text)) if is_prose(text) else None
     sides = [read_cleaned(clean(part)) for part in texts]
     left, right = sides[0], sides[-1]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from lspo.rewards.answers.lists import split
 from lspo.rewards.answers.names import is_name, variable_of
 from lspo.rewards.answers.normal_form import unwrapped
 from lspo.rewards.answers.shape import Piece, Region, Scalar, Several, Shape, as_interval
+from lspo.rewards.answers.written_number import parse_number
 
 Read = Callable[[str], Shape]
 """What a cleaned text says; given by whoever asks for a region."""
@@ -84,6 +86,9 @@ def _interval(text: str, read: Read) -> Region | None:
     low_closed, high_closed = opening == "[", closing == "]"
     infinite = [re.fullmatch(r"[+-]?\s*\\infty", part.strip()) is not None for part in (low_text, high_text)]
     if opening == "(" and closing == ")" and not any(infinite):
+        return None  # may be a point
+    negative = [part.strip().startswith("-") for part in (low_text, high_text)]
+    if (infinite[0] and (low_closed or not negative[0])) or (infinite[1] and (high_closed or negative[1])):
         return None
     ends = [None if endless else read(part) for part, endless in zip((low_text, high_text), infinite, strict=True)]
     low, high = ends
@@ -110,28 +115,53 @@ def _inequality(text: str, read: Read) -> Region | None:
         return None
     edges = [0, *(edge for sign in signs for edge in sign.span()), len(text)]
     texts = [text[start:end].strip() for start, end in zip(edges[::2], edges[1::2], strict=True)]
+    size = re.fullmatch(r"\|([a-zA-Z])\|", texts[0])
+    if size is not None and len(texts) == 2 and parse_number(texts[1]) is not None:
+        return _by_size(size[1], texts[1], signs[0][0], read)
     named = [is_name(part) for part in texts]
-    if sum(named) != 1 or not all(texts):
+    if sum(named) != 1 or not all(texts) or (len(texts) == 3 and not named[1]):
         return None
     at = named.index(True)
-    if len(texts) == 3 and at != 1:
-        return None
-    low: Scalar | None = None
-    high: Scalar | None = None
-    low_closed = high_closed = False
+    piece = Piece(None, None)
     for number, sign in enumerate(signs):
         other = number + 1 if number == at else number
-        bound = read(texts[other])
-        if not isinstance(bound, Scalar):
+        bounded = _bounded(piece, read(texts[other]), sign[0], from_above=(sign[0] in ("<", r"\le")) == (other > at))
+        if bounded is None:
             return None
-        above = (sign[0] in ("<", r"\le")) == (other > at)
-        closed = sign[0].startswith("\\")
-        if re.fullmatch(r"[+-]?\s*\\infty", bound.text):
-            continue
-        if above:
-            high, high_closed = bound, closed
-        else:
-            low, low_closed = bound, closed
-    if low is None and high is None:
+        piece = bounded
+    return None if piece == Piece(None, None) else Region((piece,), variable_of(texts[at]))
+
+
+def _bounded(piece: Piece, bound: Shape, sign: str, *, from_above: bool) -> Piece | None:
+    """The same with one bound; None if it is no number, or an infinity on the wrong side."""
+    if not isinstance(bound, Scalar):
         return None
-    return Region((Piece(low, high, low_closed, high_closed),), variable_of(texts[at]))
+    closed = sign.startswith("\\")
+    if re.fullmatch(r"[+-]?\s*\\infty", bound.text):
+        return None if bound.text.startswith("-") == from_above or closed else piece
+    if from_above:
+        return replace(piece, high=bound, high_closed=closed)
+    return replace(piece, low=bound, low_closed=closed)
+
+
+def _by_size(variable: str, bound: str, sign: str, read: Read) -> Region | None:
+    """What |x| < 2 says of x."""
+    high, low = read(bound), read(f"-{bound}")
+    if not isinstance(high, Scalar) or not isinstance(low, Scalar):
+        return None
+    closed = sign.startswith("\\")
+    if sign in ("<", r"\le"):
+        return Region((Piece(low, high, closed, closed),), variable)
+    return Region((Piece(None, low, high_closed=closed), Piece(high, None, low_closed=closed)), variable)
+
+
+def turned(text: str) -> str | None:
+    """An inequality between expressions, the smaller side first, so that x < y is y > x; None if it is none."""
+    signs = list(_ORDER.finditer(text))
+    if not signs or len({sign[0] in ("<", r"\le") for sign in signs}) != 1 or text.startswith(r"\{"):
+        return None
+    if signs[0][0] in ("<", r"\le"):
+        return text
+    edges = [0, *(edge for sign in signs for edge in sign.span()), len(text)]
+    pieces = [text[start:end].strip() for start, end in pairwise(edges)][::-1]
+    return " ".join({">": "<", r"\ge": r"\le"}.get(piece, piece) for piece in pieces)

@@ -46,17 +46,21 @@ class Equation:
 class Several:
     r"""Answers in a row: a list without brackets, a pair or point in (), a set in {}, a Python list in [].
 
-    `names` are what the parts are equal to, as in `x = 1, y = 2`; empty texts where they have none.
+    `names` are what the parts are equal to, as in `x = 1, y = 2`; empty texts where they have none. `either` says that
+    they are alternatives, as `1 or 2` and `\\pm 1`.
     """
 
     parts: tuple[Shape, ...]
     brackets: Brackets
     names: tuple[str, ...] = ()
+    either: bool = False
 
     @property
     def is_assignment(self) -> bool:
         """Whether its parts are of different things, as x = 1, y = 2; x_1 = 1, x_2 = 2 are two values of one."""
-        return len(self.names) > 1 and all(self.names) and len({_base(name) for name in self.names}) == len(self.names)
+        return (
+            len(self.names) > 1 and all(self.names) and len({base_name(name) for name in self.names}) == len(self.names)
+        )
 
 
 @dataclass(frozen=True)
@@ -95,5 +99,5 @@ def as_interval(pair: Several) -> Region | None:
     return Region((Piece(low, high),)) if isinstance(low, Scalar) and isinstance(high, Scalar) else None
 
 
-def _base(name: str) -> str:
+def base_name(name: str) -> str:
     return re.sub(r"_.*$", "", name)

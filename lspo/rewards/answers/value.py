@@ -14,6 +14,9 @@ SAME = Decimal("1e-45")
 ZERO = Decimal("1e-90")
 """Below this a value that is not rational is 0: no digit of it is certain."""
 
+_OF_ANY_SIGN = frozenset("xyz")
+"""Unknowns. Other letters are quantities, and are positive: r \u221a(a b) is \u221a(a r) \u221a(b r)."""
+
 _EXACT = Context(prec=120)
 
 Point = tuple[Decimal, Decimal] | None
@@ -56,7 +59,10 @@ class Value:
             return False
         if self.exact is not None and other.exact is not None:
             return self.exact == other.exact
-        pairs = _pairs(self.points, other.points)
+        signed = set(self.names) <= _OF_ANY_SIGN
+        pairs = _pairs(
+            *(points if signed else (*points[::2][:2], *points[4:]) for points in (self.points, other.points))
+        )
         if not pairs:
             return self.text == other.text
         return all(_close(first, second) for first, second in pairs)
@@ -102,6 +108,8 @@ def _is_zero(point: tuple[Decimal, Decimal]) -> bool:
 def _pairs(
     first: Sequence[Point], second: Sequence[Point]
 ) -> list[tuple[tuple[Decimal, Decimal], tuple[Decimal, Decimal]]]:
+    if len(first) != len(second):
+        return []
     both = [(one, two) for one, two in zip(first, second, strict=True) if one is not None and two is not None]
     return [(one, two) for one, two in both if _is_real(one) and _is_real(two)] or both
 

@@ -16,8 +16,12 @@ _COMMAND = re.compile(r"\\[a-zA-Z]+")
 _WORD = re.compile(r"[A-Za-z]{2,}")
 _DATE = re.compile(r"[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}|[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}")
 _TIME = re.compile(
-    r"([0-9]{1,2}):([0-9]{2})(?::[0-9]{2})?\s*(?:\\text\{)?\s*((?:[ap]\.?\s*m\b\.?)|o'clock|hours?)?\s*\}?",
+    r"([0-9]{1,2})(?::([0-9]{2})(:[0-9]{2})?\s*(?:\\text\{)?\s*([ap]\.?\s*m\b\.?|o'clock)?"
+    r"|\s*(?:\\text\{)?\s*([ap]\.?\s*m\b\.?))\s*\}?",
     re.IGNORECASE,
+)
+_CONGRUENCE = re.compile(
+    r"(?:[a-zA-Z]\s*(?:\\equiv|=)\s*)?(-?[0-9]{1,40})\s*\(?\s*\\?[pb]?mod(?:ulo)?\s*\{?\s*([0-9]{1,40})\s*\}?\s*\)?"
 )
 _SHORT_WORDS = frozenset("is of to in no it or if by as at an be do so we up on".split())  # noqa: SIM905
 NO_SOLUTION = "no solution"
@@ -29,11 +33,14 @@ def special_words(text: str) -> str | None:
         return NO_SOLUTION
     if _DATE.fullmatch(text):
         return text
+    congruence = _CONGRUENCE.fullmatch(text)
+    if congruence is not None and int(congruence[2]):
+        return f"{int(congruence[1]) % int(congruence[2])} mod {congruence[2]}"
     time = _TIME.fullmatch(text)
     if time is None:
         return None
-    half = re.sub(r"[^ap]", "", (time[3] or "").lower().replace("o'clock", ""))[:1]
-    return f"{int(time[1])}:{time[2]}{half and half + 'm'}"
+    half = re.sub(r"[^ap]", "", (time[4] or time[5] or "").lower())[:1]
+    return f"{int(time[1])}:{time[2] or '00'}{time[3] or ''}{half and half + 'm'}"
 
 
 def is_prose(text: str) -> bool:

@@ -28,7 +28,7 @@ _FRACTION = re.compile(
 _REPEATING = re.compile(r"([0-9]*)\.([0-9]*)(?:\\(?:overline|bar|dot)\s*\{?([0-9]{1,20})\}?|\(([0-9]{1,20})\))")
 _GOES_ON = re.compile(r"([0-9]*)\.([0-9]{3,40})\s*\\ldots")
 _BASED = re.compile(
-    r"(?:\\text\s*\{)?\(?([0-9A-Za-z]+)\)?\}?_\s*\{?\s*\(?\s*(?:\\text\s*\{)?\s*([0-9]{1,2}|[a-z]{3,8})\s*\}?\s*\)?\s*\}?"
+    r"(?:\\text\s*\{)?\(?([0-9][0-9A-Za-z]*|[A-Z][0-9A-Z]+)\)?\}?_\s*\{?\s*\(?\s*(?:\\text\s*\{)?\s*([0-9]{1,2}|[a-z]{3,8})\s*\}?\s*\)?\s*\}?"
 )
 _PERCENT = re.compile(r"\s*\\?%$|\s*(?:\\text\{\s*)?(?:percent|per cent|percentage)\s*\}?$")
 _SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
@@ -37,24 +37,37 @@ _CURRENCY_NAME = re.compile(r"^(?:USD|EUR|GBP|Rs\.?|INR|US)\s*(?=[0-9.])")
 _UNIT = re.compile(
     r"(?<=[0-9.}])\s*(?:"
     r"((?:\\(?:text|mathrm|textrm|mbox|operatorname)\s*\{[^{}0-9=]*\}(?:\s*\^\s*\{?-?[0-9]\}?)?[\s/*]*)+)"
-    r"|(\\frac\s*\{\s*\\(?:text|mathrm)\s*\{[^{}0-9]*\}\s*\}\s*\{\s*\\(?:text|mathrm)\s*\{[^{}0-9]*\}(?:\^\{?[0-9]\}?)?\s*\})"
+    r"|(\\frac\s*\{\s*\\(?:text|mathrm)\s*\{[^{}0-9]*\}\s*\}"
+    r"\s*\{\s*\\(?:text|mathrm)\s*\{[^{}0-9]*\}(?:\^\{?[0-9]\}?)?\s*\})"
     r"|([^\x00-\x7f][^\x00-\x7f\s]*(?:\s[^\x00-\x7f]+){0,5})"  # words of other scripts
     r"|(\^\s*\{?\s*\\circ\s*\}?(?:\s*[CF])?)"
-    r"|\s((?:cm|mm|km|kg|mg|ml|hz|ev|ms|nm|ft|in|yd|mi|oz|lbs?|hrs?|mins?|secs?|mph|men|usd|deg|m(?=/s|\^)|[a-z]{4,})"
+    r"|\s*((?:cm|mm|km|kg|mg|ml|hz|ev|ms|nm|ft|in|yd|mi|oz|lbs?|hrs?|mins?|secs?|mph|usd|deg|(?<=\s)m(?=/s|\^))(?![a-z])"
+    r"(?:\s*\^?\s*\{?[23]\}?)?(?:/[a-z]+)?)"
+    r"|\s((?:men|h|[a-z]{4,}|[a-z]{2,3}(?= [a-z]{4}))"
     r"(?:\s*\^?\s*\{?[23]\}?)?(?:/[a-z]+)?(?: [a-z]+){0,3}))$",
     re.IGNORECASE,
 )
 _ORDINAL = re.compile(
     r"(?<=[0-9])\s*(?:\^\s*)?\{?\s*(?:\\(?:text|mathrm|textrm)\s*\{\s*)?(?:st|nd|rd|th)(?![a-zA-Z])\s*\}?\s*\}?"
 )
-RANGE = re.compile(r"\b(?:or|at least|at most|more than|less than|not|up to|to|between|than)\b", re.IGNORECASE)
+_NEGATIVE = re.compile(r"^(?:\\text\s*\{)?\s*(?:negative|minus)\s*\}?\s*(?=[0-9.])", re.IGNORECASE)
+RANGE = re.compile(
+    r"\b(?:or|and|at least|at most|more than|less than|not|up to|to|between|than|plus|minus|squared|cubed|factorial"
+    r"|doubled|tripled|halved|hal(?:f|ves)|thirds?|quarters|fourths|fifths|tenths?|hundredths?|times|over|divided|modulo?"
+    r"|except|excluded|approximately|wrong|is|are|root|undefined|choose|remainder|tens|without|but|only|maybe|sqrt|pi)\b"
+    r"|^\s*(?:\\[a-z]+\s*\{)?\s*[a-eikn-zBDE-GIMO-SU-Z]\s*\}?\s*$",  # letters that are no unit
+)
+"""Words behind a number that make it another, or several, and are no unit."""
+
 _NOT_UNITS = frozenset({"alpha", "beta", "gamma", "delta", "theta", "lambda", "sigma", "omega", "sqrt", "infty"})
 _UNIT_NAMES = {
     **{name: short for short, names in {
         "mm": "millimeter millimetre", "cm": "centimeter centimetre", "m": "meter metre", "km": "kilometer kilometre",
         "in": "inch", "ft": "foot feet", "yd": "yard", "mi": "mile", "g": "gram", "kg": "kilogram", "lb": "pound",
         "oz": "ounce", "s": "second sec", "min": "minute", "h": "hour hr", r"^\circ": "degree deg", "l": "liter litre",
-        "ml": "milliliter millilitre", "$": "dollar usd buck", "cent": "cent",
+        "ml": "milliliter millilitre", "$": "dollar usd buck", "cent": "cent", "j": "joule", "n": "newton", "w": "watt",
+        "v": "volt", "a": "ampere", "k": "kelvin", "pa": "pascal", "hz": "hertz", "c": "coulomb", "t": "tesla",
+        "mol": "mole",
     }.items() for name in names.split()},
 }  # fmt: skip
 _PER = {"mph": "mi/h", "kmph": "km/h", "kph": "km/h"}
@@ -85,19 +98,17 @@ class Number:
     def equals(self, other: Number) -> bool:
         """Whether `other`, a response's number, is this ground truth.
 
-        Integers and fractions are exact. Where one is a decimal, they may be 1e-6 * min(1, |truth|) apart, so that a
-        third may be written 0.333333. Words such as "million", and units, may be left out or added; but two different
-        units are two different answers. A percent sign may be left out; where the ground truth has none, it may be
-        added to a number above 1, as the answer to "what percentage", while 1% is not 1.
+        Numbers are exact, but a decimal of at least `LEAST_DIGITS` significant digits may be the other, rounded or cut
+        off: a third may be written 0.333333. Units may be left out or added, but two different ones are two different
+        answers. A percent sign or a word such as "million" may be left out; where the ground truth has none, a percent
+        sign may be added to a number above 1, as the answer to "what percentage", while 1% is not 1, nor 5 million 5.
         """
         if self.unit and other.unit and self.unit != other.unit:
             return False
         if self.scale == other.scale:
             return self._close(self.value, other.value, other)
-        percent = Fraction(1, 100)
-        left_out = 1 in (self.scale, other.scale)
-        if other.scale == percent:
-            left_out = self.scale == 1 and abs(self.value) > 1
+        percent = other.scale == Fraction(1, 100) and abs(self.value) > 1
+        left_out = other.scale == 1 or (self.scale == 1 and percent)
         if left_out and self._close(self.value, other.value, other):
             return True
         return self._close(self.absolute, other.absolute, other)
@@ -108,10 +119,11 @@ class Number:
 
     def _close(self, truth: Fraction, value: Fraction, other: Number) -> bool:
         if truth == value or (truth.denominator == 1 and self.integer):
-            return truth == value
-        if self.decimals is None and other.decimals is None:
-            return False
-        return abs(truth - value) <= min(Fraction(1), abs(truth)) / 10**6
+            return truth == value and not (other.goes_on and not self.goes_on)
+        rounded = (other.decimals is not None and other.approximates(truth)) or (
+            self.decimals is not None and self.approximates(value)
+        )
+        return rounded and (other.scale == self.scale == 1)
 
     def approximates(self, value: Fraction) -> bool:
         """Whether this decimal is `value`, a number without an end, rounded or cut off, to at least `LEAST_DIGITS`."""
@@ -119,9 +131,11 @@ class Number:
 
     def rounds(self, value: Fraction) -> bool:
         """Whether it is `value`, rounded or cut off at its last digit."""
-        last = Fraction(1, 10 ** (self.decimals or 0))
+        last = Fraction(10) ** -(self.decimals or 0)
         if self.decimals is None and self.digits:
             last = Fraction(10) ** (len(str(abs(int(self.value)))) - self.digits)
+        if self.value == 0:
+            return value == 0  # no digit is left
         apart = abs(self.value) - abs(value)
         return self.value * value >= 0 and (abs(apart) <= last / 2 or -last < apart <= 0)
 
@@ -144,7 +158,7 @@ def parse_number(cleaned: str) -> Number | None:
     if not any(character in "0123456789" for character in cleaned):
         return _in_words(cleaned)
     scale = Fraction(1)
-    cleaned = _ORDINAL.sub("", cleaned)
+    cleaned = _NEGATIVE.sub("-", _ORDINAL.sub("", cleaned))
     money = "$" if CURRENCY in cleaned else ""
     cleaned = _CURRENCY_NAME.sub("", cleaned.replace(CURRENCY, "").strip())
     percent, word = _PERCENT.search(cleaned), _SCALE_WORD.search(cleaned)
@@ -157,9 +171,10 @@ def parse_number(cleaned: str) -> Number | None:
     if unit:
         words = re.sub(r"\\frac\s*\{(.*)\}\s*\{(.*)\}$", r"\1/\2", unit[0].lower())
         words = re.sub(r"\\(?:text|mathrm|textrm|mbox|operatorname)|\bper\b", _unit_sign, words)
-        if RANGE.search(words):
+        if RANGE.search(unit[0]):
             return None
-        named = _unit_name(re.sub(r"[^a-z0-9/^\\$\u0080-\uffff]", "", words))
+        prefix = re.search(r"(?<![A-Za-z])M(?:[A-Z][a-z]?|g)(?![A-Za-z])", unit[0])
+        named = ("mega" if prefix else "") + unit_name(re.sub(r"[^a-z0-9/^\\$\u0080-\uffff]", "", words))
         if named in _NOT_UNITS:
             return None
         cleaned = cleaned[: unit.start()]
@@ -183,8 +198,12 @@ def _in_words(cleaned: str) -> Number | None:
     if value is not None:
         return Number(value, value.denominator == 1)
     counted, _, unit = cleaned.rpartition(" ")
-    value = number_word(counted) if unit.isalpha() and len(unit) > 3 and number_word(unit) is None else None
-    return None if value is None else Number(value, value.denominator == 1, unit=_unit_name(unit.lower()))
+    value = (
+        number_word(counted)
+        if unit.isalpha() and len(unit) > 3 and not RANGE.search(unit) and number_word(unit) is None
+        else None
+    )
+    return None if value is None else Number(value, value.denominator == 1, unit=unit_name(unit.lower()))
 
 
 def _unsigned(text: str) -> Number | None:
@@ -229,7 +248,7 @@ def _precision(digits: str, shift: int) -> tuple[int | None, int]:
     """Digits behind the point, and significant ones."""
     whole, point, behind = digits.replace(",", "").partition(".")
     significant = len((whole + behind).lstrip("0"))
-    return max(0, len(behind) - shift) if point else None, significant
+    return len(behind) - shift if point else None, significant
 
 
 def _repeating(before: str, once: str, again: str) -> Fraction:
@@ -263,18 +282,18 @@ def _unit_sign(found: re.Match[str]) -> str:
     return "/" if found[0] == "per" else ""
 
 
-def _unit_name(name: str) -> str:
+def unit_name(name: str) -> str:
     """One spelling for a unit: the short one, and no plural."""
     name = _PER.get(name, name)
     if "/" in name:
         above, _, below = name.partition("/")
-        return f"{_unit_name(above)}/{_unit_name(below)}"
+        return f"{unit_name(above)}/{unit_name(below)}"
     whole = re.fullmatch(r"(square|cubic|sq)(?!units?$)(.+)", name)
     if whole:
-        return f"{_unit_name(whole[2])}^{3 if whole[1] == 'cubic' else 2}"
+        return f"{unit_name(whole[2])}^{3 if whole[1] == 'cubic' else 2}"
     power = re.fullmatch(r"([a-z]+)(\^?[23])", name)
     if power:
-        return f"{_unit_name(power[1])}^{power[2][-1]}"
+        return f"{unit_name(power[1])}^{power[2][-1]}"
     for single in (name, name.removesuffix("s"), name.removesuffix("es")):
         if single in _UNIT_NAMES:
             return _UNIT_NAMES[single]

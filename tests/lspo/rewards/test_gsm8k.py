@@ -23,7 +23,7 @@ from lspo.rewards.gsm8k import extract_number
         ("#### -3", "-3"),
         ("#### -$3", "-3"),
         ("#### 18 dollars for 3 eggs", "18"),  # behind the marker the answer comes first
-        ("it may be 12, or 18.", "18"),  # in free text it comes last
+        ("first 12, then 18.", "18"),  # in free text it comes last
         ("the answer is 12, or 18.", None),  # a hedge
         (r"She spends \boxed{75} dollars in 30 days.", "75"),
         (r"\boxed{8/3}", "8/3"),

@@ -35,7 +35,8 @@ RULES: dict[str, list[tuple[str, str, bool]]] = {
         ("(12,102)", "(12, 102)", True), ("(1,234)", "1234", False),
     ],
     "interval, set, list, point": [
-        ("(0,1)", r"\{0,1\}", False), ("[0,1]", "0,1", False), ("[0,1]", r"\{0,1\}", False), (r"\{3,7\}", "(7,3)", False),
+        ("(0,1)", r"\{0,1\}", False), ("[0,1]", "0,1", False), ("[0,1]", r"\{0,1\}", False),
+        (r"\{3,7\}", "(7,3)", False),
         (r"\{3,7\}", "(3,7)", False), ("[0,1)", "(0,1]", False), ("[1,2]", "(2,1)", False), ("(0,1)", "]0,1[", True),
         ("[2,5)", "[2,5[", True), ("(0,1)", "0<x<1", True), ("(0,1)", r"\{x \mid 0<x<1\}", True),
         ("x>5", r"(5,\infty)", True), ("x>5", "y>5", False), ("x>5", r"x \ge 5", False), ("x>5", "5<x", True),
@@ -48,14 +49,16 @@ RULES: dict[str, list[tuple[str, str, bool]]] = {
     "equations": [
         ("5", "x=5", True), ("x=5", "5", True), ("x=5", "5 = x", True), ("5", "2x=5", False), ("5", "7=5", False),
         ("8", "7=8", False), ("5", r"\frac{x}{2}=5", False), ("5", "x^2=5", False), ("5", "x=10/2=5", True),
-        ("5", r"\angle ABC = 5", True), ("5", r"\text{Area} = 5", True), ("5", "f(2) = 5", True), ("k=1", "n=1", False),
+        ("5", r"\angle ABC = 5", True), ("5", r"\text{Area} = 5", True), ("5", "f(2) = 5", True),
+        ("k=1", "n=1", False),
         ("y=5", "f(x)=5", True), ("x=5", "x>5", False), ("0.5", "P(X=2) = 1/2", True), ("5", "|AB| = 5", True),
         ("3", "x = y = 3", True), (r"\frac{dy}{dx}=2", "2", True), ("5", "= 5", True),
     ],
     "roundings": [
         ("1/3", r"\frac{1}{3} \approx 0.333", True), ("0.333", r"\frac{1}{3} \approx 0.333", True),
         ("1/3", r"\frac{1}{3} \approx 0.433", False), ("5", r"5 \approx 6", False), ("6", r"x = 5.6 \approx 6", True),
-        ("3/4=0.75", "0.75", True), ("3/4=0.75", "3/4", True), ("3/4=0.75", "3/4=0.75", True), ("3/4=0.75", "0.7", False),
+        ("3/4=0.75", "0.75", True), ("3/4=0.75", "3/4", True), ("3/4=0.75", "3/4=0.75", True),
+        ("3/4=0.75", "0.7", False),
     ],
     "words": [
         ("Yes", "yes", True), ("even", r"\text{Even}", True), ("even", "not even", False), ("CBA", "ABC", False),
@@ -68,10 +71,12 @@ RULES: dict[str, list[tuple[str, str, bool]]] = {
         (r"50\%", "50", True), ("1", r"1\%", False), ("0.5", r"0.5\%", False), ("1/8", r"12.5\%", True),
         ("25", r"25\%", True), ("40_9", "36", True), ("40_9", "40", False), ("2516_9", "2516_8", False),
         ("5", r"5 \text{ cm}", True), (r"5 \text{ cm}", r"5 \text{ m}", False), ("5", "5 or 5", True),
-        ("5", "4 or 5", False), ("5", r"5\text{ or more}", False), ("5", "5, 6", False), ("0,245", r"0 \text{ and } 245", True),
+        ("5", "4 or 5", False), ("5", r"5\text{ or more}", False), ("5", "5, 6", False),
+        ("0,245", r"0 \text{ and } 245", True),
         ("11111", r"11,\! 111", True), ("9500", "9 500", True), ("12", "1 2", False), ("5", "(5)", True),
         ("5", r"{\bf 5}", True), ("5", r"\color{red}{5}", True), (r"\pm 3", "3, -3", True), ("3", r"\pm 3", False),
-        ("3", "5x", False), (r"\infty", "infinity", True), ("5", "", False), ("5", "x=x", False), ("5", r"\{\}", False),
+        ("3", "5x", False), (r"\infty", "infinity", True), ("5", "", False), ("5", "x=x", False),
+        ("5", r"\{\}", False),
     ],
     "matrices": [
         (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{bmatrix}1&2\\3&4.0\end{bmatrix}", True),
@@ -93,7 +98,8 @@ def test_rules(kind: str) -> None:
     ("gold", "answer", "right"),
     [
         ("C", "(C) 12", True), ("C", "C)", True), ("C", "Option C", True), ("C", r"\textbf{(C)}\ 12", True),
-        ("C", "C: 5", True), ("C", r"\text{C. } 5", True), ("C", "D", False), ("C", "A, C", False), ("C", "ABCDE", None),
+        ("C", "C: 5", True), ("C", r"\text{C. } 5", True), ("C", "D", False), ("C", "A, C", False),
+        ("C", "ABCDE", None),
         ("ABD", "A, B, D", True), ("ABD", "D and A and B", True), ("ABD", "A, B", False), ("CBA", "A, B, C", None),
         ("12", "B", None), ("C", "C = 5", None), ("C", "Cat", None),
     ],

@@ -94,8 +94,10 @@ def test_hostile_text_is_fast(piece: str) -> None:
     assert time.perf_counter() - started < 0.5
 
 
-@pytest.mark.parametrize("piece", ["answer is ", "####", "Answer:", "final answer is x ", "$", "$1$ ", "\\boxed{", "<answer>",
-                                   "**", "\n", "1 ", "and ", "(", "#### Step\n", "</think>", "I hope it is correct"])  # fmt: skip
+@pytest.mark.parametrize("piece", ["answer is ", "####", "Answer:", "final answer is x ", "$", "$1$ ", "\\boxed{",
+"<answer>",
+                                   "**", "\n", "1 ", "and ", "(", "#### Step\n", "</think>",
+                                   "I hope it is correct"])  # fmt: skip
 def test_hostile_responses_are_fast(piece: str) -> None:
     text = (piece * 20_000)[:20_000]
     started = time.perf_counter()
