@@ -132,9 +132,9 @@ class MathReward(Reward):
             raise ValueError(f"Expected `time_limit_seconds` to be positive, but got {time_limit_seconds}.")
         if call_limit_seconds <= 0:
             raise ValueError(f"Expected `call_limit_seconds` to be positive, but got {call_limit_seconds}.")
-        if importlib.util.find_spec("math_verify") is None:
+        if importlib.util.find_spec("latex2sympy2_extended") is None:
             raise ModuleNotFoundError(
-                "Expected the library `math-verify`, whose parser MathReward reads expressions with, but it is not "
+                "Expected the library `latex2sympy2_extended`, with which MathReward reads expressions, but it is not "
                 'installed. Install it with: pip install "lspo[math]"'
             )
         self.answer_format, self.require_number = answer_format, require_number
