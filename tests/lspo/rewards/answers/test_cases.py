@@ -1,7 +1,7 @@
 """Some 1,900 responses with labels, written by others than the code, by kind.
 
-`equality` has answers in boxes against ground truths, half of them near misses; `extraction` whole responses in the styles
-of many models and languages; `review` what reviews of the code found, and was mended.
+`equality` has answers in boxes against ground truths, half of them near misses; `extraction` whole responses in the
+styles of many models and languages; `review` what reviews of the code found, and was mended.
 """
 
 from __future__ import annotations

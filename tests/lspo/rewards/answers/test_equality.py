@@ -136,8 +136,10 @@ def test_what_takes_algebra_is_asked_for_and_unknown_until_then() -> None:
 
 
 def test_a_decimal_of_six_digits_stands_for_a_number_without_end() -> None:
-    known = {(r"\sqrt{51}",): worth("7.1414284285428499979993998113672652787661711599"),
-             (r"\frac{\pi}{6}",): worth("0.52359877559829887307710723054658381403286156656251763682915743")}  # fmt: skip
+    known = {
+        (r"\sqrt{51}",): worth("7.1414284285428499979993998113672652787661711599"),
+        (r"\frac{\pi}{6}",): worth("0.52359877559829887307710723054658381403286156656251763682915743"),
+    }
     equality = Equality(lambda question: known.get(question))
     for answer, right in (
         ("7.14143", True),
