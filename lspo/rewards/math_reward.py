@@ -51,11 +51,16 @@ class Answer:
 
 
 class Algebra:
-    """Values of expressions, found by worker processes; what was found is kept."""
+    """Values of expressions for one batch, found by worker processes.
 
-    def __init__(self, pool: WorkerPool) -> None:
+    Args:
+        pool: Of the processes.
+        known: What earlier batches found; what this one finds is added. Failures are not: they get another chance.
+    """
+
+    def __init__(self, pool: WorkerPool, known: dict[Question, Value | None]) -> None:
         self._pool = pool
-        self.known: dict[Question, Value | None] = {}
+        self.known = known
         self._missing: dict[Question, None] = {}
         self.failed: dict[Question, str] = {}
         self.used: set[Question] = set()
@@ -82,12 +87,6 @@ class Algebra:
             else:
                 self.known[question] = None if reply["value"] is None else Value.of(reply["value"])
         return True
-
-    def forget(self) -> None:
-        """Ends a call: failures get another chance in the next one, and what is known stays in proportion."""
-        self.failed, self._missing = {}, {}
-        while len(self.known) > MAX_KNOWN:
-            del self.known[next(iter(self.known))]
 
 
 class MathReward(Reward):
@@ -146,6 +145,7 @@ class MathReward(Reward):
             retry_limit_seconds=RETRY_FACTOR * time_limit_seconds,
             call_limit_seconds=call_limit_seconds,
         )
+        self._known: dict[Question, Value | None] = {}
         self._counts = _no_counts()
 
     def score(self, response: str, answer: str) -> Score:
@@ -154,7 +154,9 @@ class MathReward(Reward):
     def score_batch(self, responses: Sequence[Response]) -> list[Score]:
         golds = [_gold(response.prompt.answer) for response in responses]
         answers = [_read(final_answer(response.text, self.answer_format)) for response in responses]
-        judge = _Judge(Algebra(self._pool), self.require_number)
+        if len(self._known) > MAX_KNOWN:
+            self._known = {}
+        judge = _Judge(Algebra(self._pool, self._known), self.require_number)
         verdicts = judge.verdicts(golds, answers)
         self._counts["math/no_answer"] += sum(answer is None for answer in answers)
         judge.count(self._counts)

@@ -43,12 +43,14 @@ _OPTION = re.compile(
     r"(?:(?:option|choice|answer)\s*)?(?:\(([A-J])\)|([A-J])(?=[).:]|$)|([A-J])$)\s*[).:]?(.*)",
     re.DOTALL | re.IGNORECASE,
 )
-_INVERSE = re.compile(r"[fgh]\^\{?-1|[a-zA-Z]\^\{\([a-z0-9]\)\}|[A-Z]\^\{?T(?![a-z])")  # no powers
 _OTHER_OPTION = re.compile(r"\(([A-J])\)|\b([A-J])[).:]")
 _BOUND = re.compile(r"\\(?:sum|prod|lim)(?:\\limits)?\s*_\s*\{?\s*([a-zA-Z])")
 _BOUND_VARIABLE = re.compile(r"\\(?:sum|prod|int|lim)(?![a-zA-Z])")
-_UNKNOWN_COMMAND = re.compile(
-    r"\\(?:text|mathbb|mathcal|angle|triangle|square|Box|begin(?!\{vmatrix)|in|ldots|forall|pmod|equiv|exists|cap|cup|lor)(?![a-zA-Z])"
+_NO_ALGEBRA = re.compile(
+    r"\?|!!|(?<![_^0-9])[0-9]+\s+[0-9]"  # two numbers side by side
+    r"|[fgh]\^\{?-1|[a-zA-Z]\^\{\([a-z0-9]\)\}|[A-Z]\^\{?T(?![a-z])"  # an inverse, a derivative, a transpose: no powers
+    r"|\\(?:text|mathbb|mathcal|angle|triangle|square|Box|begin(?!\{vmatrix)|in|ldots|forall|pmod|equiv|exists|cap|cup"
+    r"|lor)(?![a-zA-Z])"
 )
 CERTAIN_DIGITS = 40
 _HUGE = 10**300
@@ -313,19 +315,11 @@ def is_algebra(text: str) -> bool:
     """Whether text looks like an expression that an algebra system can read, and is in proportion."""
     if not text or len(text) > 400 or too_big(text) or is_prose(text):
         return False
-    if (
-        re.search(r"[0-9a-zA-Z]", text) is None
-        or "?" in text
-        or "!!" in text
-        or orders_factors(text)
-        or _INVERSE.search(text)
-        or re.search(r"(?<![_^0-9])[0-9]+\s+[0-9]", text)
-    ):
+    if re.search(r"[0-9a-zA-Z]", text) is None or orders_factors(text) or _NO_ALGEBRA.search(text):
         return False
     bound = _BOUND.search(text)
-    if bound is not None and re.search(rf"[a-zA-Z]_\{{?{bound[1]}", text[bound.end() :]):
-        return False  # a_n is one symbol to the parser
-    return _UNKNOWN_COMMAND.search(text) is None
+    # a_n is one symbol to the parser, whatever n counts.
+    return bound is None or re.search(rf"[a-zA-Z]_\{{?{bound[1]}", text[bound.end() :]) is None
 
 
 def _alike(gold: str, answer: str) -> bool:

@@ -29,6 +29,7 @@ _QUALIFIER = re.compile(
     r"|(?:is|are|being)? (?:an |any |all |a )?(?:arbitrary |positive |real )?(?:integers?|constants?|numbers?))\s*\)?$"
     r"|,?\s+(?:\\text\s*\{\s*)?(?:where|for|with) (?:an |any |all |some )?integers?\s*\}?\s*[a-zA-Z]$"
 )
+_LETTER = re.compile(r"(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])")
 _COMMENT = re.compile(r"(?<=[\w})\]])\s+\((?=[^()]*[a-zA-Z]{3})[^()\\=]*\)$|\s+\\text\s*\{\s*\([^{}]*\)\s*\}$")
 _EXPRESSION_UNIT = re.compile(
     r"(?<=[0-9a-zA-Z})])\s*"
@@ -51,26 +52,17 @@ def read(text: str) -> Shape:
 
 def read_cleaned(cleaned: str) -> Shape:
     """The same of a text that `clean` has gone over."""
-    comment = _COMMENT.search(cleaned)
-    text = (
-        cleaned
-        if comment is None or RANGE.search(comment[0]) or OR.strip() in comment[0]
-        else cleaned[: comment.start()].strip()
-    )
+    text = _without_comment(cleaned)
     words = special_words(text)
     if words is not None:
         return Words(words)
-    qualifier = _QUALIFIER.search(text)
-    bare = text[: qualifier.start()].strip().rstrip(",;:").strip() if qualifier else ""
-    if qualifier and bare and set(re.findall(r"(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])", qualifier[0])) & variables(bare):
+    bare = _without_qualifier(text)
+    if bare != text:
         shape = read_cleaned(bare)
         return Words(form(text)) if isinstance(shape, Region) else shape  # x > 0, x an integer
     number = parse_number(text)
     if number is not None:
         return Scalar(text, number, number.unit)
-    words = special_words(text)
-    if words is not None:
-        return Words(words)
     return (
         region(text, read_cleaned)
         or _matrix(text)
@@ -79,6 +71,22 @@ def read_cleaned(cleaned: str) -> Shape:
         or _plus_minus(text)
         or _single(text)
     )
+
+
+def _without_comment(text: str) -> str:
+    """The text without words in brackets at its end, unless they change what it says: `5 (or 6)`."""
+    comment = _COMMENT.search(text)
+    if comment is None or RANGE.search(comment[0]) or OR.strip() in comment[0]:
+        return text
+    return text[: comment.start()].strip()
+
+
+def _without_qualifier(text: str) -> str:
+    r"""The text without what is said of one of its letters: `k\pi, k \in \mathbb{Z}`."""
+    qualifier = _QUALIFIER.search(text)
+    bare = text[: qualifier.start()].strip().rstrip(",;:").strip() if qualifier else ""
+    letters = set(_LETTER.findall(qualifier[0])) if qualifier else set()
+    return bare if bare and letters & variables(bare) else text
 
 
 def _single(text: str) -> Shape:
