@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 from lspo.rewards.answers.extraction import GSM8K_MARKER, behind_hashes, final_answer, gold_text
+from lspo.rewards.answers.markers import OTHERWISE_ABROAD, SCALES_ABROAD
+from lspo.rewards.answers.names import is_name, variables
 from lspo.rewards.answers.normal_form import clean, unwrapped
 from lspo.rewards.answers.reading import read
 from lspo.rewards.answers.sentence import MORE, NUMBER, OTHERWISE
 from lspo.rewards.answers.shape import Equation, Scalar, Several, Words
-from lspo.rewards.answers.written_number import Number, number_form, parse_number
+from lspo.rewards.answers.written_number import RANGE, Number, number_form, parse_number
 from lspo.rewards.base import Reward
 from lspo.types import Prompt, Score
 
@@ -37,10 +37,13 @@ def extract_number(text: str, *, require_marker: bool = False) -> Number | None:
 def _number_in(answer: str) -> Number | None:
     shape = read(answer)
     if isinstance(shape, Equation):
+        texts = shape.texts
         numbers = [side.number for side in shape.sides if isinstance(side, Scalar) and side.number is not None]
         shape = shape.sides[-1]
         if numbers and any(one.value != numbers[-1].value and not numbers[-1].rounds(one.value) for one in numbers):
             return None  # 8 = 7
+        if any(variables(text) and not is_name(text) for text in texts[:-1]):
+            return None  # 2x = 24
     if (
         isinstance(shape, Several)
         and len({part.number and part.number.value for part in shape.parts if isinstance(part, Scalar)}) == 1
@@ -49,14 +52,15 @@ def _number_in(answer: str) -> Number | None:
     if isinstance(shape, Scalar):
         return shape.number
     answer = unwrapped(answer)
-    if not isinstance(shape, Words) or OTHERWISE.search(answer):
+    if not isinstance(shape, Words) or OTHERWISE.search(answer) or OTHERWISE_ABROAD.search(answer):
         return None
     numbers_written = list(NUMBER.finditer(answer))
     if not numbers_written or (len(numbers_written) > 1 and answer[: numbers_written[0].start()].strip(" *$")):
         return None
     first = numbers_written[0]
     behind = answer[first.end() : numbers_written[1].start()] if len(numbers_written) > 1 else answer[first.end() :]
-    if MORE.match(behind) or OTHERWISE.search(answer[: first.start()]) or re.search(r"\b(?:or|to|maybe)\b", behind):
+    changed = MORE.match(behind) or SCALES_ABROAD.match(behind.strip()) or RANGE.search(behind)
+    if changed or OTHERWISE.search(answer[: first.start()]):
         return None
     return parse_number(clean(first[0]))  # "18 dollars for 3 eggs"
 

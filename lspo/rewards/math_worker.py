@@ -109,6 +109,7 @@ def _prepared(text: str) -> str | None:
     latex = re.sub(r"(?<![\w.\\])(\d+\.?\d*|\.\d+)[eE]([+-]?\d+)(?![\w.])", r"\1 \\cdot 10^{\2}", latex)
     latex = re.sub(r"\^\s*\{?\s*\\circ\s*\}?", r"\\cdot\\frac{\\pi}{180}", latex)
     latex = re.sub(r"(\d)\.(?!\d)", r"\1", latex)
+    latex = re.sub(r"(\))\s*(?=[(\d])", r"\1\\cdot ", latex)
     latex = re.sub(r"(\d)\s*(?=\()", r"\1\\cdot ", latex)  # 1000(26) would be read as 1026
     latex = re.sub(
         rf"(\\(?:{FUNCTIONS})(?:\s*\^\s*(?:\d|\{{[^{{}}]*\}}))?)\s*([a-zA-Z]|\\[a-z]+|\d+)(?=\s*/)", r"\1(\2)", latex

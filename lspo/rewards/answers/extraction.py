@@ -52,13 +52,14 @@ _LEADS_ON = re.compile(
 )
 _HEADING_WORD = re.compile(
     r"(?:step|part|case|conclusion|solution|explanation|note|verif|check|calculat|problem|question|given|find|method"
-    r"|for|\([a-z]\))",
+    r"|for|\([a-z]\)\s+\w)",
     re.IGNORECASE,
 )
 _SPACES = re.compile(r"[^\S\n]+")
 _BLANK_LINES = re.compile(r"(?: ?\n){2,} ?")
 _PURE = re.compile(r"[-+]?\\?\$?[\d.,/ ]+\$?\s*[a-zA-Z%]{0,12}\.?|\$[^$]+\$\.?|\(?[A-J]\)?\.?")
 _NO_ANSWER = re.compile(r"(?:not|in the|in an?|given by|as follows)\b", re.IGNORECASE)
+_DENIES = re.compile(r"answer (?:is not|isn't|can ?not|can't|is never)\b|答案不是|respuesta no es", re.IGNORECASE)
 _ASIDES = re.compile(r"\((?:see|from|by|as|using|step|where|since|because)\b[^()]{0,80}\)", re.IGNORECASE)
 
 
@@ -86,7 +87,7 @@ def final_answer(response: str, answer_format: AnswerFormat = "marked") -> str |
     if BOX.search(text):
         return boxed_answer(text)
     ways: list[Callable[[str], str | None]] = [_behind_hashes, _announced, _minerva, _answer_is]
-    if answer_format == "any":
+    if answer_format == "any" and _DENIES.search(text) is None:
         ways.append(_last_formula_or_number)
     return next((answer for way in ways if (answer := _limited(way(text)))), None)
 

@@ -87,4 +87,15 @@ MINERVA = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 ANSWER_IS = re.compile(rf"{_WORD}{_WHICH}{_BOLD}(?:{_COPULA}|{_WITHOUT_COPULA}){_BOLD}{_STRESS}", re.IGNORECASE)
+OTHERWISE_ABROAD = re.compile(
+    r"(?<![^\W_])(?:mindestens|höchstens|nicht|kein|plus de|moins de|au moins|au plus|n'est pas|al menos|más de"
+    r"|menos de|no es|не|больше|меньше|almeno|più di|meno di|non è|co najmniej|nie|inte|não|mais de|en az|en fazla"
+    r"|oder|weniger als|mehr als|minst|minstens|niet|pelo menos|minimal|maksimal|ít nhất|không phải)(?![^\W_])"
+    "|değil|아님|至少|至多|大于|小于|不是|以上|以下|未満|이상|이하|아닙|ではあり|ではな|的平方"
+)
+"""Words of other languages that make a number behind or before them another: at least, more than, not."""
+SCALES_ABROAD = re.compile(
+    "[万亿億만억]|тысяч|миллион|миллиард|million|milliard|millon|milhõ|mila|mille|tausend|triệu|nghìn|ribu|juta|tysi|milion",
+    re.IGNORECASE,
+)
 SENTENCE_ENDINGS = re.compile("(?:です|である|となります|になります|입니다|이다|है|।|。|．)+$")

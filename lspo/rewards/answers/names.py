@@ -18,10 +18,10 @@ _LETTER = rf"(?:[a-zA-Z]|\\(?:{_GREEK})(?![a-zA-Z])|{_ACCENT}\s*(?:\{{(?![0-9])[
 _SYMBOL = rf"(?:{_LETTER}\s*{_INDEX}?{_MARK}?{_INDEX}?)"
 _FIGURE = (
     r"(?:m)?\\(?:angle|triangle|widehat|overline|overarc|overset\{[^{}]*\})\s*(?:\{)?[A-Z]{1,5}(?:\})?|[A-Z]{2,5}"
-    r"|\[[A-Z]{3,6}\]|\|[A-Z]{2}\||\|\|?\s*(?:\\vec|\\mathbf|z)[^|]*\|"
+    r"|\[[A-Z]{3,6}\]|\|[A-Z](?:[A-Z]|(?:\s*\\(?:cap|cup)\s*[A-Z])*)\||\\#\s*[A-Z]|\|\|?\s*(?:\\vec|\\mathbf|z)[^|]*\|"
 )
 _OPERATOR = (
-    r"\\(?:gcd|min|max|det|dim|deg|Pr|operatorname\{[a-zA-Z]+\}|text\{[a-zA-Z ]+\}|mathrm\{[a-zA-Z]{2,}\}"
+    r"\\(?:gcd|lcm|min|max|det|dim|deg|Pr|operatorname\{[a-zA-Z]+\}|text\{[a-zA-Z ]+\}|mathrm\{[a-zA-Z]{2,}\}"
     r"|mathbb\{[EP]\})"
 )
 _NAME = re.compile(rf"(?:\\(?:Delta|triangle)\s*)?{_SYMBOL}|{_FIGURE}")
@@ -36,6 +36,9 @@ _DERIVATIVE = re.compile(
 _WORDS = re.compile(r"[A-Za-z][A-Za-z .,'()-]*")
 _WORD = re.compile(r"[A-Za-z]{3,}")
 _VARIABLE = re.compile(rf"\\(?:{_GREEK})(?![a-zA-Z])|(?<![\\a-zA-Z])[a-zA-Z]+")
+_OF_UNKNOWN = re.compile(
+    r"\\(?:lim|int|sum|prod|max|min|sup|inf)(?![a-zA-Z]).*(?:[fgh]\s*\(|[a-zA-Z]_\{?[a-z])[^=]*", re.DOTALL
+)
 _OTHER_WORDS = re.compile(
     r"\b(?:not|never|no|neither|but|wrong|half|twice|double|triple|without|except|than|square|root)\b", re.IGNORECASE
 )
@@ -85,7 +88,7 @@ def is_name(cleaned: str) -> bool:
     text = cleaned.strip().removesuffix(":").strip()
     if not text or len(text) > 80 or _OTHER_WORDS.search(unwrapped(text)):
         return False
-    if _NAME.fullmatch(text) or _DERIVATIVE.fullmatch(text):
+    if _NAME.fullmatch(text) or _DERIVATIVE.fullmatch(text) or _OF_UNKNOWN.fullmatch(text):
         return True
     if _CALL.fullmatch(text):
         return _is_call(text)

@@ -71,12 +71,15 @@ _Replacement = str | Callable[[re.Match[str]], str]
 _REPLACED: tuple[tuple[re.Pattern[str], _Replacement], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (rf"\\\\(?={_DOUBLED}(?![a-zA-Z]))", r"\\"),  # as in JSON
+        (rf"(?<!\\)\\\\(?={_DOUBLED}(?![a-zA-Z]))", r"\\"),  # as in JSON
         (r"_\s*\{\s*\\(?:text|mathrm|rm)\s*\{?\s*([a-zA-Z ]+?)\s*\}?\s*\}", r"_{\1}"),
         (r"\$\s*,\s*\$", ", "),  # $69$,$84$ is a list, not the number 69,84
         (r",\s*\\!\s*", ","),
         (r"(?<=[\w)\]}])\*\*(?=[\w({\\-])", "^"),  # Python's power; other pairs of stars set text in bold
         (r"\\\$", CURRENCY),
+        (r"(?:\\q?quad|\\[,;: ]|\s)*\\(?:(?:black)?square|checkmark|qed|Box)(?![a-zA-Z])\s*$", ""),
+        (r"\\tag\s*\{[^{}]*\}|\{\}", ""),
+        (r"\\not\s*=", r"\\ne "),
         (r"\$|\\!|\*\*", ""),
         (rf"(?:(?<!\\)\\[,;: ()\[\]]|(?<!\\)~|\\q?quad{_END}|\s)+", " "),
         (r"==", "="),
@@ -129,7 +132,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], _Replacement], ...] = tuple(
     )
 )
 _WRAPPER = (
-    r"\\(?:text(?:bf|it|rm|sf|tt|normal|up)?|math(?:rm|bf|it|sf|tt|normal)|operatorname|[mh]box|f?box(?:ed)?|bm"
+    r"\\(?:text(?:bf|it|rm|sf|tt|normal|up)?|emph|math(?:rm|bf|it|sf|tt|normal)|operatorname|[mh]box|f?box(?:ed)?|bm"
     r"|boldsymbol|pmb|underline)\s*\{"
 )
 _ANSWER_WORD = re.compile(
@@ -165,7 +168,9 @@ def clean(text: str) -> str:
         text = pattern.sub(replacement, text)
     text = with_braces(text)
     while True:
-        text = _ANSWER_WORD.sub("", text).strip(' \t\n*`"').rstrip(".,;:\u3002\u060c\u0964").strip()
+        text = (
+            _ANSWER_WORD.sub("", text.removesuffix("\\\\")).strip(' \t\n*`"').rstrip(".,;:\u3002\u060c\u0964").strip()
+        )
         if _SPACED_THOUSANDS.fullmatch(text):
             text = text.replace(" ", "")
         opening = _WRAPPER_START.match(text)

@@ -29,6 +29,7 @@ _QUALIFIER = re.compile(
     r"|(?:is|are|being)? (?:an |any |all |a )?(?:arbitrary |positive |real )?(?:integers?|constants?|numbers?))\s*\)?$"
     r"|,?\s+(?:\\text\s*\{\s*)?(?:where|for|with) (?:an |any |all |some )?integers?\s*\}?\s*[a-zA-Z]$"
 )
+_MEMBER = re.compile(r"([^{}]{1,12}?)\s*\\in\s*(\\\{.*\\\})", re.DOTALL)
 _LETTER = re.compile(r"(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])")
 _COMMENT = re.compile(r"(?<=[\w})\]])\s+\((?=[^()]*[a-zA-Z]{3})[^()\\=]*\)$|\s+\\text\s*\{\s*\([^{}]*\)\s*\}$")
 _EXPRESSION_UNIT = re.compile(
@@ -107,6 +108,9 @@ def _single(text: str) -> Shape:
 
 
 def _several(text: str) -> Shape | None:
+    member = _MEMBER.fullmatch(text)
+    if member is not None and is_name(member[1]):
+        return read_cleaned(member[2])
     for opening, closing, brackets in _BRACKETS:
         within = inside(text, opening, closing)
         if within is None:
@@ -121,7 +125,7 @@ def _several(text: str) -> Shape | None:
             shapes = tuple(map(read_cleaned, parts)) if within.strip() else ()
             return Several(_flat(shapes), brackets)
         return None
-    cases = _CASES.fullmatch(text)
+    cases = _CASES.fullmatch(re.sub(r"^\\\{\s*(?=\\begin)", "", text))
     if cases is not None:
         lines = [line.replace("&", " ").strip() for line in re.split(r"\\\\", cases[1]) if line.strip()]
         return _row(lines, either=False)

@@ -44,8 +44,7 @@ def region(text: str, read: Read) -> Region | None:
     if without is not None:
         return _all_but(split(without[1]), "", read)
     if re.search(r"\\ne(?![a-zA-Z])", text):
-        left, *right = re.split(r"\\ne(?![a-zA-Z])", text)
-        return _all_but(split(", ".join(right)), variable_of(left), read) if is_name(left) and len(right) == 1 else None
+        return _unequal(text, read)
     if re.search(r"\\cup(?![a-zA-Z])", text):
         parts = [read(part.strip()) for part in re.split(r"\\cup(?![a-zA-Z])", text)]
         regions = [_as_region(part) if isinstance(part, Several) else part for part in parts]
@@ -53,6 +52,18 @@ def region(text: str, read: Read) -> Region | None:
             return None
         return Region(tuple(piece for region in regions if isinstance(region, Region) for piece in region.pieces))
     return _interval(text, read) or _inequality(text, read)
+
+
+def _unequal(text: str, read: Read) -> Region | None:
+    r"""All numbers but some: `x \ne 1, 2`, `x \ne 1, x \ne 2`, `1 \ne x`."""
+    names: set[str] = set()
+    excluded: list[str] = []
+    for part in split(text):
+        sides = [side.strip() for side in re.split(r"\\ne(?![a-zA-Z])", part)]
+        named = [side for side in sides if len(sides) == 2 and is_name(side)]
+        names |= {variable_of(name) for name in named}
+        excluded += [side for side in sides if side not in named]
+    return _all_but(excluded, next(iter(names)), read) if len(names) == 1 else None
 
 
 def _complement(region: Region) -> Region | None:

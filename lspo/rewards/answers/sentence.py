@@ -6,7 +6,14 @@ import re
 from itertools import pairwise
 
 from lspo.boxed import BOX, last_boxed
-from lspo.rewards.answers.markers import ANSWER_COLON, ANSWER_IS, MINERVA, SENTENCE_ENDINGS
+from lspo.rewards.answers.markers import (
+    ANSWER_COLON,
+    ANSWER_IS,
+    MINERVA,
+    OTHERWISE_ABROAD,
+    SCALES_ABROAD,
+    SENTENCE_ENDINGS,
+)
 
 MAX_ANSWER_CHARACTERS = 1_000
 MAX_WORDS = 3
@@ -131,6 +138,8 @@ def _without_sentence(answer: str) -> str:
 
     Not where a word in front of the number says that it is another: `at least 7`.
     """
+    if OTHERWISE_ABROAD.search(answer):
+        return answer
     formulas = list(FORMULA.finditer(answer))
     *_, copula = (None, *_COPULA.finditer(answer))
     if copula is not None and not any(formula.start() < copula.start() < formula.end() for formula in formulas):
@@ -173,7 +182,8 @@ def _leading(answer: str) -> str:
     other = NUMBER.search(behind) or FORMULA.search(behind)
     between = WORD.findall(behind[: other.start()] if other else behind)
     if (
-        MORE.match(answer, value.end())
+        SCALES_ABROAD.match(behind)
+        or MORE.match(answer, value.end())
         or OTHERWISE.search(behind)
         or (other and _LISTS.search(behind[: other.start()]))
     ):

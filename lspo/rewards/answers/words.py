@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import gcd
 
 from lspo.rewards.answers.names import FUNCTIONS, is_name
 from lspo.rewards.answers.normal_form import is_word, unwrapped
@@ -20,8 +21,9 @@ _TIME = re.compile(
     r"|\s*(?:\\text\{)?\s*([ap]\.?\s*m\b\.?))\s*\}?",
     re.IGNORECASE,
 )
+_RATIO = re.compile(r"[0-9]{1,18}(?:\s*(?::|\\text\s*\{\s*to\s*\}|(?<=\s)to(?=\s))\s*[0-9]{1,18})+")
 _CONGRUENCE = re.compile(
-    r"(?:[a-zA-Z]\s*(?:\\equiv|=)\s*)?(-?[0-9]{1,40})\s*\(?\s*\\?[pb]?mod(?:ulo)?\s*\{?\s*([0-9]{1,40})\s*\}?\s*\)?"
+    r"(?:[a-zA-Z]\s*(?:\\equiv|=)\s*)?(-?[0-9]{1,40})\s*\(?\s*(?:\\text\s*\{\s*)?\\?[pb]?mod(?:ulo)?\s*[{}]?\s*([0-9]{1,40})\s*\}?\s*\)?"
 )
 _SHORT_WORDS = frozenset("is of to in no it or if by as at an be do so we up on".split())  # noqa: SIM905
 NO_SOLUTION = "no solution"
@@ -36,6 +38,11 @@ def special_words(text: str) -> str | None:
     congruence = _CONGRUENCE.fullmatch(text)
     if congruence is not None and int(congruence[2]):
         return f"{int(congruence[1]) % int(congruence[2])} mod {congruence[2]}"
+    ratio = _RATIO.fullmatch(text)
+    if ratio is not None and _TIME.fullmatch(text) is None:
+        terms = [int(term) for term in re.findall("[0-9]+", text)]
+        shared = gcd(*terms) or 1
+        return ":".join(str(term // shared) for term in terms)
     time = _TIME.fullmatch(text)
     if time is None:
         return None

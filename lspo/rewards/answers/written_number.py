@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from lspo.rewards.answers.markers import OTHERWISE_ABROAD, SCALES_ABROAD
 from lspo.rewards.answers.normal_form import CURRENCY, MAX_DIGITS
 from lspo.rewards.answers.number_words import number_word, whole_number_word
 
@@ -32,7 +33,7 @@ _BASED = re.compile(
 )
 _PERCENT = re.compile(r"\s*\\?%$|\s*(?:\\text\{\s*)?(?:percent|per cent|percentage)\s*\}?$")
 _SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_SCALE_WORD = re.compile(rf"(?<=[0-9.{{\s])({'|'.join(_SCALES)})(?![a-z])", re.IGNORECASE)
+_SCALE_WORD = re.compile(rf"(?<=[0-9.{{\s])({'|'.join(_SCALES)})s?(?![a-z])", re.IGNORECASE)
 _CURRENCY_NAME = re.compile(r"^(?:USD|EUR|GBP|Rs\.?|INR|US)\s*(?=[0-9.])")
 _UNIT = re.compile(
     r"(?<=[0-9.}])\s*(?:"
@@ -54,8 +55,9 @@ _NEGATIVE = re.compile(r"^(?:\\text\s*\{)?\s*(?:negative|minus)\s*\}?\s*(?=[0-9.
 RANGE = re.compile(
     r"\b(?:or|and|at least|at most|more than|less than|not|up to|to|between|than|plus|minus|squared|cubed|factorial"
     r"|doubled|tripled|halved|hal(?:f|ves)|thirds?|quarters|fourths|fifths|tenths?|hundredths?|times|over|divided|modulo?"
-    r"|except|excluded|approximately|wrong|is|are|root|undefined|choose|remainder|tens|without|but|only|maybe|sqrt|pi)\b"
-    r"|^\s*(?:\\[a-z]+\s*\{)?\s*[a-eikn-zBDE-GIMO-SU-Z]\s*\}?\s*$",  # letters that are no unit
+    r"|except|excluded|approximately|wrong|is|are|root|undefined|choose|remainder|tens|without|but|only|maybe|sqrt|pi"
+    r"|above|below|higher|lower|beyond|less|more|fewer|greater|point|base|hundreds?|thousands?|millions?|billions?|trillions?|dozens?|lakhs?|crores?|quadrillions?|bn|mn)\b"
+    r"|^\s*(?:\\[a-z]+\s*\{)?\s*[a-eikn-zBDEGIMO-SUX-Z]\s*\}?\s*$",  # letters that are no unit
 )
 """Words behind a number that make it another, or several, and are no unit."""
 
@@ -107,7 +109,7 @@ class Number:
             return False
         if self.scale == other.scale:
             return self._close(self.value, other.value, other)
-        percent = other.scale == Fraction(1, 100) and abs(self.value) > 1
+        percent = other.scale == Fraction(1, 100) and abs(self.value) > 1 and not self.unit
         left_out = other.scale == 1 or (self.scale == 1 and percent)
         if left_out and self._close(self.value, other.value, other):
             return True
@@ -171,7 +173,7 @@ def parse_number(cleaned: str) -> Number | None:
     if unit:
         words = re.sub(r"\\frac\s*\{(.*)\}\s*\{(.*)\}$", r"\1/\2", unit[0].lower())
         words = re.sub(r"\\(?:text|mathrm|textrm|mbox|operatorname)|\bper\b", _unit_sign, words)
-        if RANGE.search(unit[0]):
+        if RANGE.search(unit[0]) or OTHERWISE_ABROAD.search(unit[0]) or SCALES_ABROAD.search(unit[0]):
             return None
         prefix = re.search(r"(?<![A-Za-z])M(?:[A-Z][a-z]?|g)(?![A-Za-z])", unit[0])
         named = ("mega" if prefix else "") + unit_name(re.sub(r"[^a-z0-9/^\\$\u0080-\uffff]", "", words))
