@@ -41,7 +41,7 @@ _ASIDE = re.compile(
     r",?\s+\(?(?:because|since|without|rather than|instead of)\b|,\s+(?:which|as|but|not|where\s+we|approximately)\b"
     r"|,\s+where\b|\s+and\s+not\b"
     r"|;\s+(?=[a-z]{2})|\s+[\u2014\u2013-]\s+(?=[A-Za-z]{2})|\s+as\s+(?=\d)"
-    r"|,\s+(?:so|hence|thus|therefore)\b(?!.*(?:\bis\b|=).*\d)|\s+\((?!or\b)(?=[^()]*(?:[a-z]{3}|\d\s*[-+*/=]\s*\d))"
+    r"|,\s+(?:so|hence|thus|therefore)\b(?!.*(?:\bis\b|=).*\d)|\s+\((?!or\b)(?=[^()\\]*(?:[a-z]{3}|\d\s*[-+*/=]\s*\d)[^()\\]*\))"
 )
 _LABEL = re.compile(r"[A-Za-z][A-Za-z ]{2,30}:\s*(?=[\d$\\+-])")
 _STRESS = re.compile(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lspo.rewards.answers.extraction import boxed_answer, gold_text, last_answer_line
+from lspo.rewards.answers.extraction import boxed_answer, final_answer, gold_text, last_answer_line
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,32 @@ def test_any_text_is_read(text: str) -> None:
     boxed = boxed_answer(text + r" end \boxed{7}")
     assert boxed is not None
     assert boxed.endswith("7")
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("Answer: x \\cos (\\omega t)+2 \\sin (\\omega t)", "x \\cos (\\omega t)+2 \\sin (\\omega t)"),
+        ("Answer: 7 (3 + 4)", "7"),
+        ("Answer: 7 (or 8)", "7 (or 8)"),
+        ("Answer: at least 7", "at least 7"),
+        ("Answer: The total is:\n\n$$\n7\n$$", "$$\n7\n$$"),
+        ("Answer: Let us see.\nThe answer is 7.", "7"),
+        ("The answer is 7. This answer is correct.", "7"),
+        ("#### Step 3: add\nAnswer: 7", "7"),
+        ("a </think> b #### 7", "7"),
+        ("\\boxed{8} </think> Answer: 7<|im_end|>\nuser 9", "7"),
+    ],
+)
+def test_final_answer(text: str, answer: str | None) -> None:
+    assert final_answer(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [("3 and 4 make 7", "7"), ("it is 7 or 8.", "7 or 8"), ("Thus $5x=30$ and $x=6$.", "$x=6$"), ("The answer is not 7.", None),
+     ("7 (see step 2)", "7"), ("**7**", "7"), ("nothing here that is a number", None)],
+)  # fmt: skip
+def test_the_last_formula_or_number(text: str, answer: str | None) -> None:
+    assert final_answer(text, "any") == answer
+    assert final_answer(text) is None
