@@ -107,9 +107,16 @@ def test_final_answer(text: str, answer: str | None) -> None:
 
 @pytest.mark.parametrize(
     ("text", "answer"),
-    [("3 and 4 make 7", "7"), ("it is 7 or 8.", "7 or 8"), ("Thus $5x=30$ and $x=6$.", "$x=6$"), ("The answer is not 7.", None),
-     ("7 (see step 2)", "7"), ("**7**", "7"), ("nothing here that is a number", None)],
-)  # fmt: skip
+    [
+        ("3 and 4 make 7", "7"),
+        ("it is 7 or 8.", "7 or 8"),
+        ("Thus $5x=30$ and $x=6$.", "$x=6$"),
+        ("The answer is not 7.", None),
+        ("7 (see step 2)", "7"),
+        ("**7**", "7"),
+        ("nothing here that is a number", None),
+    ],
+)
 def test_the_last_formula_or_number(text: str, answer: str | None) -> None:
     assert final_answer(text, "any") == answer
     assert final_answer(text) is None
