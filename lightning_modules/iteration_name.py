@@ -31,4 +31,5 @@ def name_of_weights(trainer: Any, module: Any) -> str:
 
 def finished_iterations(trainer: Any, module: Any) -> int:
     """Iterations that the present weights have been through."""
-    return int(getattr(module, "version", trainer.current_epoch))
+    version = getattr(module, "version", None)
+    return int(trainer.current_epoch if version is None else version)

@@ -63,14 +63,26 @@ class IterationCheckpoint(ModelCheckpoint):
         # As ModelCheckpoint's own, so that a run goes on from checkpoints that were written with that.
         return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
 
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        # Here, as behind the end of a run that `max_steps` ends within an iteration Lightning counts that one as done.
+        if 0 < trainer.max_steps <= trainer.global_step and not trainer.is_last_batch:
+            self._save_final(trainer)
+
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        stopped = has_stopped(trainer)
-        if not stopped and trainer.global_step and not self._should_skip_saving_checkpoint(trainer):
-            candidates = self._monitor_candidates(trainer)
-            if self.monitor is None or self.monitor in candidates:
-                self._save_topk_checkpoint(trainer, candidates)
-            self._save_last_checkpoint(trainer, candidates)
+        if not has_stopped(trainer):
+            self._save_final(trainer)
         super().on_train_end(trainer, pl_module)
+
+    def _save_final(self, trainer: Any) -> None:
+        if not trainer.global_step or self._should_skip_saving_checkpoint(trainer):
+            return
+        candidates = self._monitor_candidates(trainer)
+        if self.monitor is None or self.monitor in candidates:
+            self._save_topk_checkpoint(trainer, candidates)
+        self._save_last_checkpoint(trainer, candidates)
 
     def _monitor_candidates(self, trainer: Any) -> Any:
         # Asked before every name that is made.
