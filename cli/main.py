@@ -112,11 +112,12 @@ class LSPOCommand(LightningCLI):
         present = present_parents(self.trainer)
         with self._told(present=present):
             ckpt_path = self.config_init[subcommand].get("ckpt_path")
-            if str(ckpt_path) == LAST and not self.trainer.fast_dev_run:
+            trial = getattr(self.trainer, "fast_dev_run", False)
+            if str(ckpt_path) == LAST and not trial:
                 ckpt_path = self.config_init[subcommand]["ckpt_path"] = newest_checkpoint(self.trainer, subcommand)
             check_before_run(self.trainer, self.model, self.datamodule, subcommand, ckpt_path)
             with warnings.catch_warnings():
-                if subcommand == "fit" and _is_on_disk(ckpt_path) and not self.trainer.fast_dev_run:
+                if subcommand == "fit" and _is_on_disk(ckpt_path) and not trial:
                     self._go_on_from(str(ckpt_path))
                 super()._run_subcommand(subcommand)
 

@@ -36,7 +36,9 @@ def newest_checkpoint(trainer: Trainer, stage: str) -> str:
             # Cut off, or weights alone: the one before is of more use.
             continue
         return str(path)
-    others = [str(path) for path in islice(_checkpoints([*log_folders(trainer), Path(trainer.default_root_dir)]), NAMED)]
+    others = [
+        str(path) for path in islice(_checkpoints([*log_folders(trainer), Path(trainer.default_root_dir)]), NAMED)
+    ]
     there = f" Others are: {', '.join(others)}." if others else ""
     raise FileNotFoundError(
         f"Expected a checkpoint's file as `ckpt_path`, but got {LAST!r}, and no run of this command has left one in "
@@ -87,7 +89,9 @@ def said(path: str, folder: Path | None, trainer: Trainer, config: Mapping[str, 
     if before is None:
         return f"{text} That run's configuration is not there to compare."
     changes = differences(yaml.safe_load(before.read_text()) or {}, config)
-    return f"{text} Its configuration is the same." if not changes else f"{text} Changed settings: {'; '.join(changes)}."
+    return (
+        f"{text} Its configuration is the same." if not changes else f"{text} Changed settings: {'; '.join(changes)}."
+    )
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -150,7 +154,7 @@ def _go_on(logger: Any, folder: Path, step: int) -> None:
         logger._version = int(number) if number.isdigit() and folder.name != number else folder.name
     if isinstance(logger, ResumableCSVLogger):
         logger.resumed_at = step
-    elif isinstance(logger, CSVLogger) and rank_zero_only.rank == 0:
+    elif isinstance(logger, CSVLogger) and getattr(rank_zero_only, "rank", 0) == 0:
         # Lightning's own writer would delete the file.
         logger._experiment = KeepingWriter(logger.log_dir, step)
     elif isinstance(logger, TensorBoardLogger):

@@ -37,7 +37,7 @@ class ResumableCSVLogger(CSVLogger):
         prefix: str = "",
         flush_logs_every_n_steps: int = 1,
     ) -> None:
-        super().__init__(save_dir, name, version, prefix, flush_logs_every_n_steps)
+        super().__init__(os.fspath(save_dir), name, version, prefix, flush_logs_every_n_steps)
         self.resumed_at: int | None = None
         """Optimizer steps of the checkpoint from which the run goes on; None: told by its first row."""
 

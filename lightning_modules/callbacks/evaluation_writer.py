@@ -96,10 +96,7 @@ class EvaluationWriter(Callback):
         assert self._place is not None
         assert trainer.state.fn is not None
         during = trainer.state.fn.value
-        if during == "fit":
-            stem = f"val_{name}_{name_of_weights(trainer, module)}"
-        else:
-            stem = f"{during}_{name}"
+        stem = f"val_{name}_{name_of_weights(trainer, module)}" if during == "fit" else f"{during}_{name}"
         rank = f"_rank{trainer.global_rank}" if trainer.world_size > 1 else ""
         return self._place / f"{stem.replace(os.sep, '_')}{rank}.jsonl"
 

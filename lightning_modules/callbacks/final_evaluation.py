@@ -35,7 +35,7 @@ class FinalEvaluation(Callback):
         # Of the weights of a checkpoint that was written behind its evaluation.
         self._evaluated = state_dict["evaluated"]
 
-    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         if self._evaluated == trainer.global_step or not trainer.global_step:
             return
         if not trainer.enable_validation or trainer.fast_dev_run or has_stopped(trainer):

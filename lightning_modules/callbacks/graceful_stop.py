@@ -96,7 +96,9 @@ class GracefulStop(RolloutCallback):
 
     def on_round_end(self, trainer: Trainer, pl_module: LightningModule, report: RoundReport) -> None:
         if self._asked(trainer):
-            raise StopCollecting(f"Stopped after {_count(report.iteration)}, and round {report.number + 1} of the next.")
+            raise StopCollecting(
+                f"Stopped after {_count(report.iteration)}, and round {report.number + 1} of the next."
+            )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._asked(trainer):

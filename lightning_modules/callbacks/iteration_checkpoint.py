@@ -43,7 +43,7 @@ class IterationCheckpoint(ModelCheckpoint):
         if every_n_iterations < 1:
             raise ValueError(f"Expected `every_n_iterations` to be at least 1, but got {every_n_iterations}.")
         super().__init__(
-            dirpath=dirpath,
+            dirpath=None if dirpath is None else os.fspath(dirpath),
             monitor=monitor,
             # Without `monitor` it means nothing; Lightning's default is part of the name of its state.
             mode="min" if monitor is None else mode,
@@ -63,9 +63,7 @@ class IterationCheckpoint(ModelCheckpoint):
         # As ModelCheckpoint's own, so that a run goes on from checkpoints that were written with that.
         return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
 
-    def on_train_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         # Here, as behind the end of a run that `max_steps` ends within an iteration Lightning counts that one as done.
         if 0 < trainer.max_steps <= trainer.global_step and not trainer.is_last_batch:

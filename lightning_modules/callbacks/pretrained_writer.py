@@ -16,8 +16,8 @@ from lspo.lightning_modules.iteration_name import name_of_weights
 class PretrainedWriter(Callback):
     """Writes `iteration_000010`, a folder for transformers' `from_pretrained`, when the run ends and in between.
 
-    The number is that of finished iterations, as in the names of checkpoints. A folder has its name when all of it is written. Checkpoints, from which a run goes on, are ModelCheckpoint's;
-    `lspo export` makes such a folder of one.
+    The number is that of finished iterations, as in the names of checkpoints. A folder has its name when all of it is
+    written. Checkpoints, from which a run goes on, are ModelCheckpoint's; `lspo export` makes such a folder of one.
 
     Args:
         folder: Where to; `pretrained` below the logger's folder by default.

@@ -25,7 +25,10 @@ def tiny(policy_folder: Path, tmp_path: Path) -> dict[str, Any]:
         "trainer": {
             "accelerator": "cpu", "devices": 1, "max_epochs": 2, "enable_progress_bar": False,
             "enable_model_summary": False,
-            "logger": {"class_path": "lspo.lightning_modules.ResumableCSVLogger", "init_args": {"save_dir": "runs", "name": "tiny"}},
+            "logger": {
+                "class_path": "lspo.lightning_modules.ResumableCSVLogger",
+                "init_args": {"save_dir": "runs", "name": "tiny"},
+            },
             "callbacks": [
                 {"class_path": "lspo.lightning_modules.HealthWarnings", "init_args": {"max_truncated_frac": 1.0}},
                 {"class_path": "lspo.lightning_modules.IterationCheckpoint", "init_args": {"save_top_k": -1}},
@@ -36,7 +39,9 @@ def tiny(policy_folder: Path, tmp_path: Path) -> dict[str, Any]:
         "model": {"model": str(policy_folder)},
         "data": {
             "train": {"class_path": "lspo.problems.RunningSumProblems", "init_args": {"size": 24}},
-            "val": {"held_out": {"class_path": "lspo.problems.RunningSumProblems", "init_args": {"size": 4, "seed": 2}}},
+            "val": {
+                "held_out": {"class_path": "lspo.problems.RunningSumProblems", "init_args": {"size": 4, "seed": 2}}
+            },
             "reward": "lspo.testing.ScriptedReward",
             "selector": "lspo.sampling.AccuracyBand",
             "group_size": 4, "train_groups": 4, "minibatch_groups": 2, "rounds": {"round_prompts": 12, "min_pool": 0},
@@ -104,7 +109,9 @@ def test_a_path_goes_on_in_its_run_and_drops_the_rows_behind_it(
     other = Path("runs/tiny/version_1/metrics.csv").read_bytes()
     caplog.set_level(logging.INFO)
     assert fit("--ckpt_path=runs/tiny/version_0/checkpoints/iteration_000001.ckpt", "--trainer.max_epochs=2") == 0
-    assert "after 2 optimizer steps, in runs/tiny/version_0. Changed settings: trainer.max_epochs: 3 -> 2" in caplog.text
+    assert (
+        "after 2 optimizer steps, in runs/tiny/version_0. Changed settings: trainer.max_epochs: 3 -> 2" in caplog.text
+    )
     rows = curve()
     assert steps_of(rows, "loss/total") == [0, 1, 2, 3]
     assert steps_of(rows, EVALUATED) == [0, 1, 3]
@@ -149,7 +156,10 @@ def test_a_checkpoint_of_elsewhere_goes_on_in_a_new_folder(
 ) -> None:
     """As does one whose run has another name; one whose folder of checkpoints alone is elsewhere does not."""
     kept = "--trainer.callbacks+=" + json.dumps(
-        {"class_path": "lspo.lightning_modules.IterationCheckpoint", "init_args": {"every_n_iterations": 2, "dirpath": "kept"}}
+        {
+            "class_path": "lspo.lightning_modules.IterationCheckpoint",
+            "init_args": {"every_n_iterations": 2, "dirpath": "kept"},
+        }
     )
     assert fit(kept) == 0
     caplog.set_level(logging.INFO)
