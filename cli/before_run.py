@@ -17,16 +17,23 @@ from lspo.lightning_modules.strategies import kind_of_folder
 NAMED_CHECKPOINTS = ("best", "last", "hpc")
 WRITTEN_BY_A_RUN, NEEDED_TO_GO_ON = b"pytorch-lightning_version", (b"optimizer_states", b"loops")
 FOLDER_OF_PARTS = ("meta.pt", ".metadata")
+CONFIG, RESUMED, EVALUATED = "config.yaml", "config_resumed_{}.yaml", "config_{}.yaml"
 
 
 class SaveConfigAtStart(SaveConfigCallback):
-    """Writes config.yaml when everything is set up and the run begins, not before: a refused run leaves none."""
+    """Writes config.yaml when everything is set up and the run begins, not before: a refused run leaves none.
+
+    A resumed run writes `config_resumed_1.yaml` beside it, an evaluation in the same folder `config_validate.yaml`.
+    """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         pass
 
     def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert trainer.state.fn is not None
+        # A broadcast: on every rank.
+        folder, stage = Path(trainer.log_dir or trainer.default_root_dir), trainer.state.fn.value
+        self.config_filename = config_name(folder, stage, resumed=trainer.ckpt_path is not None)
         super().setup(trainer, pl_module, stage=trainer.state.fn.value)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -39,6 +46,18 @@ class SaveConfigAtStart(SaveConfigCallback):
         self._save(trainer, pl_module)
 
 
+def config_name(folder: Path, stage: str, *, resumed: bool) -> str:
+    """Name of the configuration's file: the one with which a run began stays."""
+    if not (folder / CONFIG).exists() or (stage == "fit" and not resumed):
+        return CONFIG
+    if stage != "fit":
+        return EVALUATED.format(stage)
+    number = 1
+    while (folder / RESUMED.format(number)).exists():
+        number += 1
+    return RESUMED.format(number)
+
+
 def check_before_run(trainer: Trainer, model: Any, data: Any, stage: str, ckpt_path: Any) -> None:
     """Looks at all that can be known, in the order of its cost.
 
@@ -47,7 +66,7 @@ def check_before_run(trainer: Trainer, model: Any, data: Any, stage: str, ckpt_p
         OSError: If something named is missing, or the logs can't be written.
     """
     check_checkpoint(ckpt_path, stage)
-    check_named_checkpoint(trainer, ckpt_path, stage)
+    check_named_checkpoint(ckpt_path)
     if ckpt_path is not None and str(ckpt_path) not in NAMED_CHECKPOINTS:
         check_folder(ckpt_path, reads=kind_of_folder(trainer.strategy))
     for folder in log_folders(trainer):
@@ -118,19 +137,13 @@ def _pickled(path: Path) -> bytes:
         return b""
 
 
-def check_named_checkpoint(trainer: Trainer, path: Any, stage: str) -> None:
+def check_named_checkpoint(path: Any) -> None:
     """Refuses names of checkpoints that nothing has, of which Lightning would go on without any.
 
     Raises:
-        ValueError: For "best", which is one of a run in this process; for "last", where there is none to evaluate.
+        ValueError: For "best", which is one of a run in this process.
     """
-    last = [
-        found
-        for callback in trainer.checkpoint_callbacks
-        if getattr(callback, "dirpath", None)
-        for found in Path(callback.dirpath).glob("last*.ckpt")  # type: ignore[attr-defined]
-    ]
-    if str(path) == "best" or (str(path) == "last" and stage != "fit" and not last):
+    if str(path) == "best":
         raise ValueError(
             f"Expected a checkpoint's file as `ckpt_path`, but got {str(path)!r}, and no run of this command has left "
             "one by that name. The end of a run says where its logs are; checkpoints stand below them."

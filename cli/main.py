@@ -10,11 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import ActionConfigFile
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_info
 
 from lspo.cli import class_swap
 from lspo.cli.before_run import (
+    NAMED_CHECKPOINTS,
     SaveConfigAtStart,
     check_before_run,
     check_checkpoint,
@@ -25,9 +30,10 @@ from lspo.cli.config_file import check_config
 from lspo.cli.errors import FAILED_RUN, WRONG_SETTING, exit_status, report
 from lspo.cli.export import export
 from lspo.cli.recipes import describe, resolve, text_of
+from lspo.cli.resume import LAST, go_on_in_own_folder, newest_checkpoint, said
 from lspo.cli.suggest import SuggestingParser, setting_names
 from lspo.datamodules import RolloutDataModule
-from lspo.lightning_modules import PolicyModule
+from lspo.lightning_modules import IterationCheckpoint, PolicyModule, ResumableCSVLogger
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     # Counted in optimizer steps; an iteration often has fewer than Lightning's 50.
@@ -106,8 +112,32 @@ class LSPOCommand(LightningCLI):
         present = present_parents(self.trainer)
         with self._told(present=present):
             ckpt_path = self.config_init[subcommand].get("ckpt_path")
+            trial = getattr(self.trainer, "fast_dev_run", False)
+            if str(ckpt_path) == LAST and not trial:
+                ckpt_path = self.config_init[subcommand]["ckpt_path"] = newest_checkpoint(self.trainer, subcommand)
             check_before_run(self.trainer, self.model, self.datamodule, subcommand, ckpt_path)
-            super()._run_subcommand(subcommand)
+            with warnings.catch_warnings():
+                if subcommand == "fit" and _is_on_disk(ckpt_path) and not trial:
+                    self._go_on_from(str(ckpt_path))
+                super()._run_subcommand(subcommand)
+
+    def _go_on_from(self, path: str) -> None:
+        """Has a resumed run write into its own folder, and says so."""
+        folder = go_on_in_own_folder(self.trainer, path)
+        parser, config = self._parser("fit"), self.config["fit"]
+        rank_zero_info(said(path, folder, self.trainer, yaml.safe_load(parser.dump(config, skip_none=False))))
+        if folder is not None:
+            warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        # What Lightning would take by default deletes its file when a run goes on, and counts from 0.
+        if config.get("logger") in (None, True) and not config.get("fast_dev_run"):
+            config["logger"] = ResumableCSVLogger(config.get("default_root_dir") or os.getcwd())
+        given = config.get("callbacks") or []
+        given = given if isinstance(given, list) else [given]
+        if config.get("enable_checkpointing") is not False and not any(isinstance(one, Checkpoint) for one in given):
+            callbacks = [*callbacks, IterationCheckpoint()]
+        return super()._instantiate_trainer(config, callbacks)
 
     @contextmanager
     def _told(self, *, constructing: bool = False, present: set[Path] | None = None) -> Iterator[None]:
@@ -136,6 +166,10 @@ class LSPOCommand(LightningCLI):
             if action.dest == "data.train":
                 # It names a file of problems; jsonargparse would take what is in a CSV file for the name.
                 action._enable_path = False
+
+
+def _is_on_disk(path: Any) -> bool:
+    return path is not None and str(path) not in NAMED_CHECKPOINTS and Path(str(path)).exists()
 
 
 def _as_seed(value: bool | int) -> int:

@@ -4,8 +4,10 @@ from lspo.lightning_modules.callbacks import (
     CollectProgress,
     EvaluationTable,
     EvaluationWriter,
+    FinalEvaluation,
     GracefulStop,
     HealthWarnings,
+    IterationCheckpoint,
     OnPolicyGuard,
     PretrainedWriter,
     RankWatch,
@@ -17,6 +19,7 @@ from lspo.lightning_modules.callbacks import (
     WeightSync,
 )
 from lspo.lightning_modules.cold_start import ColdStart
+from lspo.lightning_modules.csv_logger import ResumableCSVLogger
 from lspo.lightning_modules.evaluation import AverageAtK, MajorityAtK, PassAtK
 from lspo.lightning_modules.policy import PolicyModule
 from lspo.lightning_modules.sources import ModelSource, RandomWeights
@@ -24,8 +27,9 @@ from lspo.lightning_modules.strategies import FSDP2Strategy, FSDPShardedStrategy
 
 __all__ = [
     "AverageAtK", "ColdStart", "CollectProgress", "EvaluationTable", "EvaluationWriter", "FSDP2Strategy",
-    "FSDPShardedStrategy", "GracefulStop", "HealthWarnings", "MajorityAtK", "ModelSource", "OnPolicyGuard", "PassAtK",
-    "PolicyModule", "PretrainedWriter", "RandomWeights", "RankWatch", "ReportingCallback", "ResultSummary",
+    "FSDPShardedStrategy", "FinalEvaluation", "GracefulStop", "HealthWarnings", "IterationCheckpoint", "MajorityAtK",
+    "ModelSource", "OnPolicyGuard", "PassAtK", "PolicyModule", "PretrainedWriter", "RandomWeights", "RankWatch",
+    "ReportingCallback", "ResultSummary", "ResumableCSVLogger",
     "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync",
 ]  # fmt: skip
 

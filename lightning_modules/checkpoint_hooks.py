@@ -9,7 +9,14 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from lspo.lightning_modules.checkpoints import BROKEN, check_weights, forget_callbacks, refuse_broken
+from lspo.lightning_modules.checkpoints import (
+    BROKEN,
+    LOG_DIR,
+    check_weights,
+    forget_callbacks,
+    log_folder,
+    refuse_broken,
+)
 from lspo.lightning_modules.export import NAME, cast, write_pretrained
 from lspo.lightning_modules.optimizer_step import OptimizerStep
 from lspo.lightning_modules.saved_optimizer import saved_settings
@@ -49,6 +56,9 @@ class CheckpointHooks(ShardedPolicy):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[NAME] = self.name_or_path
+        if self._trainer is not None and self.trainer.is_global_zero and self.trainer.loggers:
+            # Not `trainer.log_dir`, a broadcast: a rank that fails may write alone.
+            checkpoint[LOG_DIR] = log_folder(self.trainer.loggers[0])
         checkpoint["nonfinite_in_a_row"] = self._step.nonfinite_at(self._place)
         if self._update_is_broken:
             checkpoint[BROKEN] = (

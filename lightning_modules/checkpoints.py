@@ -17,6 +17,8 @@ from torch import Tensor
 FSDP2_KEY, FSDP1_KEY = "state_dict", "model"
 BROKEN = "broken_update"
 """Key of a checkpoint from which no run can go on, and why."""
+LOG_DIR = "log_dir"
+"""Key of a checkpoint: folder of the run that wrote it."""
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
@@ -150,6 +152,12 @@ def refuse_broken(checkpoint: Mapping[str, Any]) -> None:
         raise ValueError(
             f"Expected a checkpoint to go on from, but this one is none: {checkpoint[BROKEN]}. Take the one before."
         )
+
+
+def log_folder(logger: Any) -> str | None:
+    """The folder into which a logger writes a run, in full; None if it writes into none."""
+    place = getattr(logger, "log_dir", None)
+    return str(Path(place).absolute()) if isinstance(place, str) and "://" not in place else None
 
 
 def forget_callbacks(checkpoint: dict[str, Any], trainer: Any) -> None:

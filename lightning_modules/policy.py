@@ -130,11 +130,18 @@ class PolicyModule(ScheduleHooks, EvaluationHooks, CheckpointHooks, ShardedPolic
 
     @property
     def version(self) -> int:
-        batches = self.trainer.num_training_batches if self._trainer is not None else math.inf
-        if not math.isfinite(batches):
-            return 0
         # Not the epoch: a run that is resumed with `max_steps` begins with an empty one.
-        return self.trainer.global_step // max(int(batches) // self.trainer.accumulate_grad_batches, 1)
+        return 0 if self._steps_per_iteration is None else self.trainer.global_step // self._steps_per_iteration
+
+    @property
+    def within_iteration(self) -> bool:
+        """True between the first optimizer step of an iteration and its last."""
+        return self._steps_per_iteration is not None and bool(self.trainer.global_step % self._steps_per_iteration)
+
+    @property
+    def _steps_per_iteration(self) -> int | None:
+        batches = self.trainer.num_training_batches if self._trainer is not None else math.inf
+        return max(int(batches) // self.trainer.accumulate_grad_batches, 1) if math.isfinite(batches) else None
 
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
         yield from file_weights(self.model, self._sharding.full_weights(self.model))

@@ -17,6 +17,9 @@ class ScheduleHooks(LightningModule):
     iteration without an evaluation it would step them by the number of an older one.
     """
 
+    schedule_rests = False
+    """True during the evaluation of the final policy, which a run that is made longer would not have there."""
+
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         if not isinstance(scheduler, ReduceLROnPlateau):
             super().lr_scheduler_step(scheduler, metric)
@@ -26,7 +29,7 @@ class ScheduleHooks(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         super().on_validation_epoch_end()
-        if self.trainer.state.fn != "fit" or self.trainer.sanity_checking:
+        if self.trainer.state.fn != "fit" or self.trainer.sanity_checking or self.schedule_rests:
             return
         for config in self.trainer.lr_scheduler_configs:
             scheduler: Any = config.scheduler

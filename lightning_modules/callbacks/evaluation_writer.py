@@ -10,6 +10,8 @@ from typing import Any, TextIO
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lspo.lightning_modules.iteration_name import name_of_weights
+
 
 class EvaluationWriter(Callback):
     """Writes a JSON lines file a set, evaluation and rank, one row a response: prompt, response, answer, accuracy.
@@ -94,10 +96,7 @@ class EvaluationWriter(Callback):
         assert self._place is not None
         assert trainer.state.fn is not None
         during = trainer.state.fn.value
-        if during == "fit":
-            stem = f"val_{name}_iteration_{getattr(module, 'version', trainer.current_epoch):06d}"
-        else:
-            stem = f"{during}_{name}"
+        stem = f"val_{name}_{name_of_weights(trainer, module)}" if during == "fit" else f"{during}_{name}"
         rank = f"_rank{trainer.global_rank}" if trainer.world_size > 1 else ""
         return self._place / f"{stem.replace(os.sep, '_')}{rank}.jsonl"
 

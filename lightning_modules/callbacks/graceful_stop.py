@@ -18,6 +18,7 @@ from lspo.collecting.collect import StopCollecting
 from lspo.collecting.plan import CollectPlan
 from lspo.collecting.report import RoundReport
 from lspo.lightning_modules.callbacks.base import RolloutCallback
+from lspo.lightning_modules.iteration_name import finished_iterations
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -39,6 +40,7 @@ class GracefulStop(RolloutCallback):
         self._requeue_signal: signal.Signals | None = None
         self._requeue = False
         self._speaks = True
+        self.stopped = False
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # The evaluation before training may take long.
@@ -69,6 +71,7 @@ class GracefulStop(RolloutCallback):
             os.write(2, f"\n{self._received.name}: stopping after this round or iteration; again: at once.\n".encode())
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.stopped = False
         for timer in _timers(trainer):
             timer._interval = None  # type: ignore[assignment]
 
@@ -89,16 +92,18 @@ class GracefulStop(RolloutCallback):
 
     def on_collect_start(self, trainer: Trainer, pl_module: LightningModule, plan: CollectPlan) -> None:
         if self._asked(trainer):
-            raise StopCollecting(f"Stopped before iteration {plan.iteration}.")
+            raise StopCollecting(f"Stopped after {_count(plan.iteration)}, before the next.")
 
     def on_round_end(self, trainer: Trainer, pl_module: LightningModule, report: RoundReport) -> None:
         if self._asked(trainer):
-            raise StopCollecting(f"Stopped in iteration {report.iteration}, after round {report.number + 1}.")
+            raise StopCollecting(
+                f"Stopped after {_count(report.iteration)}, and round {report.number + 1} of the next."
+            )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._asked(trainer):
-            trainer.should_stop = True
-            self._save(trainer, f"Stopped after {trainer.current_epoch + 1} iterations.")
+            trainer.should_stop = self.stopped = True
+            self._save(trainer, f"Stopped after {_count(finished_iterations(trainer, pl_module))}.")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if isinstance(exception, StopCollecting):
@@ -120,6 +125,16 @@ class GracefulStop(RolloutCallback):
         trainer.save_checkpoint(path)
         more = " and more --trainer.max_time" if any((t.time_remaining() or 0) <= 0 for t in _timers(trainer)) else ""
         rank_zero_info(f"{what} Go on with the same command{more} and --ckpt_path {path}")
+
+
+def has_stopped(trainer: Trainer) -> bool:
+    """True if a signal, or the end of its time, ends the run, with a checkpoint to go on from."""
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    return any(callback.stopped for callback in callbacks if isinstance(callback, GracefulStop))
+
+
+def _count(iterations: int) -> str:
+    return f"{iterations} finished iteration{'' if iterations == 1 else 's'}"
 
 
 def _requeue_signal(trainer: Trainer) -> signal.Signals | None:

@@ -149,7 +149,8 @@ class HealthWarnings(ReportingCallback):
     def _watch_mismatch(self, trainer: Trainer) -> None:
         """After each optimizer step, and warns once per iteration."""
         gap = trainer.callback_metrics.get(MISMATCH)
-        iteration = trainer.current_epoch
+        # Behind the last step of an iteration the module counts that one as finished.
+        iteration = trainer.current_epoch if self._iteration is None else self._iteration
         if gap is None or self._mismatched == iteration or float(gap) <= self.max_mismatch:
             return
         self._mismatched = iteration

@@ -10,12 +10,14 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
+from lspo.lightning_modules.iteration_name import name_of_weights
+
 
 class PretrainedWriter(Callback):
     """Writes `iteration_000010`, a folder for transformers' `from_pretrained`, when the run ends and in between.
 
-    A folder has its name when all of it is written. Checkpoints, from which a run goes on, are ModelCheckpoint's;
-    `lspo export` makes such a folder of one.
+    The number is that of finished iterations, as in the names of checkpoints. A folder has its name when all of it is
+    written. Checkpoints, from which a run goes on, are ModelCheckpoint's; `lspo export` makes such a folder of one.
 
     Args:
         folder: Where to; `pretrained` below the logger's folder by default.
@@ -50,10 +52,10 @@ class PretrainedWriter(Callback):
     def _write(self, trainer: Trainer, module: Any) -> None:
         # On every rank: to read the logger's folder is a broadcast.
         place = Path(self.folder or Path(trainer.log_dir or trainer.default_root_dir) / "pretrained")
-        if module.version == self._written:
+        if trainer.global_step == self._written:
             return
         dtype = None if self.dtype == "auto" else getattr(torch, self.dtype)
-        path = place / f"iteration_{module.version:06d}"
+        path = place / name_of_weights(trainer, module)
         module.save_pretrained(path, dtype)
-        self._written = module.version
+        self._written = trainer.global_step
         rank_zero_info(f"Policy, for transformers' `from_pretrained`: {path}")

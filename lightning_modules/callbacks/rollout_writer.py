@@ -12,12 +12,14 @@ from lightning.pytorch import LightningModule, Trainer
 
 from lspo.collecting.report import CollectReport
 from lspo.lightning_modules.callbacks.base import RolloutCallback
+from lspo.lightning_modules.iteration_name import iteration_name
 from lspo.types import RolloutGroup
 
 
 class RolloutWriter(RolloutCallback):
     """Writes a file an iteration and rank, one row a response: prompt, response, reward, accuracy, length, decision.
 
+    `iteration_000010.jsonl` has what the weights after 10 finished iterations wrote, those of `iteration_000010.ckpt`.
     `trained_on` is that of the file's iteration. Rows that are `surplus` may be trained on in a later one
     (`rounds.max_age`): then they stand again in that one's file, of rank 0, with the `version` that wrote them and the
     reason "carried".
@@ -48,7 +50,7 @@ class RolloutWriter(RolloutCallback):
         folder = Path(self.folder or Path(trainer.log_dir or trainer.default_root_dir) / "rollouts")
         folder.mkdir(parents=True, exist_ok=True)
         rank = f"_rank{trainer.global_rank}" if trainer.world_size > 1 else ""
-        path = folder / f"iteration_{report.plan.iteration:06d}{rank}.{self.format}"
+        path = folder / f"{iteration_name(report.plan.iteration)}{rank}.{self.format}"
         scratch = path.with_name(f".{path.name}.part")
         rows = [*(carried_rows(report) if trainer.is_global_zero else ()), *rows_of(report)]
         if self.format == "parquet":

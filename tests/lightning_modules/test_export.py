@@ -132,7 +132,7 @@ def test_settings_out_of_range(settings: Any) -> None:
 def test_an_iteration_is_written_once_also_if_it_is_the_last(tmp_path: Path) -> None:
     written: list[str] = []
     module = SimpleNamespace(version=2, save_pretrained=lambda path, dtype: written.append(path.name))
-    trainer: Any = SimpleNamespace(log_dir=None, default_root_dir=tmp_path)
+    trainer: Any = SimpleNamespace(log_dir=None, default_root_dir=tmp_path, global_step=4)
     writer = PretrainedWriter(every_n_iterations=2)
     writer.on_train_epoch_end(trainer, module)
     writer.on_train_end(trainer, module)

@@ -98,3 +98,11 @@ def test_a_metric_of_no_evaluation_is_refused_at_once(make_run: Callable[..., An
 def test_a_metric_that_is_not_there_is_named_with_those_that_are(make_run: Callable[..., Any], monitor: str) -> None:
     with pytest.raises(ValueError, match=f"but got '{monitor}'. There are: .*(val/a/avg@2|rollout/accuracy)"):
         make_run(policy=watching(monitor), data=VAL).fit()
+
+
+def test_the_evaluation_of_the_end_steps_no_schedule(make_run: Callable[..., Any]) -> None:
+    """Of three iterations the second is evaluated by the frequency, the third as the last."""
+    trainer = {"max_epochs": 3, "check_val_every_n_epoch": 2}
+    run = make_run(trainer=trainer, policy=watching("val/a/avg@2"), data=VAL).fit()
+    assert run.trainer.lr_scheduler_configs[0].scheduler.last_epoch == 1
+    assert run.policy.evaluation_results

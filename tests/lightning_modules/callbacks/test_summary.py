@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lightning.pytorch import Callback
 
 from lspo.lightning_modules import ResultSummary
 from lspo.problems import RunningSumProblems
@@ -26,6 +28,14 @@ class Growing(ScriptedEngine):
 def settings(**trainer: Any) -> dict[str, Any]:
     data = {"engine": Growing(), "val": {"held_out": RunningSumProblems(5, seed=9)}, "evaluation.batch_prompts": 2}
     return {"data": data, "trainer": trainer}
+
+
+class Stop(Callback):
+    """Ctrl-C in the last iteration."""
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.current_epoch == trainer.max_epochs - 1 and batch_idx == 0:
+            signal.raise_signal(signal.SIGINT)
 
 
 def tokens(text: str) -> tuple[float, float]:
@@ -61,14 +71,15 @@ def test_the_last_survives_a_resume_that_does_not_evaluate(
 ) -> None:
     make_run(**settings(max_epochs=2)).fit().trainer.save_checkpoint(tmp_path / "end.ckpt")
     capsys.readouterr()
-    make_run(**settings(max_epochs=3, check_val_every_n_epoch=5)).fit(tmp_path / "end.ckpt")
+    # Stopped, and so without the evaluation of the end.
+    make_run([Stop()], **settings(max_epochs=3, check_val_every_n_epoch=5)).fit(tmp_path / "end.ckpt")
     assert tokens(capsys.readouterr().out) == (2, 3)
 
 
 def test_one_evaluation_alone_is_not_shown_as_before_and_after(
     make_run: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_run(**settings(max_epochs=2, num_sanity_val_steps=-1, check_val_every_n_epoch=5)).fit()
+    make_run([Stop()], **settings(max_epochs=2, num_sanity_val_steps=-1, check_val_every_n_epoch=5)).fit()
     printed = capsys.readouterr().out
     assert re.search(r"val/held_out/response_tokens +before training +1\.000\n", printed)
     assert "after iteration" not in printed
@@ -111,5 +122,6 @@ def test_a_resumed_run_is_not_evaluated_before_training(
     shared["trainer"]["max_epochs"] = 3
     make_run(**shared).fit(tmp_path / "end.ckpt")
     printed = capsys.readouterr().out
-    assert tokens(printed) == (1, 3)
-    assert "after iteration 2" in printed
+    assert tokens(printed) == (1, 4)
+    assert "before training" in printed
+    assert "after iteration 3" in printed
