@@ -28,6 +28,7 @@ from lspo.cli.recipes import describe, resolve, text_of
 from lspo.cli.suggest import SuggestingParser, setting_names
 from lspo.datamodules import RolloutDataModule
 from lspo.lightning_modules import PolicyModule
+from lspo.lightning_modules.quiet import leave_out_banners
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     # Counted in optimizer steps; an iteration often has fewer than Lightning's 50.
@@ -158,6 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given[:1] == ["export"]:
         export(given[1:])
         return
+    leave_out_banners()
     LSPOCommand(args=arguments)
 
 

@@ -100,19 +100,20 @@ class SupervisedModule(LightningModule):
         self.sampling = Sampling(max_response_tokens=max_response_tokens)
         self.check_group_size = check_group_size
         self.accuracy = 0.0
+        self.steps_done = 0
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         mask = batch["response_mask"]
         logprobs, _ = model_logprobs(self.model, batch["token_ids"], batch["prompt_lengths"], mask, chunk_tokens=8192)
         loss = token_mean(-logprobs, mask)
-        self.log("supervised_loss", loss, prog_bar=True, batch_size=len(mask))
+        self.log("loss", loss, batch_size=len(mask))
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        done = batch_idx + 1
+        done = self.steps_done = batch_idx + 1
         if done % self.check_every_steps == 0 or done == self.trainer.num_training_batches:
             self.accuracy = self.sampled_accuracy()
-            self.log("sampled_accuracy", self.accuracy, prog_bar=True, batch_size=1)
+            self.log("accuracy", self.accuracy, prog_bar=True, batch_size=1)
             if self.accuracy >= self.stop_accuracy:
                 self.trainer.should_stop = True
 

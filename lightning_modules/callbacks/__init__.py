@@ -9,6 +9,7 @@ from lspo.lightning_modules.callbacks.evaluation_table import EvaluationTable
 from lspo.lightning_modules.callbacks.evaluation_writer import EvaluationWriter
 from lspo.lightning_modules.callbacks.graceful_stop import GracefulStop
 from lspo.lightning_modules.callbacks.health import HealthWarnings
+from lspo.lightning_modules.callbacks.iteration_lines import IterationLines
 from lspo.lightning_modules.callbacks.on_policy_guard import OnPolicyGuard
 from lspo.lightning_modules.callbacks.pretrained_writer import PretrainedWriter
 from lspo.lightning_modules.callbacks.progress import CollectProgress
@@ -19,7 +20,7 @@ from lspo.lightning_modules.callbacks.summary import ResultSummary
 from lspo.lightning_modules.callbacks.weight_sync import WeightSync
 
 DEFAULTS: tuple[type[Callback], ...] = (
-    WeightSync, OnPolicyGuard, RolloutMetrics, HealthWarnings, CollectProgress, GracefulStop, ResultSummary,
+    WeightSync, OnPolicyGuard, RolloutMetrics, HealthWarnings, CollectProgress, IterationLines, GracefulStop, ResultSummary,
     EvaluationTable, RankWatch,
 )  # fmt: skip
 
@@ -30,7 +31,8 @@ def default_callbacks(present: Sequence[Callback]) -> list[Callback]:
 
 
 __all__ = [
-    "CollectProgress", "EvaluationTable", "EvaluationWriter", "GracefulStop", "HealthWarnings", "OnPolicyGuard",
+    "CollectProgress", "EvaluationTable", "EvaluationWriter", "GracefulStop", "HealthWarnings", "IterationLines",
+    "OnPolicyGuard",
     "PretrainedWriter", "RankWatch", "ReportingCallback", "ResultSummary",
     "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync", "default_callbacks",
 ]  # fmt: skip

@@ -55,11 +55,12 @@ class ResultSummary(Callback):
         if self._first_iteration == self._last_iteration:
             # One evaluation alone: «before» and «after» would say that nothing has been learned.
             return [
-                f"  {name:<{width}}  {_when(self._last_iteration)} {value:8.3f}" for name, value in self._last.items()
+                f"  {'':<{width}}  {_when(self._last_iteration):>20}",
+                *(f"  {name:<{width}}  {value:>20.3f}" for name, value in self._last.items()),
             ]
-        return [
-            f"  {name:<{width}}  {_when(self._first_iteration)} {self._first.get(name, value):8.3f}   "
-            f"{_when(self._last_iteration)} {value:8.3f}"
+        before, after = _when(self._first_iteration), _when(self._last_iteration)
+        return [f"  {'':<{width}}  {before:>15}  {after:>20}"] + [
+            f"  {name:<{width}}  {self._first.get(name, value):>{max(15, len(before))}.3f}  {value:>20.3f}"
             for name, value in self._last.items()
         ]
 
@@ -77,4 +78,6 @@ class ResultSummary(Callback):
 
 
 def _when(iteration: int) -> str:
-    return f"after iteration {iteration}" if iteration else "before training"
+    if not iteration:
+        return "before training"
+    return f"after {iteration} iteration{'s' if iteration > 1 else ''}"
