@@ -2,10 +2,12 @@
 
 from lspo.lightning_modules.callbacks import (
     CollectProgress,
+    CPUThreads,
     EvaluationTable,
     EvaluationWriter,
     GracefulStop,
     HealthWarnings,
+    IterationLines,
     OnPolicyGuard,
     PretrainedWriter,
     RankWatch,
@@ -23,8 +25,8 @@ from lspo.lightning_modules.sources import ModelSource, RandomWeights
 from lspo.lightning_modules.strategies import FSDP2Strategy, FSDPShardedStrategy, register_strategies
 
 __all__ = [
-    "AverageAtK", "ColdStart", "CollectProgress", "EvaluationTable", "EvaluationWriter", "FSDP2Strategy",
-    "FSDPShardedStrategy", "GracefulStop", "HealthWarnings", "MajorityAtK", "ModelSource", "OnPolicyGuard", "PassAtK",
+    "AverageAtK", "CPUThreads", "ColdStart", "CollectProgress", "EvaluationTable", "EvaluationWriter", "FSDP2Strategy",
+    "FSDPShardedStrategy", "GracefulStop", "HealthWarnings", "IterationLines", "MajorityAtK", "ModelSource", "OnPolicyGuard", "PassAtK",
     "PolicyModule", "PretrainedWriter", "RandomWeights", "RankWatch", "ReportingCallback", "ResultSummary",
     "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync",
 ]  # fmt: skip

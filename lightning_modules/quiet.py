@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from lightning.pytorch.utilities import rank_zero_only
 
 
-def show_progress_once() -> None:
-    """Leaves transformers' bars, of loading and of writing weights, to the terminal of rank 0."""
+def show_progress_once(*, small: bool = False) -> None:
+    """Leaves transformers' bars, of loading and of writing weights, to the terminal of rank 0; none for small models."""
     from transformers.utils import logging as of_transformers
 
-    if getattr(rank_zero_only, "rank", 0) or not sys.stderr.isatty():
+    if small or getattr(rank_zero_only, "rank", 0) or not sys.stderr.isatty():
         of_transformers.disable_progress_bar()
 
 
@@ -27,7 +27,7 @@ def ignore_advice_on_means() -> None:
 
 ADVERTISEMENTS = (
     r"Tip: For seamless cloud", r"GPU available: False, used: False", r"TPU available: False",
-    r"`Trainer\.fit` stopped: `max_epochs=\d+` reached",
+    r"`Trainer\.fit` stopped: `max_epochs=\d+` reached", r"`weights_only` was not set",
 )  # fmt: skip
 """Lines of Lightning's that tell nothing of a run: offers, hardware that is not there, and the end, which the summary
 reports."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from lspo.batching.collate import pad_right
@@ -18,6 +19,10 @@ from lspo.problems.demonstrations import Demonstrations
 from lspo.rewards import score_groups
 from lspo.rollout import Sampling, TransformersEngine
 from lspo.rollout.local_policy import LocalPolicy
+
+
+LINE_EVERY_STEPS = 100
+"""Without a bar, steps from one line to the next."""
 
 
 class DemonstrationLoader:
@@ -114,6 +119,11 @@ class SupervisedModule(LightningModule):
         if done % self.check_every_steps == 0 or done == self.trainer.num_training_batches:
             self.accuracy = self.sampled_accuracy()
             self.log("accuracy", self.accuracy, prog_bar=True, batch_size=1)
+            if self.trainer.progress_bar_callback is None and done % LINE_EVERY_STEPS == 0:
+                rank_zero_info(
+                    f"Supervised start: step {done}, sampled accuracy {self.accuracy:.2f} (ends at "
+                    f"{self.stop_accuracy}, or after {self.trainer.num_training_batches} steps)"
+                )
             if self.accuracy >= self.stop_accuracy:
                 self.trainer.should_stop = True
 

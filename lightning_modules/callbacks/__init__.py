@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from lightning.pytorch import Callback
 
 from lspo.lightning_modules.callbacks.base import ReportingCallback, RolloutCallback
+from lspo.lightning_modules.callbacks.cpu_threads import CPUThreads
 from lspo.lightning_modules.callbacks.evaluation_table import EvaluationTable
 from lspo.lightning_modules.callbacks.evaluation_writer import EvaluationWriter
 from lspo.lightning_modules.callbacks.graceful_stop import GracefulStop
@@ -20,7 +21,7 @@ from lspo.lightning_modules.callbacks.summary import ResultSummary
 from lspo.lightning_modules.callbacks.weight_sync import WeightSync
 
 DEFAULTS: tuple[type[Callback], ...] = (
-    WeightSync, OnPolicyGuard, RolloutMetrics, HealthWarnings, CollectProgress, IterationLines, GracefulStop, ResultSummary,
+    CPUThreads, WeightSync, OnPolicyGuard, RolloutMetrics, HealthWarnings, CollectProgress, IterationLines, GracefulStop, ResultSummary,
     EvaluationTable, RankWatch,
 )  # fmt: skip
 
@@ -31,7 +32,7 @@ def default_callbacks(present: Sequence[Callback]) -> list[Callback]:
 
 
 __all__ = [
-    "CollectProgress", "EvaluationTable", "EvaluationWriter", "GracefulStop", "HealthWarnings", "IterationLines",
+    "CPUThreads", "CollectProgress", "EvaluationTable", "EvaluationWriter", "GracefulStop", "HealthWarnings", "IterationLines",
     "OnPolicyGuard",
     "PretrainedWriter", "RankWatch", "ReportingCallback", "ResultSummary",
     "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync", "default_callbacks",

@@ -36,6 +36,9 @@ class ResultSummary(Callback):
         if not self._first:
             self._first, self._first_iteration = results, iteration
         self._last, self._last_iteration = results, iteration
+        if results and trainer.is_global_zero:
+            words = ", ".join(f"{name.removeprefix('val/')} {value:.3f}" for name, value in results.items())
+            print(f"Evaluation {_when(iteration)}: {words}", flush=True)  # noqa: T201
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Before ranks part: to read it is a broadcast.
@@ -51,7 +54,9 @@ class ResultSummary(Callback):
         print("\n".join(lines), flush=True)  # noqa: T201 - the one thing this callback is for
 
     def _table(self) -> list[str]:
-        width = max(map(len, self._last), default=0)
+        if not self._last:
+            return []
+        width = max(map(len, self._last))
         if self._first_iteration == self._last_iteration:
             # One evaluation alone: «before» and «after» would say that nothing has been learned.
             return [
