@@ -110,8 +110,8 @@ def warn_of_few_prompts(prompts: int, drawn: int) -> bool:
     if drawn <= prompts:
         return False
     rank_zero_warn(
-        f"Expected at least {drawn} training problems, the prompts of one iteration, but there are {prompts}: some prompts "
-        "come twice in an iteration, with other responses. Add problems, or lower `train_groups` and "
+        f"Expected at least {drawn} training problems, the prompts of one iteration, but there are {prompts}: some "
+        "prompts come twice in an iteration, with other responses. Add problems, or lower `train_groups` and "
         "`rounds.min_pool`."
     )
     return True

@@ -274,9 +274,7 @@ class RolloutDataModule(LightningDataModule):
         count_epoch(trainer.fit_loop)
         # `fast_dev_run` trains on fewer groups.
         pool = self.rounds.least_pool(layout.train_groups)
-        plan = replace(
-            self._plan, iteration=self._policy.version, train_groups=layout.train_groups, min_pool=pool
-        )
+        plan = replace(self._plan, iteration=self._policy.version, train_groups=layout.train_groups, min_pool=pool)
         if self.rounds.adaptive:
             plan.round_prompts = state.first_round(plan)
         dispatch = CallbackDispatch(trainer)

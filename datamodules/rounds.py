@@ -9,7 +9,6 @@ from lspo.collecting.plan import CollectPlan, PoolScope, Shortfall
 from lspo.datamodules.ranges import check_choice, check_least
 from lspo.rollout import Sampling
 
-
 MOST_NEEDED_POOL = 64
 """Groups from which on the bounds of a pool are steady enough, however many are trained on."""
 
@@ -24,8 +23,8 @@ class Rounds:
             `min_pool` where the pool would otherwise not be filled.
         max_rounds: Rounds of an iteration at most.
         min_pool: Groups that a rule relative to the pool must have seen before anything is decided. None: twice
-            `train_groups`, and at most 64. A smaller pool costs fewer rollouts, but its bounds are less steady. Share of
-            groups that are judged otherwise than by a pool of 512: 11% with 64 groups, 16% with 32, 23% with 16, and
+            `train_groups`, and at most 64. A smaller pool costs fewer rollouts, but its bounds are less steady. Share
+            of groups that are judged otherwise than by a pool of 512: 11% with 64 groups, 16% with 32, 23% with 16, and
             40% with 4, of which all are kept.
         pool: Over which groups bounds are computed: the "iteration"'s, each "round"'s by itself (paper), or those of a
             "window" of iterations.

@@ -12,8 +12,8 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zer
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from lspo import __version__
-from lspo.lightning_modules.quiet import without_banners
 from lspo.lightning_modules.callbacks.run_bar import RunBar, shows_bars
+from lspo.lightning_modules.quiet import without_banners
 from lspo.lightning_modules.sources import (
     ModelSource,
     cache_folder,

@@ -13,10 +13,11 @@ from lightning.pytorch.utilities import rank_zero_only
 
 
 def show_progress_once(*, small: bool = False) -> None:
-    """Leaves transformers' bars, of loading and of writing weights, to the terminal of rank 0; none for small models."""
+    """Leaves transformers' bars, of loading and of writing weights, to rank 0's terminal; none for small models."""
     from transformers.utils import logging as of_transformers
 
-    if small or getattr(rank_zero_only, "rank", 0) or not sys.stderr.isatty():
+    rank: int = getattr(rank_zero_only, "rank", 0)
+    if small or rank or not sys.stderr.isatty():
         of_transformers.disable_progress_bar()
 
 

@@ -20,7 +20,6 @@ from lspo.rewards import score_groups
 from lspo.rollout import Sampling, TransformersEngine
 from lspo.rollout.local_policy import LocalPolicy
 
-
 LINE_EVERY_STEPS = 100
 """Without a bar, steps from one line to the next."""
 

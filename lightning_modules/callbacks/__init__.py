@@ -32,8 +32,8 @@ def default_callbacks(present: Sequence[Callback]) -> list[Callback]:
 
 
 __all__ = [
-    "CPUThreads", "CollectProgress", "EvaluationTable", "EvaluationWriter", "GracefulStop", "HealthWarnings", "IterationLines",
-    "OnPolicyGuard",
+    "CPUThreads", "CollectProgress", "EvaluationTable", "EvaluationWriter", "GracefulStop", "HealthWarnings",
+    "IterationLines", "OnPolicyGuard",
     "PretrainedWriter", "RankWatch", "ReportingCallback", "ResultSummary",
     "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync", "default_callbacks",
 ]  # fmt: skip

@@ -61,7 +61,9 @@ class RolloutMetrics(ReportingCallback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         shown = {
-            name: self._pending[name] for name in ("rollout/accuracy", "rollout/kept_frac", "length/mean") if name in self._pending
+            name: self._pending[name]
+            for name in ("rollout/accuracy", "rollout/kept_frac", "length/mean")
+            if name in self._pending
         }
         # For Lightning's own rows, one per optimizer step, at its interval.
         place = {"iteration": pl_module.version, **self.place(trainer, pl_module)}

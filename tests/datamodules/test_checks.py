@@ -153,14 +153,16 @@ def test_advantages_that_are_scaled_otherwise_than_in_the_paper() -> None:
 
 def test_prompts_that_come_twice_in_an_iteration_are_announced() -> None:
     assert not warn_of_few_prompts(16, 16)
-    with pytest.warns(UserWarning, match=r"at least 17 training problems, .* but there are 16: some prompts come twice"):
+    with pytest.warns(
+        UserWarning, match=r"at least 17 training problems, .* but there are 16: some prompts come twice"
+    ):
         assert warn_of_few_prompts(16, 17)
 
 
 def test_a_run_warns_once_of_prompts_that_come_twice(make_run: Callable[..., Any]) -> None:
     # 40 problems; the two rounds of an iteration draw more.
     settings = {"rounds.round_prompts": 24, "train_groups": 36, "minibatch_groups": 12}
-    with pytest.warns(UserWarning) as told:
+    with pytest.warns(UserWarning, match="come twice") as told:
         make_run(data=settings, trainer={"max_epochs": 2}).fit()
     assert len([one for one in told if "come twice" in str(one.message)]) == 1
 

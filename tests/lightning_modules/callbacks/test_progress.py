@@ -32,7 +32,8 @@ class Watch(RolloutCallback):
 
 def rich_lines(trainer: Any) -> list[str]:
     return [
-        f"{task.description} {task.completed:g}/{task.total} {task.fields['state']}".rstrip() for task in trainer.progress_bar_callback.progress.tasks
+        f"{task.description} {task.completed:g}/{task.total} {task.fields['state']}".rstrip()
+        for task in trainer.progress_bar_callback.progress.tasks
     ]
 
 

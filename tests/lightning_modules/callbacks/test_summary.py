@@ -30,7 +30,9 @@ def settings(**trainer: Any) -> dict[str, Any]:
 
 def tokens(text: str) -> tuple[float, float]:
     when = r"(?:before training|after \d+ iterations?)"
-    found = re.search(rf"^ +{when} +{when}\n(?:  val/.*\n)*  val/held_out/response_tokens +([\d.]+) +([\d.]+)$", text, re.M)
+    found = re.search(
+        rf"^ +{when} +{when}\n(?:  val/.*\n)*  val/held_out/response_tokens +([\d.]+) +([\d.]+)$", text, re.M
+    )
     assert found is not None, text
     return float(found[1]), float(found[2])
 
