@@ -26,7 +26,8 @@ from lspo.lightning_modules.strategies import FSDP2Strategy, FSDPShardedStrategy
 
 __all__ = [
     "AverageAtK", "CPUThreads", "ColdStart", "CollectProgress", "EvaluationTable", "EvaluationWriter", "FSDP2Strategy",
-    "FSDPShardedStrategy", "GracefulStop", "HealthWarnings", "IterationLines", "MajorityAtK", "ModelSource", "OnPolicyGuard", "PassAtK",
+    "FSDPShardedStrategy", "GracefulStop", "HealthWarnings", "IterationLines",
+    "MajorityAtK", "ModelSource", "OnPolicyGuard", "PassAtK",
     "PolicyModule", "PretrainedWriter", "RandomWeights", "RankWatch", "ReportingCallback", "ResultSummary",
     "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync",
 ]  # fmt: skip
