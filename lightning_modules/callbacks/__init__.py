@@ -21,8 +21,8 @@ from lspo.lightning_modules.callbacks.summary import ResultSummary
 from lspo.lightning_modules.callbacks.weight_sync import WeightSync
 
 DEFAULTS: tuple[type[Callback], ...] = (
-    CPUThreads, WeightSync, OnPolicyGuard, RolloutMetrics, HealthWarnings, CollectProgress, IterationLines, GracefulStop,
-    ResultSummary, EvaluationTable, RankWatch,
+    CPUThreads, WeightSync, OnPolicyGuard, RolloutMetrics, HealthWarnings, CollectProgress, IterationLines,
+    GracefulStop, ResultSummary, EvaluationTable, RankWatch,
 )  # fmt: skip
 
 
