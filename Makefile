@@ -13,7 +13,7 @@ VENV_VLLM := .venv-vllm
 .PHONY: quickstart test test-ranks test-vllm lint table clean
 
 quickstart: $(VENV)/.installed
-	$(BIN)/lspo fit --config quickstart
+	@$(BIN)/lspo fit --config quickstart
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --durations 15
@@ -37,11 +37,12 @@ table: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/quickstart_table.py
 
 $(VENV)/.installed: pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lspo needs Python 3.11 or later, and this is " + sys.version)'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
-	touch $@
+	@echo "Installing lspo and $(TORCH) into $(VENV), once; this takes some minutes."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lspo needs Python 3.11 or later, and this is " + sys.version)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"

@@ -34,6 +34,7 @@ from lspo.cli.resume import LAST, go_on_in_own_folder, newest_checkpoint, said
 from lspo.cli.suggest import SuggestingParser, setting_names
 from lspo.datamodules import RolloutDataModule
 from lspo.lightning_modules import IterationCheckpoint, PolicyModule, ResumableCSVLogger
+from lspo.lightning_modules.quiet import leave_out_banners
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     # Counted in optimizer steps; an iteration often has fewer than Lightning's 50.
@@ -192,6 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given[:1] == ["export"]:
         export(given[1:])
         return
+    leave_out_banners()
     LSPOCommand(args=arguments)
 
 

@@ -100,6 +100,23 @@ def warn_of_limits(max_response_tokens: int, made_for: Mapping[str, int]) -> Non
             )
 
 
+def warn_of_few_prompts(prompts: int, drawn: int) -> bool:
+    """Warns if an iteration draws more prompts than there are; True if it does.
+
+    Args:
+        prompts: Of the training set.
+        drawn: By one iteration.
+    """
+    if drawn <= prompts:
+        return False
+    rank_zero_warn(
+        f"Expected at least {drawn} training problems, the prompts of one iteration, but there are {prompts}: some "
+        "prompts come twice in an iteration, with other responses. Add problems, or lower `train_groups` and "
+        "`rounds.min_pool`."
+    )
+    return True
+
+
 def check_first_problem(problems: ProblemSet, name: str) -> None:
     """Reads a set's first problem, which shows missing files and columns before a model is loaded.
 

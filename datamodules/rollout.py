@@ -18,6 +18,7 @@ from lspo.datamodules.checks import (
     check_layout,
     check_tags,
     refuse_unfit_trainer,
+    warn_of_few_prompts,
     warn_of_limits,
     warn_of_scale,
 )
@@ -110,6 +111,7 @@ class RolloutDataModule(LightningDataModule):
         self.downsample = downsample
         self._state = LoopState(rounds.remembered_iterations)
         self._engine_ready = False
+        self._told_of_few_prompts = False
 
     # --- Lightning's hooks
 
@@ -152,6 +154,8 @@ class RolloutDataModule(LightningDataModule):
                 prompts = self._load(self.train_set, "train", self.sampling)
                 weights = self.train_set.weights if isinstance(self.train_set, MixedProblems) else None
                 self._state.prompts = PromptSource(prompts, seed=self.seed, weights=weights)
+            # One iteration draws at least as many; how many more it takes is seen when it is over.
+            self._warn_of_few_prompts(max(self.layout.train_groups, self.rounds.round_prompts or 0))
         self._held_out.load(stage, self._load)
         if not self._engine_ready:
             self.engine.setup(policy, rank=trainer.global_rank, world_size=trainer.world_size)
@@ -268,7 +272,9 @@ class RolloutDataModule(LightningDataModule):
         """Collects an iteration's groups and cuts them into this rank's micro-batches."""
         trainer, state, layout = self._attached_trainer, self._state, self.layout
         count_epoch(trainer.fit_loop)
-        plan = replace(self._plan, iteration=self._policy.version, train_groups=layout.train_groups)
+        # `fast_dev_run` trains on fewer groups.
+        pool = self.rounds.least_pool(layout.train_groups)
+        plan = replace(self._plan, iteration=self._policy.version, train_groups=layout.train_groups, min_pool=pool)
         if self.rounds.adaptive:
             plan.round_prompts = state.first_round(plan)
         dispatch = CallbackDispatch(trainer)
@@ -299,6 +305,7 @@ class RolloutDataModule(LightningDataModule):
             )
             state.history.add(report)
             state.note_outcomes(report)
+            self._warn_of_few_prompts(len(report.stats))
             state.last_yield = LastYield(len(report.stats), int(report.decision.keep.sum()), report.decision.pool_size)
             dispatch.finish(replace(report, phases={**report.phases, **phases}))
         except BaseException as error:
@@ -322,6 +329,10 @@ class RolloutDataModule(LightningDataModule):
             max_response_tokens=sampling.max_response_tokens,
             reward=self.reward,
         )
+
+    def _warn_of_few_prompts(self, drawn: int) -> None:
+        if not self._told_of_few_prompts and not self._attached_trainer.fast_dev_run:
+            self._told_of_few_prompts = warn_of_few_prompts(len(self._state.ready_prompts), drawn)
 
     def _evaluation_loaders(self, stage: str) -> list[EvaluationLoader]:
         trainer = self._attached_trainer

@@ -2,12 +2,14 @@
 
 from lspo.lightning_modules.callbacks import (
     CollectProgress,
+    CPUThreads,
     EvaluationTable,
     EvaluationWriter,
     FinalEvaluation,
     GracefulStop,
     HealthWarnings,
     IterationCheckpoint,
+    IterationLines,
     OnPolicyGuard,
     PretrainedWriter,
     RankWatch,
@@ -26,10 +28,10 @@ from lspo.lightning_modules.sources import ModelSource, RandomWeights
 from lspo.lightning_modules.strategies import FSDP2Strategy, FSDPShardedStrategy, register_strategies
 
 __all__ = [
-    "AverageAtK", "ColdStart", "CollectProgress", "EvaluationTable", "EvaluationWriter", "FSDP2Strategy",
-    "FSDPShardedStrategy", "FinalEvaluation", "GracefulStop", "HealthWarnings", "IterationCheckpoint", "MajorityAtK",
-    "ModelSource", "OnPolicyGuard", "PassAtK", "PolicyModule", "PretrainedWriter", "RandomWeights", "RankWatch",
-    "ReportingCallback", "ResultSummary", "ResumableCSVLogger",
+    "AverageAtK", "CPUThreads", "ColdStart", "CollectProgress", "EvaluationTable", "EvaluationWriter", "FSDP2Strategy",
+    "FSDPShardedStrategy", "FinalEvaluation", "GracefulStop", "HealthWarnings", "IterationCheckpoint", "IterationLines",
+    "MajorityAtK", "ModelSource", "OnPolicyGuard", "PassAtK", "PolicyModule", "PretrainedWriter", "RandomWeights",
+    "RankWatch", "ReportingCallback", "ResultSummary", "ResumableCSVLogger",
     "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync",
 ]  # fmt: skip
 

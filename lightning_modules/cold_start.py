@@ -12,6 +12,8 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zer
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from lspo import __version__
+from lspo.lightning_modules.callbacks.run_bar import RunBar, shows_bars
+from lspo.lightning_modules.quiet import without_banners
 from lspo.lightning_modules.sources import (
     ModelSource,
     cache_folder,
@@ -91,12 +93,15 @@ class ColdStart(ModelSource):
             return
         rank_zero_info("Supervised start: training a small model once; the next run will find it.")
         # The Trainer of the run waits while this one trains; its random state must not notice.
-        with isolate_rng(), whole_or_not_at_all(self.folder) as scratch:
+        with isolate_rng(), without_banners(), whole_or_not_at_all(self.folder) as scratch:
             module = self._train()
             save_model(module.model, module.tokenizer, scratch)
             self._check_tokenizer(scratch, module.tokenizer)
             (scratch / "cold_start.json").write_text(json.dumps({"sampled_accuracy": module.accuracy}))
-        rank_zero_info(f"Supervised start: sampled accuracy {module.accuracy:.2f}, kept in {self.folder}")
+        rank_zero_info(
+            f"Supervised start: sampled accuracy {module.accuracy:.2f} after {module.steps_done} steps; kept in "
+            f"{self.folder}"
+        )
         if module.accuracy < self.learning["stop_accuracy"]:
             rank_zero_warn(
                 f"The supervised start ended after {self.steps['max_steps']} steps at sampled accuracy "
@@ -112,6 +117,9 @@ class ColdStart(ModelSource):
             check_every_steps=self.steps["check_every_steps"],
             **self.learning,
         )
+        # Each node makes the model; one shows how far it is, in a terminal.
+        bar = _SupervisedBar()
+        shown = getattr(rank_zero_only, "rank", 0) == 0 and shows_bars(bar)
         trainer = Trainer(
             max_epochs=1,
             accelerator="cpu",
@@ -120,8 +128,8 @@ class ColdStart(ModelSource):
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
-            # Each node makes the model; one shows how far it is.
-            enable_progress_bar=getattr(rank_zero_only, "rank", 0) == 0,
+            enable_progress_bar=shown,
+            callbacks=[bar] if shown else [],
             gradient_clip_val=1.0,
         )
         loader = DemonstrationLoader(
@@ -144,6 +152,13 @@ class ColdStart(ModelSource):
                     f"model_type {self.config['model_type']!r} transformers loads it as {type(loaded).__name__}, which "
                     "does not. Take another `model_type`, 'llama' for one."
                 )
+
+
+class _SupervisedBar(RunBar):
+    """Steps of those allowed at most; most starts end earlier, by their accuracy."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return "Supervised start"
 
 
 def _plain(settings: Any) -> Any:

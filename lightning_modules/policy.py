@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lspo.lightning_modules.callbacks import default_callbacks
+from lspo.lightning_modules.callbacks import CPUThreads, default_callbacks
 from lspo.lightning_modules.checkpoint_hooks import CheckpointHooks
 from lspo.lightning_modules.checkpoints import write_whole_checkpoints
 from lspo.lightning_modules.evaluation_hooks import EvaluationHooks
@@ -203,12 +203,14 @@ class PolicyModule(ScheduleHooks, EvaluationHooks, CheckpointHooks, ShardedPolic
         return exact[1] if exact is not None and exact[0] == self.context_tokens else ""
 
     def prepare_data(self) -> None:
-        show_progress_once()
         if isinstance(self.source, ModelSource):
-            self.source.prepare()
+            callbacks: list[Any] = self.trainer.callbacks if self._trainer is not None else []  # type: ignore[attr-defined]
+            threads = next((one for one in callbacks if isinstance(one, CPUThreads)), CPUThreads())
+            with threads.during_preparation():
+                self.source.prepare()
 
     def setup(self, stage: str) -> None:
-        show_progress_once()
+        show_progress_once(small=isinstance(self.source, ModelSource))
         ignore_advice_on_means()
         write_whole_checkpoints(self.trainer.strategy)
         if stage == "fit" and getattr(self.trainer, "global_step", None) == 0:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from lspo.batching.collate import pad_right
@@ -18,6 +19,9 @@ from lspo.problems.demonstrations import Demonstrations
 from lspo.rewards import score_groups
 from lspo.rollout import Sampling, TransformersEngine
 from lspo.rollout.local_policy import LocalPolicy
+
+LINE_EVERY_STEPS = 100
+"""Without a bar, steps from one line to the next."""
 
 
 class DemonstrationLoader:
@@ -100,19 +104,25 @@ class SupervisedModule(LightningModule):
         self.sampling = Sampling(max_response_tokens=max_response_tokens)
         self.check_group_size = check_group_size
         self.accuracy = 0.0
+        self.steps_done = 0
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         mask = batch["response_mask"]
         logprobs, _ = model_logprobs(self.model, batch["token_ids"], batch["prompt_lengths"], mask, chunk_tokens=8192)
         loss = token_mean(-logprobs, mask)
-        self.log("supervised_loss", loss, prog_bar=True, batch_size=len(mask))
+        self.log("loss", loss, batch_size=len(mask))
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        done = batch_idx + 1
+        done = self.steps_done = batch_idx + 1
         if done % self.check_every_steps == 0 or done == self.trainer.num_training_batches:
             self.accuracy = self.sampled_accuracy()
-            self.log("sampled_accuracy", self.accuracy, prog_bar=True, batch_size=1)
+            self.log("accuracy", self.accuracy, prog_bar=True, batch_size=1)
+            if self.trainer.progress_bar_callback is None and done % LINE_EVERY_STEPS == 0:
+                rank_zero_info(
+                    f"Supervised start: step {done}, sampled accuracy {self.accuracy:.2f} (ends at "
+                    f"{self.stop_accuracy}, or after {self.trainer.num_training_batches} steps)"
+                )
             if self.accuracy >= self.stop_accuracy:
                 self.trainer.should_stop = True
 

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from lightning.pytorch import Callback
 
 from lspo.lightning_modules.callbacks.base import ReportingCallback, RolloutCallback
+from lspo.lightning_modules.callbacks.cpu_threads import CPUThreads
 from lspo.lightning_modules.callbacks.evaluation_table import EvaluationTable
 from lspo.lightning_modules.callbacks.evaluation_writer import EvaluationWriter
 from lspo.lightning_modules.callbacks.final_evaluation import FinalEvaluation
 from lspo.lightning_modules.callbacks.graceful_stop import GracefulStop
 from lspo.lightning_modules.callbacks.health import HealthWarnings
 from lspo.lightning_modules.callbacks.iteration_checkpoint import IterationCheckpoint
+from lspo.lightning_modules.callbacks.iteration_lines import IterationLines
 from lspo.lightning_modules.callbacks.on_policy_guard import OnPolicyGuard
 from lspo.lightning_modules.callbacks.pretrained_writer import PretrainedWriter
 from lspo.lightning_modules.callbacks.progress import CollectProgress
@@ -21,8 +23,8 @@ from lspo.lightning_modules.callbacks.summary import ResultSummary
 from lspo.lightning_modules.callbacks.weight_sync import WeightSync
 
 DEFAULTS: tuple[type[Callback], ...] = (
-    WeightSync, OnPolicyGuard, RolloutMetrics, HealthWarnings, CollectProgress, GracefulStop, ResultSummary,
-    EvaluationTable, RankWatch, FinalEvaluation,
+    CPUThreads, WeightSync, OnPolicyGuard, RolloutMetrics, HealthWarnings, CollectProgress, IterationLines,
+    GracefulStop, ResultSummary, EvaluationTable, RankWatch, FinalEvaluation,
 )  # fmt: skip
 
 
@@ -32,8 +34,8 @@ def default_callbacks(present: Sequence[Callback]) -> list[Callback]:
 
 
 __all__ = [
-    "CollectProgress", "EvaluationTable", "EvaluationWriter", "FinalEvaluation", "GracefulStop", "HealthWarnings",
-    "IterationCheckpoint", "OnPolicyGuard",
+    "CPUThreads", "CollectProgress", "EvaluationTable", "EvaluationWriter", "FinalEvaluation", "GracefulStop",
+    "HealthWarnings", "IterationCheckpoint", "IterationLines", "OnPolicyGuard",
     "PretrainedWriter", "RankWatch", "ReportingCallback", "ResultSummary",
     "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync", "default_callbacks",
 ]  # fmt: skip

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 from types import FrameType
@@ -18,6 +20,7 @@ from lspo.collecting.collect import StopCollecting
 from lspo.collecting.plan import CollectPlan
 from lspo.collecting.report import RoundReport
 from lspo.lightning_modules.callbacks.base import RolloutCallback
+from lspo.lightning_modules.callbacks.run_bar import AboveTheBar
 from lspo.lightning_modules.iteration_name import finished_iterations
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -67,8 +70,12 @@ class GracefulStop(RolloutCallback):
             raise KeyboardInterrupt(f"A second signal: {signal.Signals(number).name}")
         self._received = signal.Signals(number)
         if self._speaks:
-            # Not `print`, which may be under way already.
-            os.write(2, f"\n{self._received.name}: stopping after this round or iteration; again: at once.\n".encode())
+            text = f"{self._received.name}: stopping after this round or iteration; again: at once."
+            if isinstance(sys.stderr, AboveTheBar):
+                # `print` may be under way already: in a thread of its own, this one waits for the end of that.
+                _thread.start_new_thread(sys.stderr.write, (text + "\n",))
+            else:
+                os.write(2, f"\n{text}\n".encode())
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.stopped = False

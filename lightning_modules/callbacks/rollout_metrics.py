@@ -61,13 +61,15 @@ class RolloutMetrics(ReportingCallback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         shown = {
-            name: self._pending[name] for name in ("rollout/accuracy", "rollout/kept_frac") if name in self._pending
+            name: self._pending[name]
+            for name in ("rollout/accuracy", "rollout/kept_frac", "length/mean")
+            if name in self._pending
         }
         # For Lightning's own rows, one per optimizer step, at its interval.
         place = {"iteration": pl_module.version, **self.place(trainer, pl_module)}
         pl_module.log_dict(exact(place), on_step=True, on_epoch=False, batch_size=1)
         for name, value in shown.items():
-            label = name.removeprefix("rollout/").removesuffix("_frac")
+            label = name.replace("length/mean", "length").removeprefix("rollout/").removesuffix("_frac")
             pl_module.log(label, value, prog_bar=True, logger=False, on_step=True, on_epoch=False, batch_size=1)
         super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
 

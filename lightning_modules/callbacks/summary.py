@@ -36,6 +36,9 @@ class ResultSummary(Callback):
         if not self._first:
             self._first, self._first_iteration = results, iteration
         self._last, self._last_iteration = results, iteration
+        if results and trainer.is_global_zero:
+            words = ", ".join(f"{name.removeprefix('val/')} {value:.3f}" for name, value in results.items())
+            print(f"Evaluation {_when(iteration)}: {words}", flush=True)  # noqa: T201
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Before ranks part: to read it is a broadcast.
@@ -51,15 +54,18 @@ class ResultSummary(Callback):
         print("\n".join(lines), flush=True)  # noqa: T201 - the one thing this callback is for
 
     def _table(self) -> list[str]:
-        width = max(map(len, self._last), default=0)
+        if not self._last:
+            return []
+        width = max(map(len, self._last))
         if self._first_iteration == self._last_iteration:
             # One evaluation alone: «before» and «after» would say that nothing has been learned.
             return [
-                f"  {name:<{width}}  {_when(self._last_iteration)} {value:8.3f}" for name, value in self._last.items()
+                f"  {'':<{width}}  {_when(self._last_iteration):>20}",
+                *(f"  {name:<{width}}  {value:>20.3f}" for name, value in self._last.items()),
             ]
-        return [
-            f"  {name:<{width}}  {_when(self._first_iteration)} {self._first.get(name, value):8.3f}   "
-            f"{_when(self._last_iteration)} {value:8.3f}"
+        before, after = _when(self._first_iteration), _when(self._last_iteration)
+        return [f"  {'':<{width}}  {before:>15}  {after:>20}"] + [
+            f"  {name:<{width}}  {self._first.get(name, value):>{max(15, len(before))}.3f}  {value:>20.3f}"
             for name, value in self._last.items()
         ]
 
@@ -77,4 +83,6 @@ class ResultSummary(Callback):
 
 
 def _when(iteration: int) -> str:
-    return f"after iteration {iteration}" if iteration else "before training"
+    if not iteration:
+        return "before training"
+    return f"after {iteration} iteration{'s' if iteration > 1 else ''}"

@@ -47,6 +47,13 @@ class BatchLayout:
         for name in ("train_groups", "minibatch_groups", "passes", "accumulate", "data_parallel_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"Expected `{name}` to be at least 1, but got {getattr(self, name)}.")
+        if self.train_groups < self.minibatch_groups:
+            raise ValueError(
+                "Expected `minibatch_groups`, the groups of an optimizer step, to be at most `train_groups`, those of "
+                f"an iteration, but got minibatch_groups={self.minibatch_groups} and train_groups={self.train_groups}. "
+                f"Set `minibatch_groups` as well: {self.train_groups} is one optimizer step per iteration"
+                + (f", {self.train_groups // 2} are two." if self.train_groups % 2 == 0 else ".")
+            )
         if self.train_groups % self.minibatch_groups:
             raise ValueError(
                 "Expected `train_groups` to be a multiple of `minibatch_groups`, but got "

@@ -11,7 +11,15 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import StochasticWeightAveraging, Timer
 
 from lspo.batching.deal import BatchLayout
-from lspo.datamodules.checks import check_context, check_layout, check_tags, refuse_unfit_trainer, warn_of_scale
+from lspo.datamodules import Rounds
+from lspo.datamodules.checks import (
+    check_context,
+    check_layout,
+    check_tags,
+    refuse_unfit_trainer,
+    warn_of_few_prompts,
+    warn_of_scale,
+)
 from lspo.models.tokenizers import character_tokenizer
 from lspo.objectives import DrGRPO
 from lspo.rewards import ExactMatchReward, PatternFormat, ShuffledReward, SoftOverlongPunishment, WeightedReward
@@ -141,3 +149,36 @@ def test_advantages_that_are_scaled_otherwise_than_in_the_paper() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_of_scale("none", ("none",))
+
+
+def test_prompts_that_come_twice_in_an_iteration_are_announced() -> None:
+    assert not warn_of_few_prompts(16, 16)
+    with pytest.warns(
+        UserWarning, match=r"at least 17 training problems, .* but there are 16: some prompts come twice"
+    ):
+        assert warn_of_few_prompts(16, 17)
+
+
+def test_a_run_warns_once_of_prompts_that_come_twice(make_run: Callable[..., Any]) -> None:
+    # 40 problems; the two rounds of an iteration draw more.
+    settings = {"rounds.round_prompts": 24, "train_groups": 36, "minibatch_groups": 12}
+    with pytest.warns(UserWarning, match="come twice") as told:
+        make_run(data=settings, trainer={"max_epochs": 2}).fit()
+    assert len([one for one in told if "come twice" in str(one.message)]) == 1
+
+
+@pytest.mark.parametrize(("train_groups", "pool"), [(4, 8), (16, 32), (32, 64), (512, 64)])
+def test_a_small_iteration_needs_a_small_pool(train_groups: int, pool: int) -> None:
+    def least(rounds: Rounds) -> int:
+        return rounds.plan(train_groups=train_groups, group_size=4, sampling=Sampling()).min_pool
+
+    assert least(Rounds()) == pool
+    # What was set is kept.
+    assert least(Rounds(min_pool=64)) == 64
+    assert least(Rounds(min_pool=0)) == 0
+
+
+def test_fewer_groups_than_a_mini_batch_has_says_which_setting_to_change() -> None:
+    message = r"minibatch_groups=32 and train_groups=16. Set `minibatch_groups` as well: 16 is one .*, 8 are two\."
+    with pytest.raises(ValueError, match=message):
+        BatchLayout(train_groups=16, minibatch_groups=32)

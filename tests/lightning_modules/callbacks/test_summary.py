@@ -39,8 +39,10 @@ class Stop(Callback):
 
 
 def tokens(text: str) -> tuple[float, float]:
-    when = r"(?:before training|after iteration \d+)"
-    found = re.search(rf"val/held_out/response_tokens +{when} +([\d.]+) +{when} +([\d.]+)", text)
+    when = r"(?:before training|after \d+ iterations?)"
+    found = re.search(
+        rf"^ +{when} +{when}\n(?:  val/.*\n)*  val/held_out/response_tokens +([\d.]+) +([\d.]+)$", text, re.M
+    )
     assert found is not None, text
     return float(found[1]), float(found[2])
 
@@ -81,8 +83,9 @@ def test_one_evaluation_alone_is_not_shown_as_before_and_after(
 ) -> None:
     make_run([Stop()], **settings(max_epochs=2, num_sanity_val_steps=-1, check_val_every_n_epoch=5)).fit()
     printed = capsys.readouterr().out
-    assert re.search(r"val/held_out/response_tokens +before training +1\.000\n", printed)
-    assert "after iteration" not in printed
+    assert re.search(r"\n +before training\n(  val/.*\n)*  val/held_out/response_tokens +1\.000\n", printed)
+    assert "after 0" not in printed
+    assert "after 2 iterations" not in printed
 
 
 def test_a_run_without_evaluation(make_run: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,6 +93,16 @@ def test_a_run_without_evaluation(make_run: Callable[..., Any], capsys: pytest.C
     printed = capsys.readouterr().out
     assert "Finished 1 iterations, 2 optimizer steps." in printed
     assert "before" not in printed
+
+
+def test_each_evaluation_is_a_line(make_run: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(**settings(max_epochs=2, num_sanity_val_steps=-1)).fit()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Evaluation ")]
+    assert [line.partition(":")[0] for line in lines] == [
+        "Evaluation before training", "Evaluation after 1 iteration", "Evaluation after 2 iterations",
+    ]  # fmt: skip
+    assert "held_out/response_tokens 3.000" not in lines[0]
+    assert "held_out/response_tokens 3.000" in lines[2]
 
 
 def test_other_ranks_take_part_in_reading_the_folder_and_print_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,4 +137,4 @@ def test_a_resumed_run_is_not_evaluated_before_training(
     printed = capsys.readouterr().out
     assert tokens(printed) == (1, 4)
     assert "before training" in printed
-    assert "after iteration 3" in printed
+    assert "after 3 iterations" in printed
