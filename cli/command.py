@@ -23,8 +23,8 @@ from lspo.cli.before_run import (
 )
 from lspo.cli.config_file import check_config
 from lspo.cli.errors import FAILED_RUN, WRONG_SETTING, exit_status, report
-from lspo.cli.recipes import resolve
 from lspo.cli.plain_data import as_settings, is_object
+from lspo.cli.recipes import resolve
 from lspo.cli.short_help import HELP_ALL, HelpAll, ListClasses
 from lspo.cli.suggest import SuggestingParser, setting_names
 from lspo.datamodules import RolloutDataModule
@@ -63,7 +63,7 @@ class LSPOCommand(LightningCLI):
         self, model_class: Any = PolicyModule, datamodule_class: Any = RolloutDataModule, **settings: Any
     ) -> None:
         settings.setdefault("parser_class", SuggestingParser)
-        settings.setdefault("parser_kwargs", {"description": DESCRIPTION, "prog": "lspo"})
+        settings.setdefault("parser_kwargs", {"description": DESCRIPTION, "prog": "lspo", "allow_abbrev": False})
         settings.setdefault("save_config_callback", SaveConfigAtStart)
         settings.setdefault("save_config_kwargs", {"overwrite": True})
         settings.setdefault("trainer_defaults", TRAINER_DEFAULTS)
@@ -79,7 +79,7 @@ class LSPOCommand(LightningCLI):
                 action.__class__ = ActionRecipe
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **settings: Any) -> LightningArgumentParser:
-        parser = super()._prepare_subcommand_parser(klass, subcommand, allow_abbrev=False, **settings)
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **settings)
         parser.short = True
         parser.add_argument(HELP_ALL, action=HelpAll, help="Show every setting, with the other ones of Lightning.")
         for action in parser._actions:
@@ -155,4 +155,3 @@ def _as_seed(value: bool | int) -> int:
     if not 0 <= value < 2**32:
         raise ValueError(f"Expected `seed_everything` to be between 0 and 2**32 - 1, but got {value}.")
     return int(value)
-

@@ -59,22 +59,22 @@ def explained(message: str) -> str | None:
         return _precision(given[1])
     if key and given and key[1] == "trainer.logger" and given[1].lower() in LOGGERS:
         kind, more = LOGGERS[given[1].lower()]
-        return (
-            f"Expected a logger's class as `trainer.logger`, but got {given[1]!r}. Type: --trainer.logger={kind} {more}."
-        )
+        return f"Expected a logger's class as `trainer.logger`, but got {given[1]!r}. Type: --trainer.logger={kind} {more}."
     return _class(key[1], message) if key else None
 
 
-def what_to_type(message: str) -> Iterator[str]:
+def what_to_type(message: str, command: str) -> Iterator[str]:
     """What to type in place of arguments that are unknown."""
     unknown = re.search(r"unrecognized arguments: (.*)", message)
-    for word in unknown[1].split() if unknown else ():
+    words = unknown[1].split() if unknown else []
+    for word, after in zip(words, [*words[1:], ""], strict=True):
         flag, _, value = word.partition("=")
         name = flag.lstrip("-").replace("-", "_").rpartition(".")[2]
-        if not word.startswith("-") and (word in recipe_paths() or word.endswith((".yaml", ".yml"))):
-            yield f"A recipe or a file is named by --config. Type: --config {word}"
-        elif word.startswith("--") and name in ELSEWHERE:
-            yield f"Type: {ELSEWHERE[name].replace('VALUE', value or 'VALUE')}"
+        if word.startswith("--") and name in ELSEWHERE:
+            value = value or ("" if after.startswith("-") else after) or "VALUE"
+            yield f"Type: {ELSEWHERE[name].replace('VALUE', value)}"
+        elif word in recipe_paths() or word.endswith((".yaml", ".yml")):
+            yield f"A recipe or a file is named by --config. Type: {command} --config {word}"
 
 
 def _precision(given: str) -> str:
@@ -106,8 +106,7 @@ def _class(setting: str, message: str) -> str | None:
         )
     if colon:
         return (
-            f"Expected a module and a class joined by a dot as `{setting}`, but got {given}. "
-            f"Type: --{setting}={path}"
+            f"Expected a module and a class joined by a dot as `{setting}`, but got {given}. Type: --{setting}={path}"
         )
     kind = wrong[2] if wrong else ""
     return (

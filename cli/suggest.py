@@ -70,13 +70,14 @@ def suggestions(message: str, parser: Any) -> Iterator[str]:
     if refused:
         yield from _did_you_mean(refused[2], _settings_of(refused[1]))
     for name in re.findall(r"Expected a dot import path string: ([\w.]+)", message):
-        yield from _did_you_mean(name, _classes())
+        meant = list(_did_you_mean(name, _classes()))
+        yield from meant or ["One of your own is named with its module, as in my_module.MyClass; .help lists ours."]
     for module, name in re.findall(r"module '([\w.]+)' has no attribute '(\w+)'", message):
         yield from _did_you_mean(name, _public(module))
     command = re.search(r"argument subcommand: invalid choice: '(\S+)' \(choose from (.*)\)", message)
     if command:
         yield from _did_you_mean(command[1], re.findall(r"\w+", command[2]), cutoff=0.6)
-    yield from what_to_type(message)
+    yield from what_to_type(message, parser.prog.replace(" [options]", ""))
     yield from _advice(message)
 
 

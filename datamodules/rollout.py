@@ -131,6 +131,7 @@ class RolloutDataModule(LightningDataModule):
                 self._state.begin()
             # Read and dropped: what a round that was broken off has left would count in the next one.
             self.reward.metrics()
+            self.reward.check_calls()
             refuse_unfit_trainer(trainer)
             check_layout(self.layout, self._trained_group_size)
             warn_of_scale(self._layout.scale, policy.advantage_scales)
