@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
+from itertools import zip_longest
 from typing import Any
 
 from lspo.cli.recipes import recipe_paths
@@ -59,7 +60,8 @@ def explained(message: str) -> str | None:
         return _precision(given[1])
     if key and given and key[1] == "trainer.logger" and given[1].lower() in LOGGERS:
         kind, more = LOGGERS[given[1].lower()]
-        return f"Expected a logger's class as `trainer.logger`, but got {given[1]!r}. Type: --trainer.logger={kind} {more}."
+        expected = f"Expected a logger's class as `trainer.logger`, but got {given[1]!r}."
+        return f"{expected} Type: --trainer.logger={kind} {more}."
     return _class(key[1], message) if key else None
 
 
@@ -67,7 +69,7 @@ def what_to_type(message: str, command: str) -> Iterator[str]:
     """What to type in place of arguments that are unknown."""
     unknown = re.search(r"unrecognized arguments: (.*)", message)
     words = unknown[1].split() if unknown else []
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in zip_longest(words, words[1:], fillvalue=""):
         flag, _, value = word.partition("=")
         name = flag.lstrip("-").replace("-", "_").rpartition(".")[2]
         if word.startswith("--") and name in ELSEWHERE:

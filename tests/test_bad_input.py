@@ -283,7 +283,7 @@ REFUSED = [
     Row("class of another kind", ["--data.reward=own_classes.NoReward"], r"Derive it: `class NoReward\(Reward\)`"),
     Row("file of Python in place of a class", ["--data.reward=own_classes.py"],
         r"Type: --data\.reward=own_classes\.CLASS\n"),
-    Row("precision by another name", ["--trainer.precision=fp16"], r"got 'fp16'\. Type: --trainer\.precision=16-mixed\n"),
+    Row("precision by another name", ["--trainer.precision=fp16"], r"'fp16'\. Type: --trainer\.precision=16-mixed\n"),
     Row("logger by the name of its service", ["--trainer.logger=wandb"], r"Type: --trainer\.logger=WandbLogger "),
     Row("strategy that no run can use", ["--trainer.strategy=deepspeed"],
         r"to be one of auto, ddp, .* but got 'deepspeed'.* type: --trainer\.strategy=fsdp2\n"),

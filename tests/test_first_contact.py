@@ -1,4 +1,4 @@
-"""What a newcomer types, and what comes back: screens that fit, answers at once, configurations that can be read again."""
+"""What a newcomer types, and what comes back: screens that fit, answers at once, files that can be read again."""
 
 from __future__ import annotations
 

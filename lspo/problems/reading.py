@@ -75,7 +75,7 @@ def _from_folder(path: str, place: Path, name: str | None, split: str) -> Rows:
     if visible and not any(file_format(name) for name in visible):
         raise FileNotFoundError(
             f"Expected a folder with files of problems ({', '.join(FILE_FORMATS)}) at {path}, but it has only "
-            f"{', '.join(visible[:5])}{', ...' if len(visible) > 5 else ''}. Name the folder, or the file, that has them."
+            f"{', '.join(visible[:5])}{', ...' if len(visible) > 5 else ''}. Name the folder or the file that has them."
         )
     if "config.json" in visible and any(name.endswith((".safetensors", ".bin")) for name in visible):
         raise ValueError(
