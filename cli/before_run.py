@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.strategies import StrategyRegistry
 
 from lspo.lightning_modules.checkpoints import check_folder
 from lspo.lightning_modules.strategies import kind_of_folder
@@ -18,6 +20,7 @@ NAMED_CHECKPOINTS = ("best", "last", "hpc")
 WRITTEN_BY_A_RUN, NEEDED_TO_GO_ON = b"pytorch-lightning_version", (b"optimizer_states", b"loops")
 FOLDER_OF_PARTS = ("meta.pt", ".metadata")
 CONFIG, RESUMED, EVALUATED = "config.yaml", "config_resumed_{}.yaml", "config_{}.yaml"
+STRATEGIES = ("auto", "ddp", "fsdp", "fsdp_sharded", "fsdp_cpu_offload", "fsdp2", "fsdp2_cpu_offload")
 
 
 class SaveConfigAtStart(SaveConfigCallback):
@@ -135,6 +138,25 @@ def _pickled(path: Path) -> bytes:
             return next((archive.read(name) for name in archive.namelist() if name.endswith("data.pkl")), b"")
     except BadZipFile:
         return b""
+
+
+def check_strategy(name: Any) -> None:
+    """Refuses names of strategies that no run here can use, before Lightning asks for a library of theirs.
+
+    Raises:
+        ValueError: If it is one; the message lists those that can be used.
+    """
+    if not isinstance(name, str) or name == "auto":
+        return
+    expected = f"Expected `trainer.strategy` to be one of {', '.join(STRATEGIES)}, but got {name!r}"
+    if name.startswith("deepspeed"):
+        raise ValueError(
+            f"{expected}, which accumulates and scales gradients by rules of its own. To cut weights and optimizer "
+            "state over devices, as ZeRO does, type: --trainer.strategy=fsdp2"
+        )
+    if name not in {*STRATEGIES, *StrategyRegistry.available_strategies()}:
+        close = get_close_matches(name, STRATEGIES, n=1)
+        raise ValueError(f"{expected}.{f' Type: --trainer.strategy={close[0]}' if close else ''}")
 
 
 def check_named_checkpoint(path: Any) -> None:

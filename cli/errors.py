@@ -68,7 +68,7 @@ def _to_the_point(message: str) -> str:
     if not message.startswith("Does not validate against any of the Union subtypes"):
         return message
     reasons = re.findall(r"^  - (.*(?:\n    .*)*)", message, re.MULTILINE)
-    meant = [reason for reason in reasons if not re.fullmatch(r"Expected a <class '\w+'>", reason)]
+    meant = [reason for reason in reasons if not re.fullmatch(r"Expected a <class '[\w.]+'>", reason)]
     return "\n".join(meant) or message
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-import torch
-
-from lspo.cli.before_run import check_checkpoint
-from lspo.cli.errors import exit_status, report
-from lspo.lightning_modules.export import export_checkpoint
-
 DTYPES = ("float32", "bfloat16", "float16")
 
 
 def export(arguments: Sequence[str]) -> None:
     """Runs the command; ends with one message where somebody can mend what went wrong."""
     given = _parser().parse_args(arguments)
+    # Its help and wrong flags need none of these.
+    import torch
+
+    from lspo.cli.before_run import check_checkpoint
+    from lspo.cli.errors import exit_status, report
+    from lspo.lightning_modules.export import export_checkpoint
+
     dtype = None if given.dtype is None else getattr(torch, given.dtype)
     try:
         check_checkpoint(given.checkpoint, "export")

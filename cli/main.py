@@ -1,200 +1,121 @@
-"""The command `lspo`: LightningCLI over PolicyModule and RolloutDataModule, with recipes by name."""
+"""The command `lspo`. What needs neither Lightning nor torch is answered before they are imported."""
 
 from __future__ import annotations
 
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import yaml
-from jsonargparse import ActionConfigFile
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities import rank_zero_info
+from lspo import __version__
+from lspo.cli.recipes import describe, recipe_paths, text_of
 
-from lspo.cli import class_swap
-from lspo.cli.before_run import (
-    NAMED_CHECKPOINTS,
-    SaveConfigAtStart,
-    check_before_run,
-    check_checkpoint,
-    present_parents,
-    remove_empty_log_folders,
-)
-from lspo.cli.config_file import check_config
-from lspo.cli.errors import FAILED_RUN, WRONG_SETTING, exit_status, report
-from lspo.cli.export import export
-from lspo.cli.recipes import describe, resolve, text_of
-from lspo.cli.resume import LAST, go_on_in_own_folder, newest_checkpoint, said
-from lspo.cli.suggest import SuggestingParser, setting_names
-from lspo.datamodules import RolloutDataModule
-from lspo.lightning_modules import IterationCheckpoint, PolicyModule, ResumableCSVLogger
-from lspo.lightning_modules.quiet import leave_out_banners
+if TYPE_CHECKING:
+    from lspo.cli.command import LSPOCommand
 
-TRAINER_DEFAULTS: dict[str, Any] = {
-    # Counted in optimizer steps; an iteration often has fewer than Lightning's 50.
-    "log_every_n_steps": 1,
-    # A sanity check would generate responses for nothing. `data.evaluation.before_training` evaluates all of it.
-    "num_sanity_val_steps": 0,
+__all__ = ["LSPOCommand", "main"]
+
+WRONG_SETTING = 2
+
+COMMANDS = {
+    "fit": "Train a policy: collect responses, select, update. `lspo fit --help` has its settings.",
+    "validate": "Evaluate on the sets of `data.val`; with --ckpt_path, the policy of a checkpoint.",
+    "test": "Evaluate on the sets of `data.test`. It needs no training data.",
+    "recipes": "List the recipes that --config takes by name; `lspo recipes NAME` prints one.",
+    "export": "Write the policy of a checkpoint as a folder that transformers and vLLM read.",
 }
 
-DESCRIPTION = (
-    "Reinforcement learning with verifiable rewards. `lspo recipes` lists what --config takes besides files; "
-    "`lspo export` writes a checkpoint's policy as transformers reads it."
-)
+SCREEN = """usage: lspo COMMAND [settings]
+
+Reinforcement learning with verifiable rewards.
+
+commands:
+{commands}
+
+first steps:
+  lspo fit --config quickstart                        train a small policy on a CPU, in minutes
+  lspo fit --config quickstart --data.group_size=4    the same with one setting changed
+  lspo fit --config quickstart --print_config         all settings of a run, as a file for --config
+
+Several --config overlay each other; the later one wins. A recipe or a file may be named.
+
+options:
+  -h, --help  this screen; `lspo COMMAND --help` has that of a command
+  --version   {version}
+"""
 
 
-class ActionRecipe(ActionConfigFile):
-    """`--config` that takes the name of a recipe as well as a path; several overlay each other, later ones win."""
+def __getattr__(name: str) -> Any:
+    if name == "LSPOCommand":
+        from lspo.cli.command import LSPOCommand
 
-    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
-        if isinstance(values, str):
-            try:
-                values = resolve(values)
-                check_config(values, setting_names(parser))
-            except (ValueError, OSError) as error:
-                parser.error(str(error))
-        super().__call__(parser, cfg, values, option_string)
-
-
-class LSPOCommand(LightningCLI):
-    """LightningCLI with what every run here needs: recipes, one seed, no flags that the loop can't honour.
-
-    Projects with classes of their own pass them: `LSPOCommand(MyPolicy, MyData)`.
-    """
-
-    def __init__(
-        self, model_class: Any = PolicyModule, datamodule_class: Any = RolloutDataModule, **settings: Any
-    ) -> None:
-        settings.setdefault("parser_class", SuggestingParser)
-        settings.setdefault("parser_kwargs", {"description": DESCRIPTION})
-        settings.setdefault("save_config_callback", SaveConfigAtStart)
-        settings.setdefault("save_config_kwargs", {"overwrite": True})
-        settings.setdefault("trainer_defaults", TRAINER_DEFAULTS)
-        settings.setdefault("seed_everything_default", 0)
-        settings.setdefault("auto_configure_optimizers", False)
-        class_swap.install()
-        super().__init__(model_class, datamodule_class, **settings)
-
-    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        super().add_default_arguments_to_parser(parser)
-        for action in parser._actions:
-            if isinstance(action, ActionConfigFile):
-                action.__class__ = ActionRecipe
-
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        # There is nothing to predict: `validate` and `test` generate and score.
-        # `EvaluationTable` prints what Lightning's `verbose` would, a line a set.
-        return {name: skip | {"verbose"} for name, skip in LightningCLI.subcommands().items() if name != "predict"}
-
-    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        settings = super()._prepare_subcommand_kwargs(subcommand)
-        return settings if subcommand == "fit" else {**settings, "verbose": False}
-
-    def _parse_ckpt_path(self) -> None:
-        # Lightning reads it here, and what it says of a file that it can't read is a traceback.
-        with self._told():
-            if self.config.get("subcommand"):
-                stage = self.config.subcommand
-                check_checkpoint(self.config[stage].get("ckpt_path"), stage)
-            super()._parse_ckpt_path()
-
-    def instantiate_classes(self) -> None:
-        with self._told(constructing=True):
-            super().instantiate_classes()
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        present = present_parents(self.trainer)
-        with self._told(present=present):
-            ckpt_path = self.config_init[subcommand].get("ckpt_path")
-            trial = getattr(self.trainer, "fast_dev_run", False)
-            if str(ckpt_path) == LAST and not trial:
-                ckpt_path = self.config_init[subcommand]["ckpt_path"] = newest_checkpoint(self.trainer, subcommand)
-            check_before_run(self.trainer, self.model, self.datamodule, subcommand, ckpt_path)
-            with warnings.catch_warnings():
-                if subcommand == "fit" and _is_on_disk(ckpt_path) and not trial:
-                    self._go_on_from(str(ckpt_path))
-                super()._run_subcommand(subcommand)
-
-    def _go_on_from(self, path: str) -> None:
-        """Has a resumed run write into its own folder, and says so."""
-        folder = go_on_in_own_folder(self.trainer, path)
-        parser, config = self._parser("fit"), self.config["fit"]
-        rank_zero_info(said(path, folder, self.trainer, yaml.safe_load(parser.dump(config, skip_none=False))))
-        if folder is not None:
-            warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-
-    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
-        # What Lightning would take by default deletes its file when a run goes on, and counts from 0.
-        if config.get("logger") in (None, True) and not config.get("fast_dev_run"):
-            config["logger"] = ResumableCSVLogger(config.get("default_root_dir") or os.getcwd())
-        given = config.get("callbacks") or []
-        given = given if isinstance(given, list) else [given]
-        if config.get("enable_checkpointing") is not False and not any(isinstance(one, Checkpoint) for one in given):
-            callbacks = [*callbacks, IterationCheckpoint()]
-        return super()._instantiate_trainer(config, callbacks)
-
-    @contextmanager
-    def _told(self, *, constructing: bool = False, present: set[Path] | None = None) -> Iterator[None]:
-        """Ends the command with one message where somebody can mend what went wrong."""
-        try:
-            yield
-        except Exception as error:
-            status = exit_status(error, constructing=constructing)
-            if status is None:
-                raise
-            report(error, status, hint=self._way_back() if status == FAILED_RUN else "")
-            if status == WRONG_SETTING and present is not None:
-                remove_empty_log_folders(self.trainer, present)
-            raise SystemExit(status) from None
-
-    def _way_back(self) -> str:
-        """How to go on with a run that failed."""
-        checkpoint = getattr(self.trainer.checkpoint_callback, "last_model_path", "") or getattr(
-            self.trainer.checkpoint_callback, "best_model_path", ""
-        )
-        return f"To go on from the last checkpoint: --ckpt_path {checkpoint}" if checkpoint else ""
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.link_arguments("seed_everything", "data.seed", compute_fn=_as_seed)
-        for action in parser._actions:
-            if action.dest == "data.train":
-                # It names a file of problems; jsonargparse would take what is in a CSV file for the name.
-                action._enable_path = False
-
-
-def _is_on_disk(path: Any) -> bool:
-    return path is not None and str(path) not in NAMED_CHECKPOINTS and Path(str(path)).exists()
-
-
-def _as_seed(value: bool | int) -> int:
-    if not 0 <= value < 2**32:
-        raise ValueError(f"Expected `seed_everything` to be between 0 and 2**32 - 1, but got {value}.")
-    return int(value)
+        return LSPOCommand
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command `lspo`."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["help"]:
+        given = [*given[1:2], "--help"]
+    first = given[0] if given else ""
+    if first in ("-h", "--help"):
+        sys.stdout.write(screen())
+    elif first in ("--version", "-V", "version"):
+        print(f"lspo {__version__}")  # noqa: T201 - what was asked for
+    elif first == "recipes":
+        _print_recipes(given[1:])
+    elif not first:
+        _refuse(f"{screen()}\nerror: Expected a command, as in `lspo fit --config quickstart`.")
+    elif first in COMMANDS or first.startswith("-"):
+        if arguments is None:
+            sys.argv[1:] = given
+        _run(given, None if arguments is None else given)
+    else:
+        _refuse(f"error: {_no_command(first)}\nAll commands: lspo --help")
+
+
+def screen() -> str:
+    """What `lspo --help` shows."""
+    commands = "\n".join(f"  {name:<10}{text}" for name, text in COMMANDS.items())
+    return SCREEN.format(commands=commands, version=f"the version, {__version__}")
+
+
+def _run(given: list[str], arguments: list[str] | None) -> None:
     # Lightning 2.6 says so of its own code on torch 2.13; a user can do nothing about it.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
     # A console script lacks the current folder, where a user's own `class_path` modules stand.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    if given[:1] == ["recipes"]:
-        _print_recipes(given[1:])
-        return
-    if given[:1] == ["export"]:
+    if given[0] == "export":
+        from lspo.cli.export import export
+
         export(given[1:])
         return
+    from lspo.cli.command import LSPOCommand
+    from lspo.lightning_modules.quiet import leave_out_banners
+
     leave_out_banners()
     LSPOCommand(args=arguments)
+
+
+def _no_command(word: str) -> str:
+    """What to type in place of a word that is no command."""
+    expected = f"Expected a command ({', '.join(COMMANDS)}), but got {word!r}"
+    if word in recipe_paths() or word.endswith((".yaml", ".yml")):
+        kind = "a recipe" if word in recipe_paths() else "a configuration"
+        return f"{expected}, which is {kind}. Type: lspo fit --config {word}"
+    if word == "train":
+        return f"{expected}. Did you mean fit?"
+    close = get_close_matches(word, COMMANDS, n=1)
+    return f"{expected}.{f' Did you mean {close[0]}?' if close else ''}"
+
+
+def _refuse(message: str) -> NoReturn:
+    sys.stderr.write(f"{message}\n")
+    raise SystemExit(WRONG_SETTING)
 
 
 def _print_recipes(names: Sequence[str]) -> None:
@@ -202,8 +123,7 @@ def _print_recipes(names: Sequence[str]) -> None:
     try:
         texts = [text_of(name) for name in names if name not in ("-h", "--help")]
     except FileNotFoundError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(WRONG_SETTING) from None
+        _refuse(f"error: {error}")
     for text in texts or [f"{name:<20} {line}\n" for name, line in describe()]:
         print(text, end="")  # noqa: T201 - what the command is for
     if "-h" in names or "--help" in names:

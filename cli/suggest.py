@@ -10,15 +10,23 @@ from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
+from lspo.cli.mistakes import ELSEWHERE, explained, what_to_type
+from lspo.cli.short_help import SHORT_NAMES, short_help
 from lspo.renamed import NOW, moved_classes, renamed_flag
-
-SHORT_NAMES = ("lspo.objectives", "lspo.rewards", "lspo.sampling", "lspo.rollout", "lspo.problems",
-               "lspo.lightning_modules", "lspo.problems.demonstrations", "lspo.datamodules")  # fmt: skip
-"""Where the classes stand that recipes name."""
 
 
 class SuggestingParser(LightningArgumentParser):
     """LightningCLI's parser, less the ninety lines of usage before an error, plus the nearest names."""
+
+    short = False
+    """Whether its help is the short one."""
+
+    def format_help(self, formatter: Any = None) -> str:
+        return short_help(self) if self.short and formatter is None else self.full_help(formatter)
+
+    def full_help(self, formatter: Any = None) -> str:
+        """Every setting, as jsonargparse lists them."""
+        return str(super().format_help(formatter))
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if not self.exit_on_error:
@@ -32,7 +40,8 @@ class SuggestingParser(LightningArgumentParser):
         if moved:
             lines = [f"Expected classes by their present names, but {', and '.join(moved)}."]
         else:
-            lines = [message, *suggestions(message, parser)]
+            told = explained(message)
+            lines = [told] if told else [message, *suggestions(message, parser)]
         name = parser.prog.replace(" [options]", "")
         sys.stderr.write("error: " + "\n".join(lines) + f"\nAll settings: {name} --help\n")
         self.exit(2)
@@ -53,17 +62,22 @@ def suggestions(message: str, parser: Any) -> Iterator[str]:
     for key in re.findall(r"(?:--|does not accept (?:option|nested key) ')([\w.]+)", message):
         known = setting_names(parser)
         new = renamed_flag(key, known)
-        yield from [f"`{key}{NOW}{new}`."] if new else _did_you_mean(key, known)
+        if new:
+            yield f"`{key}{NOW}{new}`."
+        elif key.rpartition(".")[2] not in ELSEWHERE:
+            yield from _did_you_mean(key, known)
     refused = re.search(r"class_path '([\w.]+)':\s+Option '(\w+)' is not accepted", message)
     if refused:
         yield from _did_you_mean(refused[2], _settings_of(refused[1]))
     for name in re.findall(r"Expected a dot import path string: ([\w.]+)", message):
-        yield from _did_you_mean(name, _classes())
+        meant = list(_did_you_mean(name, _classes()))
+        yield from meant or ["One of your own is named with its module, as in my_module.MyClass; .help lists ours."]
     for module, name in re.findall(r"module '([\w.]+)' has no attribute '(\w+)'", message):
         yield from _did_you_mean(name, _public(module))
     command = re.search(r"argument subcommand: invalid choice: '(\S+)' \(choose from (.*)\)", message)
     if command:
-        yield from _did_you_mean(command[1], [*re.findall(r"\w+", command[2]), "recipes", "export"], cutoff=0.6)
+        yield from _did_you_mean(command[1], re.findall(r"\w+", command[2]), cutoff=0.6)
+    yield from what_to_type(message, parser.prog.replace(" [options]", ""))
     yield from _advice(message)
 
 

@@ -52,7 +52,7 @@ class RolloutDataModule(LightningDataModule):
 
     Args:
         train: Problems to train on: a set, or a hub name or file. The hub name of a published set stands for its
-            preset in `lspo.problems`, in `val` and `test` for its test part.
+            preset in `lspo.problems`, in `val` and `test` for its test part. None: the data is for evaluation alone.
         reward: Scores responses.
         val: Held-out sets by name, for validation; one that differs from `evaluation` as an `EvaluationSet`.
         test: Held-out sets by name, for `test`.
@@ -76,7 +76,7 @@ class RolloutDataModule(LightningDataModule):
     @refuse_old_settings
     def __init__(
         self,
-        train: ProblemSet | str,
+        train: ProblemSet | str | None,
         reward: Reward,
         val: dict[str, ProblemSet | EvaluationSet | str] | None = None,
         test: dict[str, ProblemSet | EvaluationSet | str] | None = None,
@@ -93,7 +93,7 @@ class RolloutDataModule(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.train_set = as_set(train)
+        self.train_set = None if train is None else as_set(train)
         self.val_sets, self.test_sets = dict(val or {}), dict(test or {})
         self.reward = reward
         self.selector = selector
@@ -133,6 +133,7 @@ class RolloutDataModule(LightningDataModule):
                 self._state.begin()
             # Read and dropped: what a round that was broken off has left would count in the next one.
             self.reward.metrics()
+            self.reward.check_calls()
             refuse_unfit_trainer(trainer)
             check_layout(self.layout, self._trained_group_size)
             warn_of_scale(self._layout.scale, policy.advantage_scales)
@@ -151,8 +152,9 @@ class RolloutDataModule(LightningDataModule):
                 # trace. It is not made again when a run is resumed.
                 trainer.num_sanity_val_steps = math.inf
             if self._state.prompts is None:
-                prompts = self._load(self.train_set, "train", self.sampling)
-                weights = self.train_set.weights if isinstance(self.train_set, MixedProblems) else None
+                train_set = self._training_set
+                prompts = self._load(train_set, "train", self.sampling)
+                weights = train_set.weights if isinstance(train_set, MixedProblems) else None
                 self._state.prompts = PromptSource(prompts, seed=self.seed, weights=weights)
             # One iteration draws at least as many; how many more it takes is seen when it is over.
             self._warn_of_few_prompts(max(self.layout.train_groups, self.rounds.round_prompts or 0))
@@ -169,6 +171,7 @@ class RolloutDataModule(LightningDataModule):
             FileNotFoundError: If a file of problems is missing.
         """
         self.engine.check()
+        self.reward.check_calls()
         sets = {name: one.problems for name, one in self._held_out.of(stage).items()}
         if stage == "fit":
             refuse_unfit_trainer(trainer)
@@ -176,7 +179,7 @@ class RolloutDataModule(LightningDataModule):
                 # How many ranks share the rollouts is known in `setup`, which looks again.
                 alone = replace(self._layout, accumulate=trainer.accumulate_grad_batches)
                 check_layout(alone, self._trained_group_size)
-            sets = {"train": self.train_set, **sets}
+            sets = {"train": self._training_set, **sets}
         for name, problems in sets.items():
             check_first_problem(problems, name)
 
@@ -344,6 +347,15 @@ class RolloutDataModule(LightningDataModule):
         self.engine.close()
         self.reward.close()
         self._engine_ready = False
+
+    @property
+    def _training_set(self) -> ProblemSet:
+        if self.train_set is None:
+            raise ValueError(
+                "Expected problems to train on as `train`, but got None, which is for evaluation alone. Name a file, a "
+                "folder or a set on the hub."
+            )
+        return self.train_set
 
     @property
     def _trained_group_size(self) -> int:

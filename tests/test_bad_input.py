@@ -58,6 +58,24 @@ class Half(Reward):
         return 0.5
 
 
+class WithoutAnswer(Reward):
+    def score(self, response):
+        return 1.0
+
+
+class Exits(Reward):
+    def score(self, response, answer):
+        raise SystemExit(3)
+
+
+class NoReward:
+    pass
+
+
+def judge(response, answer):
+    return 1.0
+
+
 class AllWrong(Reward):
     def score(self, response, answer):
         return 0.0
@@ -251,8 +269,37 @@ class Row:
 REFUSED = [
     Row("unknown recipe", ["--config=quickstrt"],
         r"'quickstrt' is neither\. Did you mean 'quickstart'\? Recipes: .*lspo"),
-    Row("unknown command", [], r"invalid choice: 'fti'[\s\S]*Did you mean fit\?", "fti"),
-    Row("unknown command beside fit", [], r"invalid choice: 'exprt'[\s\S]*Did you mean export\?", "exprt"),
+    Row("unknown command", [], r"a command \(fit, .*\), but got 'fti'\. Did you mean fit\?", "fti"),
+    Row("unknown command beside fit", [], r"but got 'exprt'\. Did you mean export\?", "exprt"),
+    Row("recipe in place of a command", [],
+        r"but got 'quickstart', which is a recipe\. Type: lspo fit --config quickstart\n", "quickstart"),
+    Row("recipe without --config", ["quickstart"], r"Type: lspo fit --config quickstart\n"),
+    Row("setting by its name in another library", ["--model.lr=1e-4"],
+        r"--model\.lr=1e-4\nType: --model\.optimizer=AdamW --model\.optimizer\.lr=1e-4\n"),
+    Row("function in place of a reward", ["--data.reward=own_classes.judge"],
+        r"own_classes\.judge is a function\. "
+        r"Type: --data\.reward=FunctionReward --data\.reward\.function=own_classes\.judge\n"),
+    Row("class behind a colon", ["--data.reward=own_classes:Half"], r"Type: --data\.reward=own_classes\.Half\n"),
+    Row("class of another kind", ["--data.reward=own_classes.NoReward"], r"Derive it: `class NoReward\(Reward\)`"),
+    Row("file of Python in place of a class", ["--data.reward=own_classes.py"],
+        r"Type: --data\.reward=own_classes\.CLASS\n"),
+    Row("precision by another name", ["--trainer.precision=fp16"], r"'fp16'\. Type: --trainer\.precision=16-mixed\n"),
+    Row("logger by the name of its service", ["--trainer.logger=wandb"], r"Type: --trainer\.logger=WandbLogger "),
+    Row("strategy that no run can use", ["--trainer.strategy=deepspeed"],
+        r"to be one of auto, ddp, .* but got 'deepspeed'.* type: --trainer\.strategy=fsdp2\n"),
+    Row("unknown strategy", ["--trainer.strategy=fdsp"], r"but got 'fdsp'\. Type: --trainer\.strategy=fsdp\n"),
+    Row("file of weights in place of a model", lambda place, policy: [f"--model.model={policy}/model.safetensors"],
+        r"a model's folder, but .*model\.safetensors is a file\. .*--model\.model=\S*tiny_policy"),
+    Row("model's folder with a wrong letter", lambda place, policy: [
+        copy_of(policy, place), "--model.model=modl"], r"there is none at \S*/modl\. Did you mean model\?"),
+    Row("reward that can't be called", ["--data.reward=own_classes.WithoutAnswer"],
+        r"`score` of reward WithoutAnswer to be `def score\(self, response, answer\)`, but it takes \(response\)"),
+    Row("folder of other files", lambda place, policy: [written(place, "sets/notes.txt", b"1=")],
+        r"files of problems .* at \./sets, but it has only notes\.txt"),
+    Row("model's folder in place of problems", lambda place, policy: [f"--data.train={policy}"],
+        r"but that is a model's folder\. It is named with --model\.model="),
+    Row("nothing to train on", lambda place, policy: config(place, "data: {train: null}\n"),
+        r"arguments are required: fit\.data\.train"),
     Row("configuration that is no YAML", lambda place, policy: config(place, "data:\n\tgroup_size: 4\n"),
         r"at mine\.yaml, but it can't be read at line 2, column 1: .* not with tabs"),
     Row("configuration that is no text", lambda place, policy: config(place, b"data: \xff\xfe"),
@@ -402,6 +449,7 @@ REFUSED = [
 
 FAILED = [
     Row("reward that raises", ["--data.reward=own_classes.Raises"], r"Reward Raises raised KeyError: 'nothing'"),
+    Row("reward that ends the process", ["--data.reward=own_classes.Exits"], r"Reward Exits raised SystemExit: 3"),
     Row("reward that is no number", ["--data.reward=own_classes.NotANumber"],
         r"accuracy 0 or 1 from reward NotANumber, but got nan"),
     Row("reward of too few", ["--data.reward=own_classes.OneTooFew"], r"one verdict per response, so \d+, but got \d+"),
@@ -442,7 +490,7 @@ def test_what_the_run_did_ends_in_one_message_and_status_1(
     error = capsys.readouterr().err
     assert re.search(row.message, error[error.index("error: ") :]), error
     # Of a user's own reward the traceback is what one needs; of ours it is not.
-    assert ("Traceback" in error) == (row.name == "reward that raises")
+    assert ("Traceback" in error) == (row.name in ("reward that raises", "reward that ends the process"))
 
 
 # A run of its own has a folder of its own.

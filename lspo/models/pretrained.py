@@ -7,6 +7,7 @@ import socket
 import urllib.error
 import urllib.request
 import warnings
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,16 @@ def check_model(name_or_path: str) -> None:
         ValueError: If it is no causal language model of text.
     """
     folder = Path(name_or_path).expanduser()
+    if folder.is_file():
+        raise FileNotFoundError(
+            f"Expected a model's folder, but {name_or_path} is a file. Name the folder that has it, with config.json, "
+            f"weights and tokenizer: --model.model={folder.parent}"
+        )
     if not folder.is_dir():
         if _looks_like_a_path(name_or_path):
             raise FileNotFoundError(
-                f"Expected a model's folder at {name_or_path}, but there is none. Name a folder with config.json, "
-                "weights and tokenizer, or a model on the hub, as Qwen/Qwen2.5-0.5B."
+                f"Expected a model's folder at {name_or_path}, but there is none.{_like(folder)} Name a folder "
+                "with config.json, weights and tokenizer, or a model on the hub, as Qwen/Qwen2.5-0.5B."
             )
         check_supported(_hub_config(name_or_path), name_or_path)
         return
@@ -71,7 +77,8 @@ def _hub_config(name: str) -> Any:
     except OSError as error:
         raise FileNotFoundError(
             f"Expected a model named {name!r} on the hub, but it could not be had: {str(error).splitlines()[0]} Check "
-            "the name and the connection (and, of a gated one, HF_TOKEN), or name a local folder."
+            "the name and the connection (and, of a gated one, HF_TOKEN), or name a local folder: there is none at "
+            f"{Path(name).absolute()}.{_like(Path(name))}"
         ) from error
 
 
@@ -146,6 +153,13 @@ def _answers(address: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _like(folder: Path) -> str:
+    """Which folders beside a missing one have a name like it."""
+    beside = [entry.name for entry in folder.parent.iterdir() if entry.is_dir()] if folder.parent.is_dir() else []
+    close = get_close_matches(folder.name, beside, n=3)
+    return f" Did you mean {', '.join(str(folder.parent / name) for name in close)}?" if close else ""
 
 
 def _looks_like_a_path(name: str) -> bool:

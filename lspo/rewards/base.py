@@ -63,11 +63,33 @@ class Reward(ABC):  # noqa: B024 (either of two methods is overridden)
         Raises:
             ValueError: If its ground truth can't be read, or it lacks what the reward needs.
         """
+        Reward.check_calls(self)
+
+    def check_calls(self) -> None:
+        """Refuses a class that scores nothing, or whose methods can't be called as they will be.
+
+        Raises:
+            ValueError: If so; the message shows the signature that is expected.
+        """
         kind = type(self)
         if kind.score is Reward.score and kind.score_batch is Reward.score_batch:
             raise ValueError(
                 f"Expected reward {kind.__name__} to override `score` or `score_batch`, but it has neither."
             )
+        name, example = (
+            ("score_batch", ["responses"])
+            if kind.score_batch is not Reward.score_batch
+            else ("score", ["response", "answer"])
+        )
+        signature = inspect.signature(getattr(self, name))
+        try:
+            signature.bind(*example)
+        except TypeError as error:
+            raise ValueError(
+                f"Expected `{name}` of reward {kind.__name__} to be `def {name}(self, {', '.join(example)})`, but it "
+                f"takes {signature} besides `self`. Other columns of the data set are parameters of a function: "
+                "--data.reward=FunctionReward --data.reward.function=my_module.my_function."
+            ) from error
 
     def response_limits(self) -> dict[str, int]:
         """Response lengths, in tokens, that it was made for, by name; the run warns if it samples up to others."""
@@ -146,7 +168,7 @@ def score_groups(reward: Reward, groups: Sequence[RolloutGroup]) -> list[Rollout
         verdicts = verdicts_of(reward, responses)
     except VerdictError as error:
         raise RuntimeError(str(error)) from None  # the message says all, and the traceback would be of this file
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # `sys.exit()` within a reward would end the run without a message
         raise RuntimeError(
             f"Reward {name} raised {type(error).__name__}: {error}\n"
             f"It was scoring {len(responses)} responses, the first of them to prompt {_describe(responses)}. "

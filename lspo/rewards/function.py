@@ -129,17 +129,17 @@ class FunctionReward(Reward):
     def _call(self, response: Response, columns: Mapping[str, Any]) -> Score:
         try:
             return _checked(self.function(response.text, response.prompt.answer, **columns))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._error(error, response) from error
 
     async def _await(self, response: Response, columns: Mapping[str, Any]) -> Score:
         try:
             verdict = await cast(Awaitable[Any], self.function(response.text, response.prompt.answer, **columns))
             return _checked(verdict)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._error(error, response) from error
 
-    def _error(self, error: Exception, response: Response) -> RuntimeError:
+    def _error(self, error: BaseException, response: Response) -> RuntimeError:
         return RuntimeError(
             f"Reward function {self.name} raised {type(error).__name__}: {error}, for prompt {response.prompt.id} and "
             f"response {response.text[:EXCERPT_CHARACTERS]!r}."

@@ -71,6 +71,10 @@ class WeightedReward(Reward):
         for part in self.parts.values():
             part.check(prompt)
 
+    def check_calls(self) -> None:
+        for part in self.parts.values():
+            part.check_calls()
+
     def response_limits(self) -> dict[str, int]:
         return {
             f"{name}/{inner}": limit

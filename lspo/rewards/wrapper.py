@@ -25,6 +25,10 @@ class RewardWrapper(Reward):
     def check(self, prompt: Prompt) -> None:
         self.reward.check(prompt)
 
+    def check_calls(self) -> None:
+        super().check_calls()
+        self.reward.check_calls()
+
     def response_limits(self) -> dict[str, int]:
         return self.reward.response_limits()
 
