@@ -151,8 +151,9 @@ def test_the_configuration_of_a_run_starts_it_again(
 ) -> None:
     flags = [
         *bare, "--data.train=RunningSumProblems", "--data.train.size=24", "--data.train_groups=4",
-        "--data.minibatch_groups=4", "--data.group_size=4", "--data.rounds.min_pool=0", "--data.rounds.round_prompts=12",
-        "--data.rounds.on_shortfall=fill", "--trainer.max_epochs=1", "--data.reward=lspo.testing.ScriptedReward",
+        "--data.minibatch_groups=4", "--data.group_size=4", "--data.rounds.min_pool=0",
+        "--data.rounds.round_prompts=12", "--data.rounds.on_shortfall=fill", "--trainer.max_epochs=1",
+        "--data.reward=lspo.testing.ScriptedReward",
         "--trainer.enable_model_summary=false",
     ]  # fmt: skip
     printed(capsys, "fit", *flags)
