@@ -150,9 +150,10 @@ def test_the_configuration_of_a_run_starts_it_again(
     bare: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = [
-        *bare, "--data.train=RunningSumProblems", "--data.train.size=8", "--data.train_groups=2",
-        "--data.minibatch_groups=2", "--data.group_size=2", "--data.rounds.min_pool=0", "--data.rounds.max_rounds=1",
-        "--data.rounds.on_shortfall=fill", "--trainer.max_epochs=1", "--data.reward=lspo.testing.ScriptedReward",
+        *bare, "--data.train=RunningSumProblems", "--data.train.size=24", "--data.train_groups=4",
+        "--data.minibatch_groups=4", "--data.group_size=4", "--data.rounds.min_pool=0",
+        "--data.rounds.round_prompts=12", "--data.rounds.on_shortfall=fill", "--trainer.max_epochs=1",
+        "--data.reward=lspo.testing.ScriptedReward",
         "--trainer.enable_model_summary=false",
     ]  # fmt: skip
     printed(capsys, "fit", *flags)
@@ -168,7 +169,7 @@ def test_evaluation_needs_no_training_data(
     assert "avg@2" in printed(capsys, command, *bare, f"--data.{kind}.held_out=good.jsonl")
 
 
-def test_a_script_that_trains_on_nothing_is_told_so(make_run: object, policy_folder: Path) -> None:
+def test_a_script_that_trains_on_nothing_is_told_so(policy_folder: Path) -> None:
     from lightning.pytorch import Trainer
 
     from lspo.datamodules import RolloutDataModule
@@ -176,7 +177,9 @@ def test_a_script_that_trains_on_nothing_is_told_so(make_run: object, policy_fol
     from lspo.testing import ScriptedReward
 
     data = RolloutDataModule(None, ScriptedReward())
-    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_model_summary=False)
+    trainer = Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_model_summary=False
+    )
     with pytest.raises(ValueError, match="Expected problems to train on as `train`, but got None"):
         trainer.fit(PolicyModule(str(policy_folder)), data)
 

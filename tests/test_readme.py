@@ -35,6 +35,8 @@ def execute(code: str) -> dict[str, Any]:
     "ignore:The number of training batches",
     "ignore:Precision bf16-mixed is not supported by the model summary",
 )
+# Ten problems, and more in a round.
+@pytest.mark.filterwarnings("ignore:Expected at least .* training problems")
 def test_the_custom_project_trains(policy_folder: Path, tmp_path: Path) -> None:
     """As it stands, but for names of things that are on a hub, and sizes."""
     problems = [{"question": f"{number}=", "answer": f"#### {number}"} for number in range(10)]

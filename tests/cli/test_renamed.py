@@ -84,12 +84,14 @@ def test_overlays_of_settings_by_question_merge_field_by_field(order: tuple[str,
 
 
 def test_help_and_the_printed_configuration_have_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
-    for flag in ("--help", "--print_config"):
+    for flag in ("--help", "--help-all", "--print_config"):
         with pytest.raises(SystemExit) as stop:
             LSPOCommand(args=["fit", "--config=quickstart", flag])
         assert stop.value.code == 0
         printed = capsys.readouterr().out
         if flag == "--help":
+            assert [new for new in NOW.values() if f"  --{new} " not in printed] == []
+        elif flag == "--help-all":
             assert [new for new in NOW.values() if f"  --{new} " not in printed] == []
             assert "Rounds of an iteration at most. (type: int, default:" in printed
             assert "How an iteration is filled, and what happens if too few groups are kept:" in printed
