@@ -390,6 +390,7 @@ def test_what_is_kept_of_a_group_is_checked_at_once(make_run: Callable[..., Any]
         make_run(data={"downsample": MaxVariance(keep=5)})
 
 
+@pytest.mark.filterwarnings("ignore:Expected at least .* training problems")
 def test_few_groups_still_fill_the_pool(make_run: Callable[..., Any]) -> None:
     """Rounds of 4 prompts, the size of an iteration, would be over before 60 of them were generated."""
     rounds: list[int] = []

@@ -206,6 +206,7 @@ def test_groups_of_another_size_are_dropped_and_told(
         make_run(data={**data, "group_size": 6}).fit(tmp_path / "last.ckpt")
 
 
+@pytest.mark.filterwarnings("ignore:Expected at least .* training problems")
 def test_a_pool_that_must_be_large_is_filled_also_where_few_groups_are_missing(make_run: Callable[..., Any]) -> None:
     """With all but one group carried, rounds of four times that one would never reach `min_pool`."""
     journal = Journal()
