@@ -164,7 +164,7 @@ def _limited(answer: str | None) -> str | None:
 
 
 def _behind_hashes(text: str) -> str | None:
-    for found in reversed(list(re.finditer(r"#{4,}", text))):
+    for found in reversed(list(re.finditer(r"#{4,}", text))[-MAX_MARKERS:]):
         answer, end = _line_behind(text, found.end())
         if not answer or _is_heading(answer, text[end:]):
             continue

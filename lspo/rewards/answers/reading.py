@@ -92,14 +92,13 @@ def _without_qualifier(text: str) -> str:
 
 def _single(text: str) -> Shape:
     unit = _EXPRESSION_UNIT.search(text)
-    if unit is not None and RANGE.search(unit[0]):
+    # A number with a unit has been read before; what is behind this one is none.
+    if unit is not None and (RANGE.search(unit[0]) or parse_number(text[: unit.start()].strip())):
         unit = None
     if is_words(text) or (is_prose(text[: unit.start()] if unit else text)):
         return Words(spelled(text))
     if unit is not None and unit.start():
-        inner = text[: unit.start()].strip()
-        number = parse_number(inner)
-        return Scalar(inner, number, unit_name(form(unit[0])))
+        return Scalar(text[: unit.start()].strip(), unit=unit_name(form(unit[0])))
     inequality = turned(text)
     if inequality is not None:
         return Words(form(inequality))
@@ -128,7 +127,7 @@ def _several(text: str) -> Shape | None:
     cases = _CASES.fullmatch(re.sub(r"^\\\{\s*(?=\\begin)", "", text))
     if cases is not None:
         lines = [line.replace("&", " ").strip() for line in re.split(r"\\\\", cases[1]) if line.strip()]
-        return _row(lines, either=False)
+        return _row(lines, either=False) if lines else None
     parts = split(text)
     if 1 < len(parts) <= MAX_PARTS:
         return _row(parts, either=OR.strip() in text)
@@ -149,6 +148,8 @@ def _set_builder(variable: str, condition: str) -> Shape:
 def _row(parts: Sequence[str], *, either: bool) -> Shape:
     """A list without brackets; `either` says that `or` is between its parts."""
     shapes = [read_cleaned(part) for part in parts]
+    if len(shapes) == 1:
+        return shapes[0]
     regions = [shape for shape in shapes if isinstance(shape, Region)]
     if len(regions) == len(shapes):
         both = None if either else _intersection(regions)
@@ -158,12 +159,10 @@ def _row(parts: Sequence[str], *, either: bool) -> Shape:
     names = tuple(shape.name if isinstance(shape, Equation) else "" for shape in shapes)
     if names[0] and all(name or not isinstance(shape, Equation) for name, shape in zip(names, shapes, strict=True)):
         values = [shape.sides[-1] if isinstance(shape, Equation) else shape for shape in shapes]
-        if len(names) == 1:
-            return shapes[0]
         if all(names) or not any(names[1:]):
             flat = _flat(values)
             return Several(flat, "", names if len(flat) == len(names) else (), either)
-    return shapes[0] if len(shapes) == 1 else Several(_flat(shapes), "", either=either)
+    return Several(_flat(shapes), "", either=either)
 
 
 def _intersection(regions: Sequence[Region]) -> Region | None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lspo.rewards.answers.equality import Equality, Question, either, every, option
+from lspo.rewards.answers.extraction import final_answer
 from lspo.rewards.answers.normal_form import clean
 from lspo.rewards.answers.reading import read
 from lspo.rewards.answers.value import Value
@@ -71,7 +72,8 @@ RULES: dict[str, list[tuple[str, str, bool]]] = {
         (r"50\%", "50", True), ("1", r"1\%", False), ("0.5", r"0.5\%", False), ("1/8", r"12.5\%", True),
         ("25", r"25\%", True), ("40_9", "36", True), ("40_9", "40", False), ("2516_9", "2516_8", False),
         ("5", r"5 \text{ cm}", True), (r"5 \text{ cm}", r"5 \text{ m}", False), ("5", "5 or 5", True),
-        ("5", "4 or 5", False), ("5", r"5\text{ or more}", False), ("5", "5, 6", False),
+        ("5", "4 or 5", False), ("5", r"5\text{ mila}", False), ("7", r"7 \text{ миллион}", False),
+        ("5", r"\begin{cases}\end{cases}", False), ("5", r"5\text{ or more}", False), ("5", "5, 6", False),
         ("0,245", r"0 \text{ and } 245", True),
         ("11111", r"11,\! 111", True), ("9500", "9 500", True), ("12", "1 2", False), ("5", "(5)", True),
         ("5", r"{\bf 5}", True), ("5", r"\color{red}{5}", True), (r"\pm 3", "3, -3", True), ("3", r"\pm 3", False),
@@ -178,3 +180,25 @@ def test_any_text_gets_a_verdict(text: str, gold: str) -> None:
     equality = Equality(lambda question: None)
     equality.same(read(gold), read(text))
     equality.same(read(text), read(gold))
+
+
+PIECES = [
+    r"\begin{cases}", r"\end{cases}", r"\begin{pmatrix}", r"\end{pmatrix}", r"\begin{array}{c}", r"\end{array}",
+    r"\\", "&",
+    "{", "}", "(", ")", "[", "]", r"\{", r"\}", "|", ",", ";", "=", "<", r"\ge ", r"\ne ", r"\in ", r"\cup ",
+    r"\setminus ",
+    r"\mathbb{R}", r"\infty", "-", "1", "10", "0", "0.5", "x", "x_1", "f(x)", r"\pm ", r"\mp ", " or ", r"\text{",
+    r"\frac",
+    r"\sqrt", "^{", "_", "'", r"\%", "$", r"\[", " ", "\n", "####", "Answer: ", "mod ", r"\pmod{7}", "cm", "²",
+    "five", "万",
+    r"\approx ", "A", "(C)", r"\emptyset", "1/2", "3:4", "</think>", "<answer>", r"\boxed{", '"answer": "',
+]  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join), st.sampled_from(TEXTS))
+def test_pieces_of_latex_in_any_order_get_a_verdict(text: str, gold: str) -> None:
+    equality = Equality(lambda question: None)
+    for answer in (text, final_answer(text, "any") or "", text + r"\begin{cases}\end{cases}"):
+        equality.same(read(gold), read(answer))
+        equality.same(read(answer), read(gold))

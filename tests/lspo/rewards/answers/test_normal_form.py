@@ -95,8 +95,10 @@ def test_hostile_text_is_fast(piece: str) -> None:
 
 
 PIECES = [
-    "answer is ", "####", "Answer:", "final answer is x ", "$", "$1$ ", "\\boxed{", "<answer>", "**", "\n", " \n", "1 ",
-    "and ", "(", "#### Step\n", "</think>", "I hope it is correct", " ", "\t", "\\[", "\\(", "\\(a", "\\begin{array}",
+    "answer is ", "####", "Answer:", "final answer is x ", "$", "$1$ ", "\\boxed{", "<answer>", "**", "\n", " \n",
+    "1 ",
+    "and ", "(", "#### Step\n", "#### 5\n", "</think>", "I hope it is correct", " ", "\t", "\\[", "\\(", "\\(a",
+    "\\begin{array}",
     '"answer": "', "answer", "# answer ", "is ", ", ", "1, ", "1:", "- ", "_", "5 or ", "\u7b54\u6848",
 ]  # fmt: skip
 
@@ -104,7 +106,7 @@ PIECES = [
 @pytest.mark.parametrize("piece", PIECES)
 @pytest.mark.parametrize("before", ["", "Answer: ", "The answer is ", "#### ", "**Answer", "\\boxed{"])
 def test_hostile_responses_are_fast(before: str, piece: str) -> None:
-    text = before + (piece * 20_000)[:20_000]
+    text = f"{before}{(piece * 20_000)[:20_000]}Answer: 5"
     started = time.perf_counter()
     final_answer(text, "any")
     assert time.perf_counter() - started < 1.5
