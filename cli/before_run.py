@@ -34,6 +34,8 @@ class SaveConfigAtStart(SaveConfigCallback):
 
     def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert trainer.state.fn is not None
+        if self.already_saved:
+            return
         # A broadcast: on every rank.
         folder, stage = Path(trainer.log_dir or trainer.default_root_dir), trainer.state.fn.value
         self.config_filename = config_name(folder, stage, resumed=trainer.ckpt_path is not None)

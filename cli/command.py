@@ -32,7 +32,7 @@ from lspo.cli.config_file import check_config
 from lspo.cli.errors import FAILED_RUN, WRONG_SETTING, exit_status, report
 from lspo.cli.plain_data import as_settings, is_object
 from lspo.cli.recipes import resolve
-from lspo.cli.resume import LAST, go_on_in_own_folder, newest_checkpoint, said
+from lspo.cli.resume import LAST, content_of, go_on_in_own_folder, newest_checkpoint, said
 from lspo.cli.short_help import HELP_ALL, HelpAll, ListClasses
 from lspo.cli.suggest import SuggestingParser, setting_names
 from lspo.datamodules import RolloutDataModule
@@ -124,9 +124,12 @@ class LSPOCommand(LightningCLI):
         with self._told(present=present):
             ckpt_path = self.config_init[subcommand].get("ckpt_path")
             trial = getattr(self.trainer, "fast_dev_run", False)
-            if str(ckpt_path) == LAST and not trial:
+            if str(ckpt_path) == LAST and not (trial and subcommand == "fit"):
                 ckpt_path = self.config_init[subcommand]["ckpt_path"] = newest_checkpoint(self.trainer, subcommand)
             check_before_run(self.trainer, self.model, self.datamodule, subcommand, ckpt_path)
+            for logger in self.trainer.loggers:
+                if isinstance(logger, ResumableCSVLogger):
+                    logger.appends = subcommand != "fit"
             with warnings.catch_warnings():
                 if subcommand == "fit" and _is_on_disk(ckpt_path) and not trial:
                     self._go_on_from(str(ckpt_path))
@@ -134,9 +137,10 @@ class LSPOCommand(LightningCLI):
 
     def _go_on_from(self, path: str) -> None:
         """Has a resumed run write into its own folder, and says so."""
-        folder = go_on_in_own_folder(self.trainer, path)
+        content = content_of(path)
+        folder = go_on_in_own_folder(self.trainer, path, content)
         parser, config = self._parser("fit"), self.config["fit"]
-        rank_zero_info(said(path, folder, self.trainer, yaml.safe_load(parser.dump(config, skip_none=False))))
+        rank_zero_info(said(path, content, folder, yaml.safe_load(parser.dump(config, skip_none=False))))
         if folder is not None:
             warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
 
@@ -144,8 +148,7 @@ class LSPOCommand(LightningCLI):
         # What Lightning would take by default deletes its file when a run goes on, and counts from 0.
         if config.get("logger") in (None, True) and not config.get("fast_dev_run"):
             config["logger"] = ResumableCSVLogger(config.get("default_root_dir") or os.getcwd())
-        given = config.get("callbacks") or []
-        given = given if isinstance(given, list) else [given]
+        given = [*_as_list(config.get("callbacks")), *callbacks, *_as_list(self.trainer_defaults.get("callbacks"))]
         if config.get("enable_checkpointing") is not False and not any(isinstance(one, Checkpoint) for one in given):
             callbacks = [*callbacks, IterationCheckpoint()]
         return super()._instantiate_trainer(config, callbacks)
@@ -181,6 +184,10 @@ class LSPOCommand(LightningCLI):
                 action.__class__ = ListClasses
             if isinstance(action, ActionTypeHint) and is_object(action.default):
                 parser.set_defaults({action.dest: as_settings(action.default)})
+
+
+def _as_list(callbacks: Any) -> list[Any]:
+    return callbacks if isinstance(callbacks, list) else [] if callbacks is None else [callbacks]
 
 
 def _is_on_disk(path: Any) -> bool:

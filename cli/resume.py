@@ -20,6 +20,8 @@ from lspo.lightning_modules.csv_logger import KeepingWriter, ResumableCSVLogger
 
 DEPTH, NAMED = 5, 8
 LAST = "last"
+SAME_NAME = "x"
+"""Last part of a place that says the name of a run's folder, not where it is."""
 
 
 def newest_checkpoint(trainer: Trainer, stage: str) -> str:
@@ -49,6 +51,9 @@ def newest_checkpoint(trainer: Trainer, stage: str) -> str:
 def run_places(trainer: Trainer) -> list[Path]:
     """Where runs of this configuration, or their checkpoints, are."""
     places = [root for logger in trainer.loggers if (root := _root(logger)) is not None]
+    first = trainer.loggers[0] if trainer.loggers else None
+    if first is not None and _root(first) is None and first.save_dir and "://" not in str(first.save_dir):
+        places.append(Path(first.save_dir) / str(first.name))  # where Lightning puts this one's checkpoints
     places += [Path(trainer.default_root_dir)] if not places else []
     for callback in trainer.checkpoint_callbacks:
         folder = getattr(callback, "dirpath", None)
@@ -56,13 +61,17 @@ def run_places(trainer: Trainer) -> list[Path]:
     return list(dict.fromkeys(places))
 
 
-def go_on_in_own_folder(trainer: Trainer, path: str) -> Path | None:
+def go_on_in_own_folder(trainer: Trainer, path: str, content: Mapping[str, Any]) -> Path | None:
     """Has the loggers go on in the folder of the run that wrote a checkpoint, behind the rows that it has.
+
+    Args:
+        trainer: Whose loggers.
+        path: Of the checkpoint.
+        content: Of the checkpoint.
 
     Returns: The folder; None if it is not one of this configuration's: then the loggers make a new one.
     """
-    content = _content(path)
-    places = [Path(path).absolute(), *([Path(content[LOG_DIR]) / "x"] if content.get(LOG_DIR) else [])]
+    places = [_in_full(Path(path)), *([_in_full(Path(content[LOG_DIR])) / "_"] if content.get(LOG_DIR) else [])]
     if not trainer.loggers:
         return Path(trainer.default_root_dir)
     folder = None
@@ -72,14 +81,13 @@ def go_on_in_own_folder(trainer: Trainer, path: str) -> Path | None:
             continue
         folder = own if folder is None else folder
         # Another logger has the run under the same name, below a root of its own.
-        places.append(Path(str(_root(logger))).absolute() / own.name / "x")
+        places.append(_in_full(_root(logger)) / own.name / SAME_NAME)
         _go_on(logger, own, int(content.get("global_step", 0)))
     return folder
 
 
-def said(path: str, folder: Path | None, trainer: Trainer, config: Mapping[str, Any]) -> str:
+def said(path: str, content: Mapping[str, Any], folder: Path | None, config: Mapping[str, Any]) -> str:
     """The one message about where a run goes on from, where it writes, and what has changed."""
-    content = _content(path)
     steps = int(content.get("global_step", 0))
     text = f"The run goes on from {path}, after {steps} optimizer step{'' if steps == 1 else 's'}"
     if folder is None:
@@ -140,11 +148,13 @@ def _folder_of_run(logger: Any, places: list[Path]) -> Path | None:
         # The configuration says where, whatever wrote the checkpoint.
         return root
     for place in places:
-        if place.is_relative_to(root.absolute()):
-            parts = place.relative_to(root.absolute()).parts
+        if place.is_relative_to(_in_full(root)):
+            parts = place.relative_to(_in_full(root)).parts
             if len(parts) > 1 and (root / parts[0]).is_dir():
                 return root / parts[0]
-    same = [root / place.parent.name for place in places if place.name == "x" and (root / place.parent.name).is_dir()]
+    same = [
+        root / place.parent.name for place in places if place.name == SAME_NAME and (root / place.parent.name).is_dir()
+    ]
     return same[0] if same else None
 
 
@@ -161,7 +171,12 @@ def _go_on(logger: Any, folder: Path, step: int) -> None:
         logger._kwargs["purge_step"] = step
 
 
-def _content(path: str) -> dict[str, Any]:
+def _in_full(path: Path | None) -> Path:
+    """Also of a folder outside of the present one, whose short form begins with `..`."""
+    return Path(os.path.abspath(str(path)))
+
+
+def content_of(path: str) -> dict[str, Any]:
     """What a checkpoint holds; its tensors stay on the disk."""
     file = Path(path)
     if file.is_dir():

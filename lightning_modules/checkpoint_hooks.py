@@ -58,7 +58,8 @@ class CheckpointHooks(ShardedPolicy):
         checkpoint[NAME] = self.name_or_path
         if self._trainer is not None and self.trainer.is_global_zero and self.trainer.loggers:
             # Not `trainer.log_dir`, a broadcast: a rank that fails may write alone.
-            checkpoint[LOG_DIR] = log_folder(self.trainer.loggers[0])
+            folders = [folder for logger in self.trainer.loggers if (folder := log_folder(logger))]
+            checkpoint[LOG_DIR] = folders[0] if folders else None
         checkpoint["nonfinite_in_a_row"] = self._step.nonfinite_at(self._place)
         if self._update_is_broken:
             checkpoint[BROKEN] = (

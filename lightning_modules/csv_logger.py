@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
@@ -40,13 +39,15 @@ class ResumableCSVLogger(CSVLogger):
         super().__init__(os.fspath(save_dir), name, version, prefix, flush_logs_every_n_steps)
         self.resumed_at: int | None = None
         """Optimizer steps of the checkpoint from which the run goes on; None: told by its first row."""
+        self.appends = False
+        """Whether rows are written behind all that are there, as those of an evaluation of its own."""
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
         """What writes the file."""
         if self._experiment is None:
-            self._experiment = KeepingWriter(self.log_dir, self.resumed_at)
+            self._experiment = KeepingWriter(self.log_dir, self.resumed_at, appends=self.appends)
         return self._experiment
 
     @rank_zero_only
@@ -62,10 +63,11 @@ class KeepingWriter(ExperimentWriter):
         log_dir: Folder of the file.
         resumed_at: Optimizer steps of the checkpoint from which the run goes on. None: the run is a new one, whose file
             takes the place of another, if its first row is of step 0; else it goes on with that row.
+        appends: Whether all rows that are there are kept, whatever their steps.
     """
 
-    def __init__(self, log_dir: str, resumed_at: int | None = None) -> None:
-        self._resumed_at, self._taken_up = resumed_at, False
+    def __init__(self, log_dir: str, resumed_at: int | None = None, *, appends: bool = False) -> None:
+        self._resumed_at, self._appends, self._taken_up = resumed_at, appends, False
         super().__init__(log_dir=log_dir)
 
     def log_metrics(self, metrics_dict: dict[str, Any], step: int | None = None) -> None:
@@ -82,30 +84,31 @@ class KeepingWriter(ExperimentWriter):
 
     def _take_up(self, first: int) -> None:
         self._taken_up = True
-        if not Path(self.metrics_file_path).is_file():
+        if not self._fs.isfile(self.metrics_file_path):
             return
-        if self._resumed_at is None and first == 0:
-            Path(self.metrics_file_path).unlink()
+        if self._resumed_at is None and first == 0 and not self._appends:
+            self._fs.rm(self.metrics_file_path)
             return
-        self._resumed_at = first if self._resumed_at is None else self._resumed_at
         rows = self._rows()
         self.metrics_keys = list(rows[0]) if rows else []
+        if self._appends:
+            return
+        self._resumed_at = first if self._resumed_at is None else self._resumed_at
         row = self.metrics[-1]
         self._rewrite([old for old in rows if _is_before(old, self._resumed_at) and not _is_the_same(old, row)])
 
     def _rows(self) -> list[dict[str, str]]:
-        with Path(self.metrics_file_path).open(newline="") as file:
+        with self._fs.open(self.metrics_file_path, "r", newline="") as file:
             return list(csv.DictReader(file))
 
     def _rewrite(self, rows: Sequence[Mapping[str, str]]) -> None:
-        path = Path(self.metrics_file_path)
-        scratch = path.with_name(f".{path.name}.part")
-        with scratch.open("w", newline="") as file:
+        scratch = f"{self.metrics_file_path}.part"
+        with self._fs.open(scratch, "w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=self.metrics_keys, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
         # Whole at every moment: it is all that there is of the curve.
-        scratch.replace(path)
+        self._fs.mv(scratch, self.metrics_file_path)
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         self._rewrite(self._rows())

@@ -206,6 +206,7 @@ class PolicyModule(ScheduleHooks, EvaluationHooks, CheckpointHooks, ShardedPolic
         if isinstance(self.source, ModelSource):
             callbacks: list[Any] = self.trainer.callbacks if self._trainer is not None else []  # type: ignore[attr-defined]
             threads = next((one for one in callbacks if isinstance(one, CPUThreads)), CPUThreads())
+            show_progress_once(small=True)
             with threads.during_preparation():
                 self.source.prepare()
 
@@ -319,8 +320,7 @@ class PolicyModule(ScheduleHooks, EvaluationHooks, CheckpointHooks, ShardedPolic
     @property
     def _at_iteration_start(self) -> bool:
         """True until the iteration's first optimizer step."""
-        steps = max(int(self.trainer.num_training_batches) // self.trainer.accumulate_grad_batches, 1)
-        return self.trainer.global_step % steps == 0
+        return not self.within_iteration
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         self._step.note_place(self._place)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer import call
 
 from lspo.lightning_modules.callbacks.graceful_stop import has_stopped
+from lspo.lightning_modules.callbacks.iteration_checkpoint import IterationCheckpoint
 
 
 class FinalEvaluation(Callback):
@@ -41,10 +43,14 @@ class FinalEvaluation(Callback):
         if not trainer.enable_validation or trainer.fast_dev_run or has_stopped(trainer):
             return
         loop = trainer.fit_loop.epoch_loop
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, IterationCheckpoint) and callback.monitor is None:
+                callback.save_final(trainer)  # first: an evaluation that fails costs no training
         # As Lightning does at an iteration's end, where the row of the last optimizer step has this number too.
         loop._batches_that_stepped -= 1
         trainer.validating = pl_module.schedule_rests = True
         try:
+            call._call_lightning_module_hook(trainer, "on_validation_model_zero_grad")
             loop.val_loop.run()
         finally:
             trainer.training, pl_module.schedule_rests = True, False

@@ -67,14 +67,19 @@ class IterationCheckpoint(ModelCheckpoint):
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         # Here, as behind the end of a run that `max_steps` ends within an iteration Lightning counts that one as done.
         if 0 < trainer.max_steps <= trainer.global_step and not trainer.is_last_batch:
-            self._save_final(trainer)
+            if self.monitor is None:
+                self.save_final(trainer)
+            elif not self._should_skip_saving_checkpoint(trainer):
+                # The number by which the best are kept is still that of earlier weights.
+                self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         if not has_stopped(trainer):
-            self._save_final(trainer)
+            self.save_final(trainer)
         super().on_train_end(trainer, pl_module)
 
-    def _save_final(self, trainer: Any) -> None:
+    def save_final(self, trainer: Any) -> None:
+        """Writes the weights as they are, unless that has been done."""
         if not trainer.global_step or self._should_skip_saving_checkpoint(trainer):
             return
         candidates = self._monitor_candidates(trainer)

@@ -11,6 +11,8 @@ from typing import Any
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lspo.lightning_modules.clean_exit import destroy_at_exit, leave_connected
+
 
 class RankWatch(Callback):
     """Each rank gives a sign of life every few seconds and listens for that of the next one.
@@ -42,8 +44,11 @@ class RankWatch(Callback):
         if dist.is_available() and dist.is_initialized() and trainer.world_size > 1:
             self._watch = _Watch(self, trainer.global_rank, trainer.world_size, f"lspo-watch-{RankWatch._fits}")
             self._watch.start()
+            destroy_at_exit()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, Exception):
+            leave_connected()
         if self._watch is not None and isinstance(exception, Exception):
             first = self._watch.tell(f"Rank {trainer.global_rank} failed with {type(exception).__name__}: {exception}")
             if first is not None:

@@ -82,6 +82,8 @@ class TimeLimit:
         try:
             self._deadline = time.monotonic() + self.seconds
             if not self._obstacle:
+                # Again: without a handler, which an earlier call may have taken away, the alarm ends the process.
+                signal.signal(signal.SIGALRM, self._on_alarm)
                 signal.setitimer(signal.ITIMER_REAL, self.seconds, REPEAT_SECONDS)
             return function()
         finally:

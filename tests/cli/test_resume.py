@@ -9,13 +9,19 @@ import os
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 import torch
 import yaml
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers.logger import DummyLogger
 
+from lspo.cli.command import LSPOCommand
 from lspo.cli.main import main
 from lspo.cli.resume import _go_on
+from lspo.lightning_modules import PolicyModule
+from lspo.lightning_modules.csv_logger import KeepingWriter
 
 
 @pytest.fixture
@@ -166,13 +172,45 @@ def test_a_checkpoint_of_elsewhere_goes_on_in_a_new_folder(
     assert fit(kept, "--ckpt_path=kept/last.ckpt", "--trainer.max_epochs=3") == 0
     assert os.listdir("runs/tiny") == ["version_0"]
     assert steps_of(curve(), "loss/total") == [0, 1, 2, 3, 4, 5]
-    caplog.clear()
     other = "--trainer.logger.init_args.name=other"
+    assert fit(other, "--trainer.max_epochs=1") == 0
+    caplog.clear()
     with pytest.warns(UserWarning, match="The dirpath has changed"):
         assert fit(kept, other, "--ckpt_path=runs/tiny/version_0/checkpoints/last.ckpt", "--trainer.max_epochs=4") == 0
     assert "in a folder of its own: the checkpoint is not of a run of this configuration's folder" in caplog.text
-    assert steps_of(curve("runs/other/version_0"), "loss/total") == [6, 7]
+    assert steps_of(curve("runs/other/version_1"), "loss/total") == [6, 7]
+    # A run of the same number is another one.
+    assert steps_of(curve("runs/other/version_0"), "loss/total") == [0, 1]
     assert steps_of(curve(), "loss/total") == [0, 1, 2, 3, 4, 5]
+
+
+def test_runs_outside_of_the_present_folder_go_on_in_place(
+    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    tiny["trainer"]["logger"]["init_args"]["save_dir"] = "../runs"
+    Path("tiny.yaml").write_text(yaml.safe_dump(tiny))
+    assert fit("--trainer.max_epochs=1") == 0
+    assert fit("--ckpt_path=../runs/tiny/version_0/checkpoints/last.ckpt") == 0
+    assert os.listdir("../runs/tiny") == ["version_0"]
+    assert steps_of(curve("../runs/tiny/version_0"), "loss/total") == [0, 1, 2, 3]
+
+
+class FolderlessLogger(DummyLogger):
+    """As those of services: the run has a place on the disk, but no folder of its own there."""
+
+    save_dir, name, version = "services", "kept", "a1"
+
+
+def test_a_run_goes_on_where_the_first_logger_has_no_folder(tiny: dict[str, Any]) -> None:
+    tiny["trainer"]["logger"] = [{"class_path": f"{__name__}.FolderlessLogger"}, tiny["trainer"]["logger"]]
+    Path("tiny.yaml").write_text(yaml.safe_dump(tiny))
+    assert fit("--trainer.max_epochs=1") == 0
+    assert Path("services/kept/a1/checkpoints/last.ckpt").is_file()
+    assert fit("--ckpt_path=last") == 0
+    assert os.listdir("runs/tiny") == ["version_0"]
+    assert steps_of(curve(), "loss/total") == [0, 1, 2, 3]
 
 
 def test_lightning_s_own_logger_and_checkpoints_go_on_too(tiny: dict[str, Any]) -> None:
@@ -221,10 +259,31 @@ def test_a_refused_resume_leaves_the_curve(tiny: dict[str, Any]) -> None:
 def test_an_evaluation_leaves_the_configuration_of_the_run(tiny: dict[str, Any]) -> None:
     fixed = "--trainer.logger.init_args.version=one"
     assert fit(fixed, "--trainer.max_epochs=1") == 0
-    first = Path("runs/tiny/one/config.yaml").read_text()
+    first, rows = Path("runs/tiny/one/config.yaml").read_text(), curve("runs/tiny/one")
     assert fit(fixed, "--ckpt_path=last", command="validate") == 0
     assert Path("runs/tiny/one/config.yaml").read_text() == first
     assert Path("runs/tiny/one/config_validate.yaml").is_file()
+    # Its rows stand behind those of the run.
+    after = curve("runs/tiny/one")
+    assert len(after) > len(rows)
+    assert [{k: v for k, v in row.items() if v} for row in after[: len(rows)]] == [
+        {k: v for k, v in row.items() if v} for row in rows
+    ]
+
+
+def test_a_trial_evaluation_finds_the_last_checkpoint_too(tiny: dict[str, Any]) -> None:
+    assert fit("--trainer.max_epochs=1") == 0
+    assert fit("--trainer.fast_dev_run=true", "--ckpt_path=last", command="validate") == 0
+
+
+def test_a_checkpoint_callback_of_a_project_takes_the_place_of_ours(tiny: dict[str, Any]) -> None:
+    del tiny["trainer"]["logger"], tiny["trainer"]["callbacks"][1]
+    Path("tiny.yaml").write_text(yaml.safe_dump(tiny))
+    for defaults in ({"callbacks": ModelCheckpoint()}, {"callbacks": [ModelCheckpoint()]}):
+        command = LSPOCommand(
+            trainer_defaults={"log_every_n_steps": 1} | defaults, args=["fit", "--config", "tiny.yaml"], run=True
+        )
+        assert [type(one) for one in command.trainer.checkpoint_callbacks] == [ModelCheckpoint]
 
 
 def test_tensorboard_purges_what_is_behind_the_checkpoint(tmp_path: Path) -> None:
@@ -273,3 +332,42 @@ def test_a_run_that_ends_within_an_iteration_says_so_in_its_names(tiny: dict[str
     assert fit("--trainer.max_steps=4", "--ckpt_path=last") == 0
     assert steps_of(curve(), "loss/total") == [0, 1, 2, 3]
     assert steps_of(curve(), EVALUATED) == [0, 1, 2, 3]
+
+
+def test_a_final_evaluation_that_fails_costs_no_training(tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    step = PolicyModule.validation_step
+
+    def fails_at_the_end(self: PolicyModule, *arguments: Any, **settings: Any) -> Any:
+        if self.trainer.global_step == 6:
+            assert all(parameter.grad is None for parameter in self.parameters())
+            raise ConnectionError("the judge is gone")
+        return step(self, *arguments, **settings)
+
+    monkeypatch.setattr(PolicyModule, "validation_step", fails_at_the_end)
+    tiny["trainer"]["callbacks"][1]["init_args"]["every_n_iterations"] = 2
+    Path("tiny.yaml").write_text(yaml.safe_dump(tiny))
+    with pytest.raises(ConnectionError, match="the judge is gone"):
+        fit("--trainer.max_epochs=3", "--trainer.check_val_every_n_epoch=2")
+    folder = Path("runs/tiny/version_0/checkpoints")
+    assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 6
+    assert (folder / "iteration_000003.ckpt").is_file()
+
+
+def test_weights_without_a_number_of_their_own_are_not_among_the_best(tiny: dict[str, Any]) -> None:
+    tiny["trainer"]["callbacks"][1]["init_args"]["monitor"] = EVALUATED
+    Path("tiny.yaml").write_text(yaml.safe_dump(tiny))
+    assert fit("--trainer.max_steps=3") == 0
+    folder = Path("runs/tiny/version_0/checkpoints")
+    assert sorted(os.listdir(folder)) == ["iteration_000001.ckpt", "last.ckpt"]
+    assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 3
+
+
+def test_a_curve_in_a_remote_folder() -> None:
+    folder = "memory://runs/remote"
+    for resumed_at, steps in ((None, (0, 1, 2)), (1, (1, 2))):
+        writer = KeepingWriter(folder, resumed_at)
+        for step in steps:
+            writer.log_metrics({"loss": float(step), "more": 1.0} if step == 2 else {"loss": float(step)}, step)
+            writer.save()
+    with fsspec.open(f"{folder}/metrics.csv", "r") as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["0", "1", "2"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from lightning.pytorch import Trainer
 from rank_strategies import FSDP1OnCPU
 
@@ -94,6 +96,7 @@ def _confused(*arguments: Any, **settings: Any) -> Any:
 
 def main(folder: str, settings: dict[str, Any]) -> None:
     """Fits, and leaves `result-<rank>.pt`: batches, draws that were kept, and last weights."""
+    atexit.register(lambda: os.write(2, f"Connected when the process ends: {dist.is_initialized()}.\n".encode()))
     world = int(os.environ["WORLD"])
     if settings.get("confused"):
         transformers_engine.choose = _confused

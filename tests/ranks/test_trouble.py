@@ -62,6 +62,13 @@ def test_a_rank_that_raises_is_heard_by_the_other(fit: Fit, strategy: str, rank:
     told = f"RankError: Rank {rank} failed with RuntimeError: Reward Trouble raised ValueError: No luck in {where}."
     assert told in texts[1 - rank], texts[1 - rank]
     assert seconds < 60
+    # Nothing waits for a rank that may be in a collective operation.
+    assert "Connected when the process ends: True." in texts[rank]
+
+
+def test_ranks_part_before_the_interpreter_ends(worlds: dict[int, list[dict[str, Any]]], place: Path) -> None:
+    """Threads of gloo that hold tensors would abort a process that has done its work."""
+    assert output_of(place / "world2").count("Connected when the process ends: False.") == 2
 
 
 def test_a_rank_that_can_not_begin_is_heard_by_the_other(fit: Fit) -> None:

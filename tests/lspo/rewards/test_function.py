@@ -684,6 +684,19 @@ def test_a_function_that_takes_the_handler_away_is_named() -> None:
     assert signal.getsignal(signal.SIGALRM) is before
 
 
+@needs_timer
+def test_a_function_that_takes_the_handler_away_keeps_no_limit_from_the_next() -> None:
+    def judged(response: str, answer: str) -> int:
+        if response == "hang":
+            return sleeps()
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        return 1
+
+    before = signal.getsignal(signal.SIGALRM)
+    assert FunctionReward(judged, time_limit_seconds=0.2).score_batch(responses("42", "hang")) == [RIGHT, WRONG]
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
 def plain_hang(response: str, answer: str) -> int:
     return sleeps() if response == "hang" else 1
 
