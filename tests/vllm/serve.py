@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 
+import torch
+
 find_version = importlib.metadata.version
 
 
@@ -19,6 +21,8 @@ def version(name: str) -> str:
 
 if __name__ in ("__main__", "__mp_main__"):  # in its workers too
     importlib.metadata.version = version
+    # The attention that vLLM 0.32 has for processors with AMX, taken for bfloat16 alone, ends the worker.
+    torch.cpu._is_amx_tile_supported = lambda: False
 
 if __name__ == "__main__":
     from vllm.entrypoints.cli.main import main
