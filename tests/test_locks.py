@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,11 @@ def pinned(name: str) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize(
     ("lock", "wanted"),
-    [("base.txt", PROJECT["dependencies"]), ("dev.txt", PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"])],
-)  # fmt: skip
+    [
+        ("base.txt", PROJECT["dependencies"]),
+        ("dev.txt", PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]),
+    ],
+)
 def test_a_lock_has_all_that_is_asked_for(lock: str, wanted: list[str]) -> None:
     versions = pinned(lock) | pinned("torch.txt")
     for requirement in map(Requirement, wanted):
@@ -45,7 +49,7 @@ def test_the_locks_agree() -> None:
 def test_every_pin_has_hashes() -> None:
     for name in ("base.txt", "dev.txt", "torch.txt"):
         lines = [line for line in (ROOT / "requirements" / name).read_text().splitlines() if line.strip()[:1] != "#"]
-        for line, following in zip(lines, lines[1:], strict=False):
+        for line, following in pairwise(lines):
             assert "==" not in line or following.strip().startswith("--hash=sha256:"), line
 
 
