@@ -27,6 +27,7 @@ from lspo.datamodules.evaluation import Evaluation
 from lspo.datamodules.evaluation_loader import EvaluationLoader
 from lspo.datamodules.evaluation_set import EvaluationSet
 from lspo.datamodules.exchange import all_gather_objects, tell_failure
+from lspo.datamodules.given import as_engine, as_reward, as_selector
 from lspo.datamodules.held_out import HeldOutSets
 from lspo.datamodules.layout import layout_on
 from lspo.datamodules.loading import load_prompts
@@ -53,7 +54,9 @@ class RolloutDataModule(LightningDataModule):
     Args:
         train: Problems to train on: a set, or a hub name or file. The hub name of a published set stands for its
             preset in `lspo.problems`, in `val` and `test` for its test part. None: the data is for evaluation alone.
-        reward: Scores responses.
+            From Python, a list of dicts with `question` and `answer` too, or a `datasets.Dataset`; so in `val` and
+            `test`.
+        reward: Scores responses. From Python, a function too: `def reward(response, answer)`, see `FunctionReward`.
         val: Held-out sets by name, for validation; one that differs from `evaluation` as an `EvaluationSet`.
         test: Held-out sets by name, for `test`.
         selector: Which groups are trained on. The default is LSPO: neither all right nor all wrong, and among the
@@ -95,9 +98,9 @@ class RolloutDataModule(LightningDataModule):
         super().__init__()
         self.train_set = None if train is None else as_set(train)
         self.val_sets, self.test_sets = dict(val or {}), dict(test or {})
-        self.reward = reward
-        self.selector = selector
-        self.engine = TransformersEngine() if engine is None else engine
+        self.reward = as_reward(reward)
+        self.selector = as_selector(selector)
+        self.engine = TransformersEngine() if engine is None else as_engine(engine)
         self.sampling = sampling if sampling.seed is not None else replace(sampling, seed=seed)
         self.rounds, self.batches, self.evaluation = rounds, batches, evaluation
         self.seed = seed

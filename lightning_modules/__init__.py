@@ -23,6 +23,7 @@ from lspo.lightning_modules.callbacks import (
 from lspo.lightning_modules.cold_start import ColdStart
 from lspo.lightning_modules.csv_logger import ResumableCSVLogger
 from lspo.lightning_modules.evaluation import AverageAtK, MajorityAtK, PassAtK
+from lspo.lightning_modules.loaded_model import LoadedModel
 from lspo.lightning_modules.policy import PolicyModule
 from lspo.lightning_modules.sources import ModelSource, RandomWeights
 from lspo.lightning_modules.strategies import FSDP2Strategy, FSDPShardedStrategy, register_strategies
@@ -30,8 +31,8 @@ from lspo.lightning_modules.strategies import FSDP2Strategy, FSDPShardedStrategy
 __all__ = [
     "AverageAtK", "CPUThreads", "ColdStart", "CollectProgress", "EvaluationTable", "EvaluationWriter", "FSDP2Strategy",
     "FSDPShardedStrategy", "FinalEvaluation", "GracefulStop", "HealthWarnings", "IterationCheckpoint", "IterationLines",
-    "MajorityAtK", "ModelSource", "OnPolicyGuard", "PassAtK", "PolicyModule", "PretrainedWriter", "RandomWeights",
-    "RankWatch", "ReportingCallback", "ResultSummary", "ResumableCSVLogger",
+    "LoadedModel", "MajorityAtK", "ModelSource", "OnPolicyGuard", "PassAtK", "PolicyModule", "PretrainedWriter",
+    "RandomWeights", "RankWatch", "ReportingCallback", "ResultSummary", "ResumableCSVLogger",
     "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync",
 ]  # fmt: skip
 

@@ -13,10 +13,12 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lspo.given import as_piece
 from lspo.lightning_modules.callbacks import CPUThreads, default_callbacks
 from lspo.lightning_modules.checkpoint_hooks import CheckpointHooks
 from lspo.lightning_modules.checkpoints import write_whole_checkpoints
 from lspo.lightning_modules.evaluation_hooks import EvaluationHooks
+from lspo.lightning_modules.loaded_model import as_source
 from lspo.lightning_modules.mismatch import measure_mismatch
 from lspo.lightning_modules.optimizer_step import OptimizerStep
 from lspo.lightning_modules.quiet import ignore_advice_on_means, show_progress_once
@@ -50,7 +52,8 @@ class PolicyModule(ScheduleHooks, EvaluationHooks, CheckpointHooks, ShardedPolic
     mini-batch is the same however it is cut. Sampling, rewards and selection are the datamodule's.
 
     Args:
-        model: Hub name or folder of a causal language model with its tokenizer, or a source that makes one.
+        model: Hub name or folder of a causal language model with its tokenizer, or a source that makes one. From
+            Python, a loaded model too, with its `tokenizer`: what is trained is a copy of it (`LoadedModel`).
         objective: The loss.
         optimizer: Made from the parameters. The default is the field's: AdamW, learning rate 1e-6, weight decay 0.1.
         lr_scheduler: Made from the optimizer; None keeps the rate constant.
@@ -67,6 +70,7 @@ class PolicyModule(ScheduleHooks, EvaluationHooks, CheckpointHooks, ShardedPolic
         reference_offload: Keep the reference in main memory while it is not asked. Without it, each device holds one
             whole copy, also where the policy is sharded.
         correction: Importance weights for the mismatch between engine and trainer; None: it is measured alone.
+        tokenizer: That of a loaded `model`, from Python alone: a name or a folder has its own.
     """
 
     def __init__(
@@ -84,16 +88,18 @@ class PolicyModule(ScheduleHooks, EvaluationHooks, CheckpointHooks, ShardedPolic
         reference: str | None = None,
         reference_offload: bool = False,
         correction: MismatchCorrection | None = None,
+        tokenizer: Any = None,
     ) -> None:
         super().__init__()
         # No save_hyperparameters(): with it, --ckpt_path would override the command line's model flags.
+        objective = as_piece(objective, Objective, "objective", example="DAPO()")
         if logits_chunk_tokens < 1:
             raise ValueError(f"Expected `logits_chunk_tokens` to be at least 1, but got {logits_chunk_tokens}.")
         if (reference is not None or reference_offload) and not objective.needs_reference:
             rank_zero_warn(
                 "`reference` and `reference_offload` do nothing, as the objective has no KL term: its `kl_coef` is 0."
             )
-        self.source = model
+        self.source = as_source(model, tokenizer)
         self.objective = objective
         self.correction = correction
         self._optimizer = optimizer

@@ -14,9 +14,10 @@ from lspo.problems.presets import (
     OlympiadBench,
     as_set,
 )  # fmt: skip
+from lspo.problems.row_problems import RowProblems
 from lspo.problems.running_sum import RunningSumProblems
 
 __all__ = [
     "AIME24", "AIME25", "GSM8K", "MATH", "MATH500", "DAPOMath17k", "DatasetProblems", "MinervaMath", "MixedProblems",
-    "Note", "OlympiadBench", "Problem", "ProblemSet", "RunningSumProblems", "as_set",
+    "Note", "OlympiadBench", "Problem", "ProblemSet", "RowProblems", "RunningSumProblems", "as_set",
 ]  # fmt: skip

@@ -109,7 +109,14 @@ class DatasetProblems(ProblemSet):
         self.extra = tuple(extra)
         self.drop_incomplete, self.deduplicate = drop_incomplete, deduplicate
         self.special_tokens_in_text = special_tokens_in_text
+        self._stem = Path(self.path).stem
         self._tally = Tally()
+
+    def _open(self) -> Rows:
+        return open_rows(self.path, self.name, self.split)
+
+    def _hint(self) -> str:
+        return "Name the columns with `prompt` and `answer`, and others with `extra`."
 
     def columns(self, names: Sequence[str]) -> Columns:
         """Where problem and answer are, in a set that has columns of these names."""
@@ -126,7 +133,7 @@ class DatasetProblems(ProblemSet):
         return self._tally.notes(deduplicated=self.deduplicate)
 
     def _problems(self, tally: Tally) -> Iterator[Problem]:
-        rows = open_rows(self.path, self.name, self.split)
+        rows = self._open()
         columns = self.columns(rows.column_names)
         asked = {name: self._parts(name, rows.column_names) for name in (columns.prompt, columns.answer)}
         others = {name: self._parts(name, rows.column_names) for name in self.extra}
@@ -168,8 +175,7 @@ class DatasetProblems(ProblemSet):
             return split_name(name, columns)
         except KeyError:
             raise ValueError(
-                f"Expected a column {name!r} in {self.path}, but it has {', '.join(columns)}. "
-                "Name the columns with `prompt` and `answer`, and others with `extra`."
+                f"Expected a column {name!r} in {self.path}, but it has {', '.join(columns)}. {self._hint()}"
             ) from None
 
     def _cells(
@@ -203,7 +209,7 @@ class DatasetProblems(ProblemSet):
     def _problem(
         self, number: int, prompt: str | tuple[Message, ...], answer: str, extra: Mapping[str, Any]
     ) -> Problem:
-        name = f"{Path(self.path).stem}-{number}"
+        name = f"{self._stem}-{number}"
         chat = self.chat
         if chat is None:
             chat = not isinstance(prompt, str) or self.system_prompt is not None

@@ -6,6 +6,7 @@ Each takes a `path`: a local copy of the published file, in place of the hub. Ho
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Sequence
 from inspect import signature
@@ -13,6 +14,7 @@ from typing import Any
 
 from lspo.problems.base import ProblemSet
 from lspo.problems.dataset import Columns, DatasetProblems
+from lspo.problems.row_problems import RowProblems
 
 PathLike = str | os.PathLike[str]
 
@@ -154,17 +156,28 @@ PRESETS: dict[str, type[DatasetProblems]] = {
 """By the names that the sets have on the hub."""
 
 
-def as_set(source: ProblemSet | str, *, held_out: bool = False) -> ProblemSet:
+def as_set(source: Any, *, held_out: bool = False) -> ProblemSet:
     """A set as it is; by the hub name of a published one its preset; by any other name or file a `DatasetProblems`.
+
+    Rows that Python has, a list of dicts or a `datasets.Dataset`, become `RowProblems`.
 
     A preset that has a test part is that part if `held_out`.
 
     Example:
         >>> as_set("openai/gsm8k", held_out=True).split, as_set("my_problems.jsonl").split
         ('test', 'train')
+
+    Raises:
+        ValueError: If it is none of these.
     """
     if isinstance(source, ProblemSet):
         return source
+    if inspect.isclass(source) and issubclass(source, ProblemSet):
+        raise ValueError(f"Expected problems, but got the class {source.__name__}. Write {source.__name__}(...).")
+    if isinstance(source, os.PathLike):
+        source = os.fspath(source)
+    if not isinstance(source, str):
+        return RowProblems(source)
     kind: Any = PRESETS.get(source, DatasetProblems)
     splits = kind is not DatasetProblems and "split" in signature(kind).parameters
     return kind(source, split="test") if held_out and splits else kind(source)

@@ -15,9 +15,11 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import Trainer
 from rank_strategies import FSDP1OnCPU
+from transformers import AutoModelForCausalLM
 
 from lspo.datamodules import Evaluation, RolloutDataModule, Rounds
 from lspo.lightning_modules import HealthWarnings, PolicyModule, RankWatch, RolloutCallback
+from lspo.models.causal_lm import load_tokenizer
 from lspo.objectives import DAPO
 from lspo.problems import RunningSumProblems
 from lspo.rollout import Sampling, transformers_engine
@@ -112,13 +114,19 @@ def main(folder: str, settings: dict[str, Any]) -> None:
         callbacks=[HealthWarnings(max_truncated_frac=1), watch, journal, trouble],
         max_time=settings.get("max_time"),
     )  # fmt: skip
+    model, tokenizer, train = folder, None, RunningSumProblems(40)
+    if settings.get("given"):
+        # As scripts have them: rows, and what they have loaded.
+        model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), load_tokenizer(folder)
+        train = [{"question": problem.text, "answer": problem.answer} for problem in train.problems()]
     policy = trouble.policy = PolicyModule(
-        folder,
+        model,
+        tokenizer=tokenizer,
         objective=DAPO(**settings.get("objective", {})),
         optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=1e-3),
     )
     data = RolloutDataModule(
-        RunningSumProblems(40), trouble, val={"held_out": RunningSumProblems(5, seed=9)}, selector=AccuracyBand(),
+        train, trouble, val={"held_out": RunningSumProblems(5, seed=9)}, selector=AccuracyBand(),
         group_size=4, train_groups=8, minibatch_groups=4,
         rounds=Rounds(**{"round_prompts": 13, "min_pool": 0, **settings.get("rounds", {})}),
         sampling=Sampling(max_response_tokens=6), evaluation=Evaluation(group_size=2),

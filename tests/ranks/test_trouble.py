@@ -130,6 +130,25 @@ def test_selection_and_training_do_not_depend_on_the_number_of_ranks(worlds: dic
         assert max(bins) - min(bins) <= 6
 
 
+def test_rows_and_a_loaded_model_train_alike_on_all_ranks(
+    fit: Fit, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LSPO_HOME", str(place / "home"))
+    for world in (1, 2):
+        strategy = "single" if world == 1 else "ddp"
+        codes, texts, _ = fit(f"given{world}", world=world, strategy=strategy, accumulate=6 // world, given=True)
+        assert codes == [0] * world, texts
+    # One model, under one name in every process.
+    assert len(list((place / "home").iterdir())) == 1
+    one, *ranks = (
+        torch.load(place / name) for name in ("given1/result-0.pt", "given2/result-0.pt", "given2/result-1.pt")
+    )
+    for result in ranks:
+        assert result["chosen"] == one["chosen"]
+        for name, tensor in one["weights"].items():
+            torch.testing.assert_close(result["weights"][name], tensor, atol=1e-5, rtol=0)
+
+
 def test_surplus_downsampling_and_kl_do_not_depend_on_the_number_of_ranks(fit: Fit, place: Path) -> None:
     """Surplus of one iteration is trained on in the next, with stored log-probs; two of four responses are kept."""
     results = {}

@@ -1,0 +1,89 @@
+"""A model and tokenizer that a script has loaded, as a policy's start."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lspo.lightning_modules.sources import ModelSource, cache_folder, save_model, whole_or_not_at_all
+from lspo.models.supported import check_supported
+
+
+class LoadedModel(ModelSource):
+    """A loaded transformers model: its weights as they are now are where training starts.
+
+    They are written to the cache folder (`LSPO_HOME`), named by a hash of them, as engines and the reference policy
+    read them there, and a resumed run finds them again. What is trained is a copy: `policy.model`.
+
+    Args:
+        model: A causal language model.
+        tokenizer: Its tokenizer.
+
+    Raises:
+        ValueError: If it can't be trained, or written to a folder as it is.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        kind = type(model).__name__
+        if hasattr(model, "merge_and_unload"):
+            raise ValueError(
+                f"Expected a model of transformers, but got one with adapters around it ({kind}). Pass "
+                "model.merge_and_unload()."
+            )
+        if not hasattr(model, "save_pretrained") or not hasattr(model, "config"):
+            raise ValueError(
+                f"Expected `model` to be the name or folder of a model, a ModelSource, or a loaded model of "
+                f"transformers, but got {kind}."
+            )
+        if getattr(model, "is_quantized", False):
+            raise ValueError(f"Expected a model with whole weights, but this {kind} is quantized. Load it without.")
+        if any(parameter.is_meta for parameter in model.parameters()):
+            raise ValueError(f"Expected a model with weights, but those of this {kind} are on the device `meta`.")
+        if tokenizer is None:
+            raise ValueError(
+                "Expected a tokenizer beside a loaded model: PolicyModule(model, tokenizer=tokenizer). To have both "
+                "read from one place, pass its name or folder in place of the model."
+            )
+        if not hasattr(tokenizer, "save_pretrained") or not hasattr(tokenizer, "eos_token_id"):
+            raise ValueError(f"Expected a tokenizer of transformers, but got {type(tokenizer).__name__}.")
+        if tokenizer.eos_token_id is None:
+            raise ValueError("Expected a tokenizer with an end token, but it has none. Set tokenizer.eos_token.")
+        check_supported(model.config, f"the loaded {kind}")
+        self.model, self.tokenizer = model, tokenizer
+        _ = self.folder  # of the weights as they are now
+
+    @cached_property
+    def folder(self) -> Path:
+        digest = hashlib.blake2b(self.model.config.to_json_string().encode(), digest_size=8)
+        for name, tensor in self.model.state_dict().items():
+            digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(repr(sorted(self.tokenizer.get_vocab().items())).encode())
+        digest.update(str((self.tokenizer.eos_token_id, self.tokenizer.chat_template)).encode())
+        return cache_folder() / f"loaded-{digest.hexdigest()}"
+
+    def prepare(self) -> None:
+        if not self.folder.is_dir():
+            with whole_or_not_at_all(self.folder) as scratch:
+                save_model(self.model, self.tokenizer, scratch)
+
+
+def as_source(model: Any, tokenizer: Any) -> str | ModelSource:
+    """A name, a folder or a source as it is; of a loaded model and its tokenizer a `LoadedModel`.
+
+    Raises:
+        ValueError: If it is none of these, or a tokenizer is given beside a name.
+    """
+    if isinstance(model, ModelSource | str | Path):
+        if tokenizer is not None:
+            named = type(model).__name__ if isinstance(model, ModelSource) else model
+            raise ValueError(
+                f"Expected no `tokenizer` beside {named}, which has its own. To train with another, save model and "
+                "tokenizer in one folder, or pass a loaded model."
+            )
+        return model if isinstance(model, ModelSource) else str(model)
+    return LoadedModel(model, tokenizer)
