@@ -33,8 +33,8 @@ FOUND_BY_READING = ("_rows", "_tally")
 class ColdStart(ModelSource):
     """Supervised start of a small model, so that some sampled answers are right and some wrong.
 
-    The model lands in the cache folder (`LSPO_HOME`, or `~/.cache/lspo`), named by a hash of every setting; the next
-    run with the same settings finds it there.
+    The model lands in the cache folder (`LSPO_HOME`, or on Linux `~/.cache/lspo`), named by a hash of every setting.
+    The next run with the same settings finds it there.
 
     Args:
         config: Settings of the model, among them `model_type`, as in a config.json.

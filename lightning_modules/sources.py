@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from platformdirs import user_cache_path
 
 from lspo.models.causal_lm import has_weights
 from lspo.models.pretrained_tokenizer import load_tokenizer
@@ -21,8 +22,9 @@ from lspo.models.supported import check_supported
 
 
 def cache_folder() -> Path:
-    """Where models made on the spot are kept: `LSPO_HOME`, or `~/.cache/lspo`."""
-    return Path(os.environ.get("LSPO_HOME", "~/.cache/lspo")).expanduser()
+    """Where models made on the spot are kept: `LSPO_HOME`, or the user's cache folder, on Linux `~/.cache/lspo`."""
+    chosen = os.environ.get("LSPO_HOME")
+    return user_cache_path("lspo", appauthor=False) if chosen is None else Path(chosen).expanduser()
 
 
 def settings_hash(settings: Any) -> str:

@@ -5,6 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+WIDTH = 1000
+"""At most, of the table. Its columns take what they need; a file has no width."""
 
 
 class ResultSummary(Callback):
@@ -56,18 +62,22 @@ class ResultSummary(Callback):
     def _table(self) -> list[str]:
         if not self._last:
             return []
-        width = max(map(len, self._last))
-        if self._first_iteration == self._last_iteration:
-            # One evaluation alone: «before» and «after» would say that nothing has been learned.
-            return [
-                f"  {'':<{width}}  {_when(self._last_iteration):>20}",
-                *(f"  {name:<{width}}  {value:>20.3f}" for name, value in self._last.items()),
-            ]
-        before, after = _when(self._first_iteration), _when(self._last_iteration)
-        return [f"  {'':<{width}}  {before:>15}  {after:>20}"] + [
-            f"  {name:<{width}}  {self._first.get(name, value):>{max(15, len(before))}.3f}  {value:>20.3f}"
-            for name, value in self._last.items()
-        ]
+        # One evaluation alone: «before» and «after» would say that nothing has been learned.
+        alone = self._first_iteration == self._last_iteration
+        columns = [] if alone else [(self._first_iteration, self._last | self._first)]
+        columns.append((self._last_iteration, self._last))
+        table = Table(box=None, padding=(0, 0, 0, 2), header_style="")
+        table.add_column(no_wrap=True)
+        for iteration, _ in columns:
+            table.add_column(_when(iteration), justify="right", no_wrap=True)
+        for name in self._last:
+            # A Text, as a name may have brackets, which are markup in plain strings.
+            table.add_row(Text(name), *(f"{results[name]:.3f}" for _, results in columns))
+        # The same in a terminal, a notebook and a file: no colours, and wide enough that nothing is cut.
+        console = Console(width=WIDTH, color_system=None, force_jupyter=False)
+        with console.capture() as printed:
+            console.print(table)
+        return [line.rstrip() for line in printed.get().splitlines()]
 
     def state_dict(self) -> dict[str, Any]:
         return {

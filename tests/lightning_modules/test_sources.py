@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from platformdirs import user_cache_path
 
 from lspo.lightning_modules import PolicyModule, RandomWeights, sources
 from lspo.lightning_modules.sources import (
@@ -83,8 +85,15 @@ def test_a_file_in_the_way_is_an_error(tmp_path: Path) -> None:
 def test_the_cache_is_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LSPO_HOME", str(tmp_path / "here"))
     assert cache_folder() == tmp_path / "here"
+    monkeypatch.setenv("LSPO_HOME", "~/here")
+    assert cache_folder() == Path.home() / "here"
     monkeypatch.delenv("LSPO_HOME")
-    assert cache_folder() == Path.home() / ".cache" / "lspo"
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache_folder() == user_cache_path("lspo", appauthor=False)
+    if sys.platform == "linux":
+        assert cache_folder() == Path.home() / ".cache" / "lspo"
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+        assert cache_folder() == tmp_path / "caches" / "lspo"
 
 
 def test_the_hash_is_that_of_the_settings() -> None:

@@ -65,7 +65,8 @@ class VLLMServer:
             **settings, "model": self.model, "prompt": prompt_ids, "return_token_ids": True, "stream": False,
         }  # fmt: skip
         try:
-            choice = self.client.ask("POST", "/v1/completions", body)["choices"][0]
+            # With its seed in it: asked again, it gets the same answer.
+            choice = self.client.ask("POST", "/v1/completions", body, repeatable=True)["choices"][0]
             return {
                 "token_ids": choice["token_ids"],
                 "logprobs": choice["logprobs"]["token_logprobs"],

@@ -7,9 +7,10 @@ import time
 import uuid
 import weakref
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ import torch.distributed as dist
 
 from lspo.rollout.base import PolicyHandle, RolloutEngine, Sampling
 from lspo.rollout.sync_check import PROBE_SAMPLING, check_gap, probe_gap, probe_prompts, tolerance_for
-from lspo.rollout.vllm.client import FIRST_WAIT, ServerAwayError, ServerRefusalError, VLLMClient
+from lspo.rollout.vllm.client import FIRST_WAIT, ServerAwayError, ServerRefusalError, VLLMClient, require_http
 from lspo.rollout.vllm.requests import check_lengths, request_seeds, request_settings, require_vllm, written_rollout
 from lspo.rollout.vllm.sender import Sender, Transfer, make_sender
 from lspo.rollout.vllm.server import VLLMServer
@@ -114,6 +115,7 @@ class VLLMServerEngine(RolloutEngine):
     # --- RolloutEngine
 
     def check(self) -> None:
+        require_http()
         if self.transfer == "nccl":
             require_vllm("transfer='nccl'")
 
@@ -196,6 +198,8 @@ class VLLMServerEngine(RolloutEngine):
         self._end_round()
         if self._policy is not None and self._rank == 0:
             self._sender.close()
+        for server in self.servers:
+            server.client.close()
         self._policy = None
 
     def _end_round(self) -> None:
@@ -291,19 +295,19 @@ class VLLMServerEngine(RolloutEngine):
                 server.url: stack.enter_context(ThreadPoolExecutor(max_workers=self.max_requests))
                 for server in self.servers
             }
-            pending: dict[Future[Rollout], tuple[int, int]] = {
-                pools[server_of[key].url].submit(self._request, server_of[key], prompt, settings, seed, sampling): (
-                    key,
-                    place,
-                )
-                for key, (prompt, seeds) in asked.items()
-                for place, seed in enumerate(seeds)
-            }
+            pending: dict[Future[Rollout], tuple[int, int]] = {}
+            # Each puts itself in: to wait for one costs the same, however many are pending.
+            finished: SimpleQueue[Future[Rollout]] = SimpleQueue()
             try:
+                for key, (prompt, seeds) in asked.items():
+                    for place, seed in enumerate(seeds):
+                        server = server_of[key]
+                        future = pools[server.url].submit(self._request, server, prompt, settings, seed, sampling)
+                        pending[future] = (key, place)
+                        future.add_done_callback(finished.put)
                 while pending:
-                    finished, _ = wait(pending, return_when=FIRST_COMPLETED)
                     whole = []
-                    for future in finished:
+                    for future in _those_there(finished):
                         key, place = pending.pop(future)
                         done[key][place] = future.result()
                         left[key] -= 1
@@ -375,3 +379,12 @@ class VLLMServerEngine(RolloutEngine):
         if self._policy is None:
             raise RuntimeError("Expected `VLLMServerEngine.setup` to be called before it is used.")
         return self._policy
+
+
+def _those_there(finished: SimpleQueue[Future[Rollout]]) -> list[Future[Rollout]]:
+    """At least one, which is waited for, and those that are there by then; in the order in which they finished."""
+    found = [finished.get()]
+    with suppress(Empty):
+        while True:
+            found.append(finished.get_nowait())
+    return found

@@ -88,6 +88,23 @@ def test_one_evaluation_alone_is_not_shown_as_before_and_after(
     assert "after 2 iterations" not in printed
 
 
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_the_table_is_plain_text_and_nothing_of_it_is_cut(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    """However wide the terminal is said to be, and whatever a held-out set is called."""
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    long = "val/" + "a_long_name_" * 7 + "/accuracy"
+    summary = ResultSummary()
+    summary._first, summary._first_iteration = {long: 0.25}, 0
+    summary._last, summary._last_iteration = {long: 0.5, "val/[red]x[/red]/accuracy": 0.75}, 12
+    pad = len(long)
+    assert summary._table() == [
+        f"  {'':{pad}}  before training  after 12 iterations",
+        f"  {long}            0.250                0.500",
+        f"  {'val/[red]x[/red]/accuracy':{pad}}            0.750                0.750",
+    ]
+
+
 def test_a_run_without_evaluation(make_run: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
     make_run([ResultSummary()], trainer={"max_epochs": 1}).fit()
     printed = capsys.readouterr().out

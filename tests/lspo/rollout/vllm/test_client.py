@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import importlib.util
+import shutil
+import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
@@ -16,24 +22,42 @@ from lspo.rollout.vllm.client import ServerAwayError, ServerRefusalError, VLLMCl
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., str]]:
-    """Starts a server that answers its n-th request as the n-th of some functions says, the last of them for ever."""
+    """Starts a server that answers its n-th request as the n-th of some functions says, the last of them for ever.
+
+    With HTTP/1.1 it keeps connections. `seen` gets the port that each request came from.
+    """
     servers: list[ThreadingHTTPServer] = []
 
-    def start(*answers: Callable[[BaseHTTPRequestHandler], None]) -> str:
+    def start(
+        *answers: Callable[[BaseHTTPRequestHandler], None],
+        protocol: str = "HTTP/1.0",
+        seen: list[int] | None = None,
+        context: ssl.SSLContext | None = None,
+    ) -> str:
         left = list(answers)
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = protocol
+
             def do_GET(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                if seen is not None:
+                    seen.append(self.client_address[1])
                 (left.pop(0) if len(left) > 1 else left[0])(self)
+
+            do_POST = do_GET  # noqa: N815
 
             def log_message(self, *arguments: Any) -> None:
                 pass
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.daemon_threads = True
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        if context is not None:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         servers.append(server)
-        return f"http://127.0.0.1:{server.server_address[1]}"
+        return f"http{'' if context is None else 's'}://127.0.0.1:{server.server_address[1]}"
 
     yield start
     for server in servers:
@@ -44,6 +68,7 @@ def serve() -> Iterator[Callable[..., str]]:
 def say(status: int, text: str = "{}") -> Callable[[BaseHTTPRequestHandler], None]:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(status)
+        handler.send_header("Content-Length", str(len(text.encode())))
         handler.end_headers()
         handler.wfile.write(text.encode())
 
@@ -51,6 +76,7 @@ def say(status: int, text: str = "{}") -> Callable[[BaseHTTPRequestHandler], Non
 
 
 def hang_up(handler: BaseHTTPRequestHandler) -> None:
+    handler.close_connection = True
     handler.connection.close()
 
 
@@ -81,16 +107,100 @@ def test_a_short_absence_is_ridden_out_at_growing_intervals(serve):
 
 def test_an_answer_that_takes_too_long(serve):
     url = serve(dawdle, say(200, "3"))
-    with pytest.raises(ServerAwayError, match="TimeoutError"):
+    with pytest.raises(ServerAwayError, match=r"GET http://127.*/x: TimeoutError \(no answer within 0.1 s\)"):
         client(url, timeout_seconds=0.1).ask("GET", "/x")
 
 
-def test_a_refusal_is_not_tried_again(serve):
+def test_a_machine_that_takes_no_connection(monkeypatch):
+    """Its queue of connections is full; an answer may take minutes, a connection not."""
+    monkeypatch.setattr("lspo.rollout.vllm.client.CONNECT_SECONDS", 0.1)
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        started = time.monotonic()
+        with pytest.raises(ServerAwayError, match=r"TimeoutError \(no connection within 0.1 s\)"):
+            client(f"http://127.0.0.1:{full.getsockname()[1]}", timeout_seconds=20.0).ask("GET", "/x")
+        assert time.monotonic() - started < 10
+        for one in waiting:
+            one.close()
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 422, 500])
+def test_a_refusal_is_not_tried_again(serve, status):
     waits: list[float] = []
-    with pytest.raises(ServerRefusalError, match="HTTP 400: no such thing") as caught:
-        client(serve(say(400, "no such thing"), say(200)), waits).ask_patiently("GET", "/x")
-    assert caught.value.status == 400
+    seen: list[int] = []
+    url = serve(say(status, "no such thing"), say(200), seen=seen)
+    with pytest.raises(ServerRefusalError, match=f"HTTP {status}: no such thing") as caught:
+        client(url, waits).ask_patiently("GET", "/x")
+    assert caught.value.status == status
     assert waits == []
+    assert len(seen) == 1
+
+
+def test_connections_are_kept_but_not_for_what_changes_the_server(serve):
+    seen: list[int] = []
+    asked = client(serve(say(200), protocol="HTTP/1.1", seen=seen))
+    for _ in range(3):
+        asked.ask("GET", "/x")
+    asked.ask("POST", "/v1/completions", {}, repeatable=True)
+    assert len(set(seen)) == 1
+    asked.ask("POST", "/x")
+    asked.ask("POST", "/x")
+    assert len(set(seen)) == 3
+    asked.close()
+
+
+def test_a_kept_connection_that_the_server_drops_is_replaced(serve):
+    seen: list[int] = []
+    asked = client(serve(say(200, "1"), hang_up, say(200, "2"), protocol="HTTP/1.1", seen=seen))
+    assert asked.ask("GET", "/x") == 1
+    assert asked.ask("GET", "/x") == 2
+    assert seen[0] == seen[1] != seen[2]
+    asked.close()
+
+
+def test_a_new_connection_that_the_server_drops_is_not(serve):
+    seen: list[int] = []
+    asked = client(serve(hang_up, protocol="HTTP/1.1", seen=seen))
+    for repeatable in (True, False):
+        with pytest.raises(ServerAwayError, match=r"POST .*: ConnectionError \(Server disconnected"):
+            asked.ask("POST", "/x", {}, repeatable=repeatable)
+    assert len(seen) == 2
+    asked.close()
+
+
+@pytest.mark.parametrize("how", ["hang_up", "close"])
+def test_requests_that_wait_end_at_once_and_are_not_asked_again(serve, how):
+    """Over new connections and kept ones."""
+    seen: list[int] = []
+    gate = threading.Event()
+
+    def hold(handler: BaseHTTPRequestHandler) -> None:
+        gate.wait(20)
+        with suppress(OSError):
+            say(200)(handler)
+
+    asked = client(serve(say(200, "1"), *[hold] * 4, say(200, "2"), protocol="HTTP/1.1", seen=seen))
+    try:
+        assert asked.ask("GET", "/x") == 1
+        with ThreadPoolExecutor(4) as pool:
+            waiting = [pool.submit(asked.ask, "GET", "/x") for _ in range(4)]
+            started = time.monotonic()
+            while len(seen) < 5:
+                time.sleep(0.01)
+            getattr(asked, how)()
+            for one in waiting:
+                assert isinstance(one.exception(10), ServerAwayError)
+        assert time.monotonic() - started < 10
+        assert len(seen) == 5
+        assert asked.ask("GET", "/x") == 2
+    finally:
+        gate.set()
+        asked.close()
 
 
 def break_off(handler: BaseHTTPRequestHandler) -> None:
@@ -115,11 +225,38 @@ def test_words_that_are_no_json(serve):
         client(serve(say(200, "Grüß Gott"))).ask("GET", "/x")
 
 
-def test_a_certificate_that_is_not_trusted_is_not_waited_for(monkeypatch):
-    asked = client("https://localhost:1")
-    monkeypatch.setattr(asked, "_exchange", mock.Mock(side_effect=ssl.SSLCertVerificationError("self-signed")))
-    with pytest.raises(ServerRefusalError, match=r"self-signed.* authority in SSL_CERT_FILE"):
-        asked.ask_patiently("GET", "/x")
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the command openssl, to make a certificate")
+def test_a_certificate_that_is_not_trusted_is_not_waited_for(serve, tmp_path: Path, monkeypatch):
+    files = ["-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "certificate")]
+    name = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(["openssl", "req", "-x509", "-nodes", "-newkey", "rsa:2048", *files, *name], check=True, stderr=-3)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "certificate", tmp_path / "key")
+    url = serve(say(200, "1"), context=context)
+    with pytest.raises(ServerRefusalError, match=r"(?i)self.signed.* authority in SSL_CERT_FILE"):
+        client(url).ask_patiently("GET", "/x")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate"))
+    assert client(url).ask_patiently("GET", "/x") == 1
+
+
+@pytest.mark.parametrize("missing", ["httpx", "tenacity"])
+def test_what_is_not_installed_is_named(monkeypatch, missing):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else found(name))
+    for method in ("ask", "ask_patiently"):
+        with pytest.raises(
+            ModuleNotFoundError, match=rf"but there is no {missing}. .*`pip install httpx tenacity`.*lspo\[vllm\]"
+        ):
+            getattr(client("http://127.0.0.1:9"), method)("GET", "/x")
+
+
+def test_neither_is_imported_before_it_is_needed():
+    code = (
+        "import sys; from lspo.rollout.vllm.client import VLLMClient; VLLMClient('http://a')\n"
+        "assert not {'httpx', 'tenacity'} & set(sys.modules)"
+    )
+    root = Path(__file__).parents[4]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root, timeout=60)
 
 
 def test_patience_ends_for_a_server_that_takes_connections_and_says_nothing(serve, monkeypatch):

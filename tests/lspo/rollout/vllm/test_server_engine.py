@@ -7,14 +7,16 @@ import copy
 import dataclasses
 import importlib.util
 import json
+import signal
 import string
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import wait
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 from unittest import mock
 
@@ -25,6 +27,7 @@ from safetensors.torch import load, load_file
 from lspo.models.tokenizers import character_tokenizer
 from lspo.rollout import Sampling, TransformersEngine, VLLMServerEngine
 from lspo.rollout.keyed_sampling import choose, row_keys
+from lspo.rollout.vllm.server_engine import _those_there
 from lspo.rollout.weight_stream import fingerprint
 from lspo.testing import StubPolicy, tiny_model
 from lspo.types import Prompt, RolloutGroup
@@ -522,31 +525,81 @@ def test_requests_of_a_round_that_is_left_are_taken_back_at_once(make_engine, fa
         gate.set()
 
 
-def test_an_interrupt_while_it_waits_leaves_no_thread(make_engine, fake):
+def test_an_interrupt_while_it_waits_leaves_no_thread(make_engine, fake, monkeypatch):
     engine = make_engine()
     engine.update()
-    gate = threading.Event()
+    gate, asked = threading.Event(), threading.Event()
 
     def hold(fake: FakeVLLM, path: str) -> int | None:
         if path == "/v1/completions":
+            asked.set()
             gate.wait(20)
         return None
 
+    def interrupt() -> None:
+        asked.wait(20)
+        time.sleep(0.1)  # until it waits
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
     fake.before = hold
-    calls = []
-
-    def interrupted(*arguments: Any, **settings: Any) -> Any:
-        calls.append(arguments)
-        if len(calls) == 1:
-            raise KeyboardInterrupt
-        return wait(*arguments, **settings)
-
-    with mock.patch("lspo.rollout.vllm.server_engine.wait", interrupted), pytest.raises(KeyboardInterrupt):
-        write(engine)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    started = time.monotonic()
     try:
+        with pytest.raises(KeyboardInterrupt):
+            write(engine)
         assert not request_threads()
+        assert time.monotonic() - started < 10
     finally:
         gate.set()
+        thread.join()
+        signal.signal(signal.SIGINT, before)
+
+
+def test_groups_come_in_the_order_in_which_they_finish(make_engine, fake, model):
+    """The first prompt's answers come last. All are as they would be in any order."""
+    engine = make_engine(max_requests=6)
+    engine.update()
+    expected = write(engine)
+    first = list(PROMPTS[0].token_ids)
+    others = threading.Event()
+    complete = fake._complete
+
+    def late(body: dict[str, Any]) -> dict[str, Any]:
+        if body["prompt"] == first:
+            fake._lock.release()
+            others.wait(20)
+            fake._lock.acquire()
+        return complete(body)
+
+    fake._complete = late
+    found = {}
+    for group in engine.generate(PROMPTS, group_size=2, sampling=SAMPLING, keys=KEYS):
+        found[group.draw_index] = group
+        if len(found) == 2:
+            others.set()
+    assert list(found)[-1] == KEYS[0]
+    assert found == expected
+
+
+def test_those_that_are_there_are_taken_together_in_their_order():
+    finished: SimpleQueue[Any] = SimpleQueue()
+    futures: list[Any] = [Future() for _ in range(4)]
+    for future in futures:
+        future.add_done_callback(finished.put)
+    for place in (2, 0, 3):
+        futures[place].set_result(place)
+    assert [future.result() for future in _those_there(finished)] == [2, 0, 3]
+    threading.Timer(0.05, futures[1].set_result, (1,)).start()
+    assert [future.result() for future in _those_there(finished)] == [1]
+
+
+def test_without_httpx_a_run_ends_before_it_begins(monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "httpx" else found(name))
+    with pytest.raises(ModuleNotFoundError, match="pip install httpx tenacity"):
+        VLLMServerEngine().check()
 
 
 class TestTwoServers:
