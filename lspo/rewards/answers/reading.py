@@ -36,7 +36,7 @@ _EXPRESSION_UNIT = re.compile(
     r"(?<=[0-9a-zA-Z})])\s*"
     r"(?:\\(?:text|mathrm|mbox|textrm|operatorname)\s*\{[^{}0-9=]*\}(?:\s*\^\s*\{?-?[0-9]\}?)?[\s/]*)+$"
     r"|(?<=[0-9a-zA-Z})])\s+(?:(?:square|cubic|sq\.?) )?"
-    r"(?:cm|mm|km|kg|ft|in|meters?|centimeters?|inches|feet|units?|miles?|yards?|degrees?|radians?|hours?|minutes?"
+    r"(?:cm|mm|km|kg|ft|in|meters?|centimeters?|inches|feet|units?|miles?|yards?|degrees?|rad|radians?|hours?|minutes?"
     r"|seconds?|dollars?)(?:\s*\^\s*\{?[23]\}?)?$"
 )
 

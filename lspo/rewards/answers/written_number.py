@@ -42,7 +42,7 @@ _UNIT = re.compile(
     r"\s*\{\s*\\(?:text|mathrm)\s*\{[^{}0-9]*\}(?:\^\{?[0-9]\}?)?\s*\})"
     r"|([^\x00-\x7f][^\x00-\x7f\s]*(?:\s[^\x00-\x7f]+){0,5})"  # words of other scripts
     r"|(\^\s*\{?\s*\\circ\s*\}?(?:\s*[CF])?)"
-    r"|\s*((?:cm|mm|km|kg|mg|ml|hz|ev|ms|nm|ft|in|yd|mi|oz|lbs?|hrs?|mins?|secs?|mph|usd|deg|(?<=\s)m(?=/s|\^))(?![a-z])"
+    r"|\s*((?:cm|mm|km|kg|mg|ml|hz|ev|ms|nm|ft|in|yd|mi|oz|lbs?|hrs?|mins?|secs?|mph|usd|deg|rad|(?<=\s)m(?=/s|\^))(?![a-z])"
     r"(?:\s*\^?\s*\{?[23]\}?)?(?:/[a-z]+)?)"
     r"|\s((?:men|h|[a-z]{4,}|[a-z]{2,3}(?= [a-z]{4}))"
     r"(?:\s*\^?\s*\{?[23]\}?)?(?:/[a-z]+)?(?: [a-z]+){0,3}))$",
@@ -69,11 +69,12 @@ _UNIT_NAMES = {
         "oz": "ounce", "s": "second sec", "min": "minute", "h": "hour hr", r"^\circ": "degree deg", "l": "liter litre",
         "ml": "milliliter millilitre", "$": "dollar usd buck", "cent": "cent", "j": "joule", "n": "newton", "w": "watt",
         "v": "volt", "a": "ampere", "k": "kelvin", "pa": "pascal", "hz": "hertz", "c": "coulomb", "t": "tesla",
-        "mol": "mole",
+        "mol": "mole", "rad": "radian",
     }.items() for name in names.split()},
 }  # fmt: skip
 _PER = {"mph": "mi/h", "kmph": "km/h", "kph": "km/h"}
 DEGREES = r"^\circ"
+RADIANS = "rad"
 
 
 @dataclass(frozen=True)
