@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from decimal import Context, Decimal
+from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 from lspo.rewards.answers.names import is_name, variables
 from lspo.rewards.answers.normal_form import form, orders_factors, too_big, unwrapped
@@ -26,7 +27,7 @@ from lspo.rewards.answers.shape import (
     as_interval,
     base_name,
 )
-from lspo.rewards.answers.value import Value
+from lspo.rewards.answers.value import EXACT, Value
 from lspo.rewards.answers.words import is_prose
 from lspo.rewards.answers.written_number import DEGREES, RADIANS, Number
 
@@ -54,7 +55,6 @@ _NO_ALGEBRA = re.compile(
 )
 CERTAIN_DIGITS = 40
 _HUGE = 10**300
-_EXACT = Context(prec=120)
 
 
 class Equality:
@@ -72,7 +72,7 @@ class Equality:
         """Whether the answer says what the ground truth says."""
         if isinstance(gold, Several) and not isinstance(answer, Several) and len(gold.parts) == 1:
             gold = gold.parts[0]  # the only solution, as a set
-        if isinstance(answer, Several) and not isinstance(gold, Several) and _only(answer) is not None:
+        if isinstance(answer, Several) and not isinstance(gold, Several):
             answer = _only(answer) or answer
         return self._same(gold, answer)
 
@@ -230,7 +230,7 @@ class Equality:
     def _unordered(self, gold: Sequence[Shape], answer: Sequence[Shape]) -> Verdict:
         """Whether each has its equal among the others; how often says nothing."""
         verdicts = [[self._same(one, two) for two in answer] for one in gold]
-        return every((*(either(row) for row in verdicts), *(either(column) for column in zip(*verdicts, strict=True))))
+        return _matched(verdicts)
 
     def _matrix(self, gold: Matrix, answer: Shape) -> Verdict:
         if isinstance(answer, Several) and answer.brackets == "()":
@@ -252,7 +252,7 @@ class Equality:
         if len(first) != len(second):
             return False
         verdicts = [[self._piece(one, two) for two in second] for one in first]
-        return every((*(either(row) for row in verdicts), *(either(column) for column in zip(*verdicts, strict=True))))
+        return _matched(verdicts)
 
     def _piece(self, gold: Piece, answer: Piece) -> Verdict:
         if (gold.low_closed, gold.high_closed) != (answer.low_closed, answer.high_closed):
@@ -318,6 +318,12 @@ def either(verdicts: Iterable[Verdict]) -> Verdict:
     return known
 
 
+def _matched(verdicts: Sequence[Sequence[Verdict]]) -> Verdict:
+    """Whether each row and each column of a table has its equal."""
+    return every((*(either(row) for row in verdicts), *(either(column) for column in zip(*verdicts, strict=True))))
+
+
+@lru_cache(maxsize=4096)
 def is_algebra(text: str) -> bool:
     """Whether text looks like an expression that an algebra system can read, and is in proportion."""
     if not text or len(text) > 400 or too_big(text) or is_prose(text):
@@ -362,7 +368,7 @@ def _number_is(number: Number, value: Value) -> bool:
     if number.digits < CERTAIN_DIGITS and any(_near(real, candidate) for candidate in candidates):
         return True
     if number.unit == DEGREES:
-        return _near(_EXACT.divide(real, _DEGREE), number.value)
+        return _near(EXACT.divide(real, _DEGREE), number.value)
     return number.decimals is not None and abs(real) < _HUGE and number.approximates(Fraction(real))
 
 
@@ -371,7 +377,7 @@ def _near(real: Decimal, number: Fraction) -> bool:
     return abs(real) < _HUGE and abs(Fraction(real) - number) <= abs(number) / 10**45
 
 
-_DEGREE = _EXACT.divide(
+_DEGREE = EXACT.divide(
     Decimal("3.141592653589793238462643383279502884197169399375105820974944592307816406"), Decimal(180)
 )
 

@@ -13,6 +13,7 @@ from lspo.rewards.answers.markers import (
     OTHERWISE_ABROAD,
     SCALES_ABROAD,
     SENTENCE_ENDINGS,
+    STRESS_WORDS,
 )
 
 MAX_ANSWER_CHARACTERS = 1_000
@@ -44,10 +45,7 @@ _ASIDE = re.compile(
     r"|,\s+(?:so|hence|thus|therefore)\b(?!.*(?:\bis\b|=).*\d)|\s+\((?!or\b)(?=[^()\\]*(?:[a-z]{3}|\d\s*[-+*/=]\s*\d)[^()\\]*\))"
 )
 _LABEL = re.compile(r"[A-Za-z][A-Za-z ]{2,30}:\s*(?=[\d$\\+-])")
-_STRESS = re.compile(
-    r"(?:exactly|clearly|indeed|also|now|only|just|simply|therefore|thus|then|approximately|about|roughly|equal to)\s+",
-    re.IGNORECASE,
-)
+_STRESS = re.compile(rf"(?:{STRESS_WORDS})\s+", re.IGNORECASE)
 VALUE_STARTS = re.compile(r"[*_\s]*(?:[-+\u2212]?\s?\\?[$\u20ac\u00a3]?\s*[\d.]|\$|\\[a-zA-Z(\[]|\(|\[|\{)")
 _COPULA = re.compile(r"(?<![\\a-zA-Z])(?:is|are|was|were|equals?|be)(?![a-zA-Z])\s*:?\s*")
 _PREPOSITION = re.compile(rf"(?:at|in|on|given by|equal to)\s+(?={VALUE_STARTS.pattern})", re.IGNORECASE)

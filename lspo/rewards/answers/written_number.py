@@ -35,9 +35,11 @@ _PERCENT = re.compile(r"\s*\\?%$|\s*(?:\\text\{\s*)?(?:percent|per cent|percenta
 _SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _SCALE_WORD = re.compile(rf"(?<=[0-9.{{\s])({'|'.join(_SCALES)})s?(?![a-z])", re.IGNORECASE)
 _CURRENCY_NAME = re.compile(r"^(?:USD|EUR|GBP|Rs\.?|INR|US)\s*(?=[0-9.])")
+UNIT_COMMAND = r"\\(?:text|mathrm|textrm|mbox|operatorname)(?![a-zA-Z])"
+"""In front of the braces around a unit."""
 _UNIT = re.compile(
     r"(?<=[0-9.}])\s*(?:"
-    r"((?:\\(?:text|mathrm|textrm|mbox|operatorname)\s*\{[^{}0-9=]*\}(?:\s*\^\s*\{?-?[0-9]\}?)?[\s/*]*)+)"
+    rf"((?:{UNIT_COMMAND}\s*\{{[^{{}}0-9=]*\}}(?:\s*\^\s*\{{?-?[0-9]\}}?)?[\s/*]*)+)"
     r"|(\\frac\s*\{\s*\\(?:text|mathrm)\s*\{[^{}0-9]*\}\s*\}"
     r"\s*\{\s*\\(?:text|mathrm)\s*\{[^{}0-9]*\}(?:\^\{?[0-9]\}?)?\s*\})"
     r"|([^\x00-\x7f][^\x00-\x7f\s]*(?:\s[^\x00-\x7f]+){0,5})"  # words of other scripts
@@ -173,7 +175,7 @@ def parse_number(cleaned: str) -> Number | None:
     named = money
     if unit:
         words = re.sub(r"\\frac\s*\{(.*)\}\s*\{(.*)\}$", r"\1/\2", unit[0].lower())
-        words = re.sub(r"\\(?:text|mathrm|textrm|mbox|operatorname)|\bper\b", _unit_sign, words)
+        words = re.sub(rf"{UNIT_COMMAND}|\bper\b", _unit_sign, words)
         if RANGE.search(unit[0]) or OTHERWISE_ABROAD.search(unit[0]) or SCALES_ABROAD.search(unit[0]):
             return None
         prefix = re.search(r"(?<![A-Za-z])M(?:[A-Z][a-z]?|g)(?![A-Za-z])", unit[0])
@@ -188,11 +190,6 @@ def parse_number(cleaned: str) -> Number | None:
     return Number(
         -read.value if sign == "-" else read.value, read.integer, scale, named, read.decimals, read.digits, read.goes_on
     )
-
-
-def number_form(number: Number) -> str:
-    """One spelling for equal numbers."""
-    return str(number.value)
 
 
 def _in_words(cleaned: str) -> Number | None:
