@@ -122,6 +122,11 @@ def test_final_answer(text: str, answer: str | None) -> None:
     assert final_answer(text) == answer
 
 
+def test_an_answer_line_has_the_length_of_an_answer() -> None:
+    for length, answer in ((1000, "1" * 1000), (1001, None)):
+        assert final_answer("Answer: " + "1" * length, "answer_line") == answer
+
+
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
