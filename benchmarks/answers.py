@@ -15,6 +15,7 @@ import json
 import resource
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -254,7 +255,8 @@ def parse_arguments(words: Sequence[str] | None) -> tuple[argparse.Namespace, li
 
 def main(words: Sequence[str] | None = None) -> None:
     arguments, all_cases = parse_arguments(words)
-    cases = checked(build(arguments), all_cases)
+    with closing(build(arguments)) as reward:
+        cases, name = checked(reward, all_cases), type(reward).__name__
     found, mine = ours(arguments, cases)
     others, other = (None, None) if arguments.without_math_verify else math_verify_alone(cases)
     print(by_kind(cases, found, others))
@@ -265,7 +267,7 @@ def main(words: Sequence[str] | None = None) -> None:
         counts.append(f"math-verify killed {other.metrics['killed']:.0f}")
     print("\n" + ", ".join(counts))
     if arguments.seconds:
-        print("\n" + speeds(mine, other, type(build(arguments)).__name__))
+        print("\n" + speeds(mine, other, name))
     lines = listed(cases, found, others, arguments.wrong)
     if arguments.wrong != "none":
         print(f"\n{len(lines)} cases {'wrong' if arguments.wrong == 'ours' else 'disagreeing'}")

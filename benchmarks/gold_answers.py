@@ -14,13 +14,14 @@ import argparse
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from answers import Case, accuracy, batches, table
+
 from lspo.problems import AIME24, GSM8K, DatasetProblems, MinervaMath, OlympiadBench
-from lspo.rewards import GSM8KReward, MathReward, Response, Reward
+from lspo.rewards import GSM8KReward, MathReward, Reward
 from lspo.rewards.answers.extraction import gold_text
-from lspo.types import Prompt
 
 # Files as published, and the presets that read them.
 PRESETS: dict[str, type[DatasetProblems]] = {
@@ -34,7 +35,6 @@ COLUMNS = (
     "data set", "rows", "reward", "boxed", "answer line", "wrong accepted", "of these by algebra",
     "near misses accepted", "timeouts", "seconds",
 )  # fmt: skip
-BATCH = 256
 
 
 def ground_truths(folder: Path, name: str) -> list[str]:
@@ -49,14 +49,11 @@ def answer_line(answer: str) -> str:
     return f"Let us see.\n\nAnswer: {' '.join(answer.split())}"
 
 
-def verdicts(reward: Reward, golds: list[str], texts: list[str]) -> Iterator[bool]:
-    responses = [
-        Response(text, Prompt(str(number), "", (), gold), 1, truncated=False)
-        for number, (gold, text) in enumerate(zip(golds, texts, strict=True))
-    ]
-    for start in range(0, len(responses), BATCH):
-        for score in reward.score_batch(responses[start : start + BATCH]):
-            yield bool(getattr(score, "accuracy", score))
+def verdicts(reward: Reward, golds: Sequence[str], texts: Sequence[str]) -> Iterator[bool]:
+    cases = [Case("", gold, text, True) for gold, text in zip(golds, texts, strict=True)]
+    for batch in batches(cases):
+        for score in reward.score_batch(batch):
+            yield accuracy(score) == 1
 
 
 def share(found: list[bool]) -> str:
@@ -136,11 +133,6 @@ def near_miss(text: str) -> str:
     return f"{text[:place]}{int(text[place]) % 9 + 1}{text[place + 1 :]}"
 
 
-def table(rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(cells) + " |" for cells in (COLUMNS, ["---"] * len(COLUMNS), *rows)]
-    return "\n".join(lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=os.environ.get("LSPO_TEST_DATA"))
@@ -155,7 +147,7 @@ def main() -> None:
         rows.append(math_row(name, golds, refused))
         if name.startswith("gsm8k"):
             rows.append(gsm8k_row(name, golds))
-    print(table(rows))
+    print(table(COLUMNS, rows))
     print("\n".join(["", *refused]))
 
 

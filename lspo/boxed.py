@@ -13,6 +13,7 @@ _JOINER = re.compile(
     rf"(?:[,;\uff0c\u3001]|\\(?:text|mathrm|mbox)\{{(?:,|{_WORD_BETWEEN})+\}}|(?:{_WORD_BETWEEN})|\u548c|\u6216|\u4e0e|\u53ca|\u3068"
     r"|\\(?:lor|land|vee|wedge))+"
 )
+_CLOSING = {"{": "}", "(": ")", "[": "]"}
 _WORD = re.compile(r"[^\s$]*")
 
 
@@ -63,18 +64,22 @@ def _box(text: str, found: re.Match[str], max_characters: int | None) -> _Box | 
     start = found.end()
     limit = len(text) if max_characters is None else min(len(text), start + max_characters)
     braced = found.group().endswith("{")
-    end = _closing_brace(text, start, limit) if braced else _end_of_word(text, start, limit)
+    end = closing_bracket(text, start - 1, limit) if braced else _end_of_word(text, start, limit)
     content = "" if end is None else text[start:end].strip()
     return _Box(found.start(), end + braced, content) if end is not None and content else None
 
 
-def _closing_brace(text: str, start: int, limit: int) -> int | None:
-    depth, place = 1, start
+def closing_bracket(text: str, start: int, limit: int | None = None) -> int | None:
+    """Where the bracket that opens at `start` is closed; None if nowhere, or not before `limit`."""
+    opening, closing = text[start], _CLOSING[text[start]]
+    depth, place = 0, start
+    limit = len(text) if limit is None else limit
     while place < limit:
-        if text[place] == "\\":
-            place += 2  # An escaped brace opens and closes nothing.
+        character = text[place]
+        if character == "\\":
+            place += 2  # An escaped bracket opens and closes nothing.
             continue
-        depth += (text[place] == "{") - (text[place] == "}")
+        depth += (character == opening) - (character == closing)
         if depth == 0:
             return place
         place += 1

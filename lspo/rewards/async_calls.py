@@ -37,6 +37,11 @@ class LoopBlocked(RuntimeError):  # noqa: N818 (says what happened)
     """Calls of one batch have blocked the event loop `MAX_STALLS` times."""
 
 
+def look_seconds(limit_seconds: float, *, least: float) -> float:
+    """How long to wait between two looks at a call that has a limit of time."""
+    return max(min(limit_seconds / LOOKS_PER_LIMIT, MAX_LOOK_SECONDS), least)
+
+
 def run_concurrently(
     calls: Sequence[Callable[[], Awaitable[T]]], concurrency: int, time_limit_seconds: float | None = None
 ) -> list[T | TimedOut]:
@@ -121,7 +126,7 @@ class _Batch:
     def _watch(self, future: futures.Future[None]) -> tuple[bool, asyncio.Task[Any] | None]:
         """Whether the loop has been in one step for longer than the limit, and in which task."""
         limit = math.inf if self.limit_seconds is None else self.limit_seconds
-        pause = max(min(limit / LOOKS_PER_LIMIT, MAX_LOOK_SECONDS), 0.001)
+        pause = look_seconds(limit, least=0.001)
         looks, last, moved = 0, None, threading.Event()
         self.server.call_soon(moved.set)
         # Looks are counted, not seconds: while the whole process is stopped, nobody looks.

@@ -57,16 +57,15 @@ class Reward(ABC):  # noqa: B024 (either of two methods is overridden)
             return cast(list[Verdict], run_concurrently(calls, self.max_concurrent))
         return [cast(Verdict, self.score(response.text, response.prompt.answer)) for response in responses]
 
-    def check(self, prompt: Prompt) -> None:
+    def check(self, prompt: Prompt) -> None:  # noqa: B027 (most rewards score any prompt)
         """Refuses a prompt that could not be scored. Called for every prompt before anything is generated.
 
         Raises:
             ValueError: If its ground truth can't be read, or it lacks what the reward needs.
         """
-        Reward.check_calls(self)
 
     def check_calls(self) -> None:
-        """Refuses a class that scores nothing, or whose methods can't be called as they will be.
+        """Refuses, once per run, a class that scores nothing, or whose methods can't be called as they will be.
 
         Raises:
             ValueError: If so; the message shows the signature that is expected.
@@ -146,6 +145,38 @@ def verdicts_of(reward: Reward, responses: Sequence[Response], name: str = "") -
     return verdicts
 
 
+def checked(label: str, verdict: Any, response: Response, *, strict: bool) -> Score:
+    """A verdict as a score whose reward is finite.
+
+    Args:
+        label: What messages call the reward.
+        verdict: What it returned for the response.
+        response: What it judged.
+        strict: Whether accuracy must be 0 or 1.
+
+    Raises:
+        VerdictError: If the verdict is no such score.
+    """
+    try:
+        score = Score.of(verdict)
+    except (TypeError, ValueError) as error:
+        raise VerdictError(
+            f"Expected {label} to return a Score or a number, but got {verdict!r} for {describe(response)}."
+        ) from error
+    if strict and score.accuracy not in (0, 1):
+        raise VerdictError(
+            f"Expected accuracy 0 or 1 from {label}, but got {score.accuracy} for {describe(response)}. "
+            "Return Score(accuracy=..., reward=...) for a shaped reward."
+        )
+    if not math.isfinite(score.reward):
+        raise VerdictError(
+            f"Expected a finite reward from {label.removeprefix('reward ')}, but got {score.reward} "
+            f"for {describe(response)}. "
+            "Return a number, such as 0, where it can't judge a response."
+        )
+    return score
+
+
 def describe(response: Response) -> str:
     """The prompt of a response, and how it begins, for messages."""
     return f"prompt {response.prompt.id}, response {response.text[:EXCERPT_CHARACTERS]!r}"
@@ -174,7 +205,14 @@ def score_groups(reward: Reward, groups: Sequence[RolloutGroup]) -> list[Rollout
             f"It was scoring {len(responses)} responses, the first of them to prompt {_describe(responses)}. "
             "Model text is untrusted: let the reward answer malformed text with accuracy 0."
         ) from error
-    scores = iter([_check(name, verdict, response) for verdict, response in zip(verdicts, responses, strict=True)])
+    try:
+        checked_scores = [
+            checked(f"reward {name}", verdict, response, strict=True)
+            for verdict, response in zip(verdicts, responses, strict=True)
+        ]
+    except VerdictError as error:
+        raise RuntimeError(str(error)) from error.__cause__
+    scores = iter(checked_scores)
     return [replace(group, rollouts=tuple(_scored(group, scores))) for group in groups]
 
 
@@ -187,21 +225,3 @@ def _describe(responses: Sequence[Response]) -> str:
     if not responses:
         return "(none)"
     return f"{responses[0].prompt.id}: {responses[0].text[:EXCERPT_CHARACTERS]!r}"
-
-
-def _check(name: str, verdict: Any, response: Response) -> Score:
-    try:
-        score = Score.of(verdict)
-    except (TypeError, ValueError) as error:
-        raise RuntimeError(
-            f"Expected reward {name} to return a Score or a number, "
-            f"but got {verdict!r} for prompt {response.prompt.id}."
-        ) from error
-    if score.accuracy not in (0, 1):
-        raise RuntimeError(
-            f"Expected accuracy 0 or 1 from reward {name}, but got {score.accuracy} for {describe(response)}. "
-            "Return Score(accuracy=..., reward=...) for a shaped reward."
-        )
-    if not math.isfinite(score.reward):
-        raise RuntimeError(f"Expected a finite reward from {name}, but got {score.reward} for {describe(response)}.")
-    return score

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from lspo.rewards.answers.extraction import GSM8K_MARKER, behind_hashes, final_answer, gold_text
 from lspo.rewards.answers.markers import OTHERWISE_ABROAD, SCALES_ABROAD
 from lspo.rewards.answers.names import is_name, variables
@@ -9,7 +11,7 @@ from lspo.rewards.answers.normal_form import clean, unwrapped
 from lspo.rewards.answers.reading import read
 from lspo.rewards.answers.sentence import MORE, NUMBER, OTHERWISE
 from lspo.rewards.answers.shape import Equation, Scalar, Several, Words
-from lspo.rewards.answers.written_number import RANGE, Number, number_form, parse_number
+from lspo.rewards.answers.written_number import RANGE, Number, parse_number
 from lspo.rewards.base import Reward
 from lspo.types import Prompt, Score
 
@@ -85,6 +87,7 @@ class GSM8KReward(Reward):
         return Score(accuracy=correct, reward=correct, answer=None if number is None else _spelled(number))
 
 
+@lru_cache(maxsize=4096)
 def _ground_truth(answer: str) -> Number:
     try:
         number = _number_in(gold_text(answer))
@@ -102,7 +105,7 @@ def _spelled(number: Number) -> str:
     while places < 30 and (value * 10**places).denominator != 1:
         places += 1
     if places == 30:
-        return number_form(number)
+        return str(value)
     digits = str(abs(int(value * 10**places))).rjust(places + 1, "0")
     whole, behind = (digits[:-places], digits[-places:]) if places else (digits, "")
     return ("-" if value < 0 else "") + whole + (f".{behind}" if behind else "")

@@ -16,7 +16,6 @@ from lspo.rewards.answers.normal_form import clean, form
 from lspo.rewards.answers.reading import read_cleaned
 from lspo.rewards.answers.shape import Scalar, Shape
 from lspo.rewards.answers.value import Value
-from lspo.rewards.answers.written_number import number_form
 from lspo.rewards.base import Response, Reward
 from lspo.rewards.worker_pool import WorkerPool
 from lspo.types import Prompt, Score
@@ -179,7 +178,7 @@ class _Judge:
     """Verdicts and votes of one batch."""
 
     def __init__(self, algebra: Algebra, require_number: bool) -> None:
-        self.algebra, self.require_number = algebra, require_number
+        self.algebra = algebra
         self._equality = Equality(algebra, require_number=require_number)
         self._used: list[set[Question]] = []
 
@@ -246,7 +245,7 @@ class _Judge:
     def _key(answer: Answer) -> str:
         """The name under which an answer, and those that equal it, vote."""
         number = answer.shape.number if isinstance(answer.shape, Scalar) else None
-        return answer.form if number is None else number_form(number)
+        return answer.form if number is None else str(number.value)
 
 
 def _suspicion(question: Question) -> tuple[int, int]:

@@ -127,21 +127,15 @@ def _prepared(text: str) -> str | None:
 
 def _with_constants(expression: Any, text: str) -> Any:
     """I and pi are numbers; an `i` that a sum counts with is none. Decimals are exact."""
-    from sympy import Derivative, Float, I, Rational, Symbol, pi
+    from sympy import Derivative, E, Float, I, Rational, Symbol, pi
 
     counted = re.search(r"_\s*\{?\s*i\s*=", text) is not None
-    constants: dict[Any, Any] = {Symbol("pi"): pi, Symbol("e"): _e()}
+    constants: dict[Any, Any] = {Symbol("pi"): pi, Symbol("e"): E}
     if not counted:
         constants |= {Symbol("i"): I, Symbol("math{i}"): I}
     derivatives = {one: Symbol(str(one)) for one in expression.atoms(Derivative)}  # dx/dt would be 0
     floats = {one: Rational(str(one)) for one in expression.atoms(Float)}
     return expression.xreplace(derivatives).xreplace(floats).xreplace(constants)
-
-
-def _e() -> Any:
-    from sympy import E
-
-    return E
 
 
 def _evaluated(expression: Any) -> Any:

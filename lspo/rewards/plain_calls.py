@@ -9,13 +9,11 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, TypeVar
 
-from lspo.rewards.async_calls import TimedOut
+from lspo.rewards.async_calls import TimedOut, look_seconds
 
 T = TypeVar("T")
 
 REPEAT_SECONDS = 1.0
-LOOKS_PER_LIMIT = 10
-MAX_LOOK_SECONDS = 1.0
 
 
 class Overdue(BaseException):
@@ -108,7 +106,7 @@ class TimeLimit:
             self._previous(number, frame)
 
     def _watch(self) -> None:
-        pause = max(min(self.seconds / LOOKS_PER_LIMIT, MAX_LOOK_SECONDS), 0.01)
+        pause = look_seconds(self.seconds, least=0.01)
         reported = False
         while not self._ended.wait(pause):
             with self._lock:

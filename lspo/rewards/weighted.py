@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
 
-from lspo.rewards.base import Response, Reward, VerdictError, describe, verdicts_of
+from lspo.rewards.base import Response, Reward, checked, verdicts_of
 from lspo.rewards.formats import FormatReward
 from lspo.types import Prompt, Score
 
@@ -49,23 +48,17 @@ class WeightedReward(Reward):
     def _part_scores(self, name: str, responses: Sequence[Response]) -> list[Score]:
         label = f"part {name!r} ({type(self.parts[name]).__name__})"
         verdicts = verdicts_of(self.parts[name], responses, label)
-        scores = [_checked(label, verdict, one) for verdict, one in zip(verdicts, responses, strict=True)]
-        for score, one in zip(scores, responses, strict=True):
-            if name == self.accuracy and score.accuracy not in (0, 1):
-                raise VerdictError(
-                    f"Expected accuracy 0 or 1 from {label}, but got {score.accuracy} for {describe(one)}. "
-                    "Return Score(accuracy=..., reward=...) for a shaped reward."
-                )
-        return scores
+        strict = name == self.accuracy
+        return [checked(label, verdict, one, strict=strict) for verdict, one in zip(verdicts, responses, strict=True)]
 
     def _sum(self, scores: Mapping[str, Score]) -> Score:
         parts: dict[str, float] = {}
         for name, score in scores.items():
             parts |= {f"{name}/{inner}": value for inner, value in score.parts.items()}
             parts[name] = score.reward
-        checked = scores[self.accuracy]
+        judged = scores[self.accuracy]
         total = sum(self.weights[name] * score.reward for name, score in scores.items())
-        return Score(checked.accuracy, total, parts, checked.answer)
+        return Score(judged.accuracy, total, parts, judged.answer)
 
     def check(self, prompt: Prompt) -> None:
         for part in self.parts.values():
@@ -96,19 +89,3 @@ class WeightedReward(Reward):
         with ExitStack() as stack:  # one part's failure keeps none of the others open
             for part in self.parts.values():
                 stack.callback(part.close)
-
-
-def _checked(label: str, verdict: Any, response: Response) -> Score:
-    """In the sum it could not be seen which part is to blame."""
-    try:
-        score = Score.of(verdict)
-    except (TypeError, ValueError) as error:
-        raise VerdictError(
-            f"Expected {label} to return a Score or a number, but got {verdict!r} for {describe(response)}."
-        ) from error
-    if not math.isfinite(score.reward):
-        raise VerdictError(
-            f"Expected a finite reward from {label}, but got {score.reward} for {describe(response)}. "
-            "Return a number, such as 0, where it can't judge a response."
-        )
-    return score

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from decimal import Context, Decimal
+from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 from lspo.rewards.answers.names import is_name, variables
 from lspo.rewards.answers.normal_form import form, orders_factors, too_big, unwrapped
@@ -26,9 +27,9 @@ from lspo.rewards.answers.shape import (
     as_interval,
     base_name,
 )
-from lspo.rewards.answers.value import Value
+from lspo.rewards.answers.value import EXACT, Value
 from lspo.rewards.answers.words import is_prose
-from lspo.rewards.answers.written_number import DEGREES, Number
+from lspo.rewards.answers.written_number import DEGREES, RADIANS, Number
 
 Question = tuple[str, ...]
 """What the algebra system is asked for: the value of an expression, or of the difference of two sides."""
@@ -54,7 +55,6 @@ _NO_ALGEBRA = re.compile(
 )
 CERTAIN_DIGITS = 40
 _HUGE = 10**300
-_EXACT = Context(prec=120)
 
 
 class Equality:
@@ -72,7 +72,7 @@ class Equality:
         """Whether the answer says what the ground truth says."""
         if isinstance(gold, Several) and not isinstance(answer, Several) and len(gold.parts) == 1:
             gold = gold.parts[0]  # the only solution, as a set
-        if isinstance(answer, Several) and not isinstance(gold, Several) and _only(answer) is not None:
+        if isinstance(answer, Several) and not isinstance(gold, Several):
             answer = _only(answer) or answer
         return self._same(gold, answer)
 
@@ -104,19 +104,22 @@ class Equality:
             open_division = not answer.number.integer and answer.number.value.denominator == 1
             if self.require_number and gold.number.integer and open_division:
                 return False
-            return gold.number.equals(answer.number)
-        if gold.number and gold.number.integer and self.require_number:
+            if not _are_angles(gold, answer):
+                return gold.number.equals(answer.number)
+        elif gold.number and gold.number.integer and self.require_number:
             return False
-        if gold.unit and answer.unit and form(gold.unit) != form(answer.unit):
+        if gold.unit and answer.unit and form(gold.unit) != form(answer.unit) and not _are_angles(gold, answer):
             return False
         return self._by_value(gold, answer)
 
     def _by_value(self, gold: Scalar, answer: Scalar) -> Verdict:
-        if not _alike(gold.text, answer.text):
+        if not _alike(*("" if one.number else one.text for one in (gold, answer))):  # "degrees" names no variables
             return False
         first, second = self._value(gold), self._value(answer)
         if first is False or second is False:
             return None
+        if _are_angles(gold, answer):
+            return _same_angle(first, second) if gold.unit == DEGREES else _same_angle(second, first)
         return _worth_the_same(first, second)
 
     def _value(self, scalar: Scalar) -> Value | Number | bool | None:
@@ -152,13 +155,17 @@ class Equality:
         if not isinstance(rounded, Scalar) or not isinstance(exact, Scalar) or rounded.number is None:
             return False
         number = rounded.number
-        if rounded.unit and exact.unit and rounded.unit != exact.unit:
+        angles = _are_angles(rounded, exact)
+        if rounded.unit and exact.unit and rounded.unit != exact.unit and not angles:
             return False
         if not (said or (number.decimals or 0) > 0) or number.scale != 1:
             return False
         value = self._value(exact)
         if value is False:
             return None
+        if angles:
+            turned = _turned(value, exact.unit)
+            return turned is not None and number.rounds(turned)
         return _rounds(number, value)
 
     def _for_equation(self, gold: Equation, answer: Shape) -> Verdict:
@@ -223,7 +230,7 @@ class Equality:
     def _unordered(self, gold: Sequence[Shape], answer: Sequence[Shape]) -> Verdict:
         """Whether each has its equal among the others; how often says nothing."""
         verdicts = [[self._same(one, two) for two in answer] for one in gold]
-        return every((*(either(row) for row in verdicts), *(either(column) for column in zip(*verdicts, strict=True))))
+        return _matched(verdicts)
 
     def _matrix(self, gold: Matrix, answer: Shape) -> Verdict:
         if isinstance(answer, Several) and answer.brackets == "()":
@@ -245,7 +252,7 @@ class Equality:
         if len(first) != len(second):
             return False
         verdicts = [[self._piece(one, two) for two in second] for one in first]
-        return every((*(either(row) for row in verdicts), *(either(column) for column in zip(*verdicts, strict=True))))
+        return _matched(verdicts)
 
     def _piece(self, gold: Piece, answer: Piece) -> Verdict:
         if (gold.low_closed, gold.high_closed) != (answer.low_closed, answer.high_closed):
@@ -311,6 +318,12 @@ def either(verdicts: Iterable[Verdict]) -> Verdict:
     return known
 
 
+def _matched(verdicts: Sequence[Sequence[Verdict]]) -> Verdict:
+    """Whether each row and each column of a table has its equal."""
+    return every((*(either(row) for row in verdicts), *(either(column) for column in zip(*verdicts, strict=True))))
+
+
+@lru_cache(maxsize=4096)
 def is_algebra(text: str) -> bool:
     """Whether text looks like an expression that an algebra system can read, and is in proportion."""
     if not text or len(text) > 400 or too_big(text) or is_prose(text):
@@ -355,7 +368,7 @@ def _number_is(number: Number, value: Value) -> bool:
     if number.digits < CERTAIN_DIGITS and any(_near(real, candidate) for candidate in candidates):
         return True
     if number.unit == DEGREES:
-        return _near(_EXACT.divide(real, _DEGREE), number.value)
+        return _near(EXACT.divide(real, _DEGREE), number.value)
     return number.decimals is not None and abs(real) < _HUGE and number.approximates(Fraction(real))
 
 
@@ -364,9 +377,44 @@ def _near(real: Decimal, number: Fraction) -> bool:
     return abs(real) < _HUGE and abs(Fraction(real) - number) <= abs(number) / 10**45
 
 
-_DEGREE = _EXACT.divide(
+_DEGREE = EXACT.divide(
     Decimal("3.141592653589793238462643383279502884197169399375105820974944592307816406"), Decimal(180)
 )
+
+
+def _are_angles(gold: Scalar, answer: Scalar) -> bool:
+    """Whether one is in degrees and the other in radians."""
+    return {gold.unit, answer.unit} == {DEGREES, RADIANS}
+
+
+def _same_angle(degrees: Value | Number | bool | None, radians: Value | Number | bool | None) -> bool:
+    """Whether both are one angle: exactly, or where one is a long decimal of the other, which then has no end."""
+    in_radians, in_degrees = _turned(degrees, DEGREES), _turned(radians, RADIANS)
+    exact = _real(radians)
+    if in_radians is None or in_degrees is None or exact is None:
+        return False
+    if abs(exact - in_radians) <= abs(exact) / 10**45:
+        return True
+    return any(
+        isinstance(number, Number) and number.decimals is not None and number.approximates(other)
+        for number, other in ((radians, in_radians), (degrees, in_degrees))
+    )
+
+
+def _turned(worth: Value | Number | bool | None, unit: str) -> Fraction | None:
+    """An angle in degrees as radians, and the other way round; None if it is no real number."""
+    number, degree = _real(worth), Fraction(_DEGREE)
+    if number is None:
+        return None
+    return number * degree if unit == DEGREES else number / degree
+
+
+def _real(worth: Value | Number | bool | None) -> Fraction | None:
+    """The real number that something is worth, to 60 digits; None if it is worth none, or a huge one."""
+    if isinstance(worth, Number):
+        return worth.absolute
+    real = worth.real if isinstance(worth, Value) else None
+    return Fraction(real) if real is not None and abs(real) < _HUGE else None
 
 
 def _rounds(number: Number, value: Value | Number | bool | None) -> bool:

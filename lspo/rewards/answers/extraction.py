@@ -80,13 +80,11 @@ def final_answer(response: str, answer_format: AnswerFormat = "marked") -> str |
         (None, '13')
     """
     text = conclusion(response)
-    if answer_format == "boxed":
-        return boxed_answer(text)
-    if answer_format == "answer_line":
-        return _announced(text)
-    if BOX.search(text):
+    if answer_format == "boxed" or (answer_format != "answer_line" and BOX.search(text)):
         return boxed_answer(text)
     ways: list[Callable[[str], str | None]] = [_behind_hashes, _announced, _minerva, _answer_is]
+    if answer_format == "answer_line":
+        ways = [_announced]
     if answer_format == "any" and _DENIES.search(text) is None:
         ways.append(_last_formula_or_number)
     return next((answer for way in ways if (answer := _limited(way(text)))), None)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
+from lspo.boxed import closing_bracket
+
 MAX_NESTED = 30
 
 _COMMAND = re.compile(r"\\(frac|binom|sqrt)(?![a-zA-Z])|(?<![a-zA-Z\\])(sqrt|cbrt)\s*(?=[({\[])")
 _TOKEN = re.compile(r"\\[a-zA-Z]+|[^\\{}\s]")
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _SPACE = re.compile(r"\s*")
-_CLOSING = {"{": "}", "(": ")", "[": "]"}
 
 
 def with_braces(text: str, nested: int = 0) -> str:
@@ -71,23 +72,6 @@ def _argument(text: str, place: int, nested: int, *, whole_number: bool) -> tupl
     if token is None or token[0] in "+-*/=^_,;)]|&":
         return None, place
     return token[0], token.end()
-
-
-def closing_bracket(text: str, start: int) -> int | None:
-    """Where the bracket that opens at `start` is closed; None if nowhere."""
-    opening, closing = text[start], _CLOSING[text[start]]
-    depth = 0
-    place = start
-    while place < len(text):
-        character = text[place]
-        if character == "\\":
-            place += 2  # An escaped bracket opens and closes nothing.
-            continue
-        depth += (character == opening) - (character == closing)
-        if depth == 0:
-            return place
-        place += 1
-    return None
 
 
 def _skip_space(text: str, place: int) -> int:

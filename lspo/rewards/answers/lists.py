@@ -3,8 +3,9 @@ r"""Parts of a text: between brackets, and between commas outside of them."""
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from lspo.rewards.answers.normal_form import OR
+from lspo.rewards.answers.normal_form import OR_SIGN
 
 
 def split(text: str, *, in_brackets: bool = False) -> list[str]:
@@ -21,9 +22,9 @@ def split(text: str, *, in_brackets: bool = False) -> list[str]:
     thousands = not in_brackets or re.search(r",\s|;", text) is not None
     while place < len(text):
         character = text[place]
-        if text.startswith(OR.strip(), place) and depth == 0:
+        if text.startswith(OR_SIGN, place) and depth == 0:
             parts.append(text[start:place])
-            place += len(OR.strip())
+            place += len(OR_SIGN)
             start = place
             continue
         if character == "\\":
@@ -44,6 +45,12 @@ def _within_number(text: str, place: int) -> bool:
     """Whether the comma here is one between thousands."""
     before = re.search(r"(?<![0-9.])[1-9][0-9]{0,2}(?:,[0-9]{3})*$", text[:place])
     return before is not None and re.match(r"[0-9]{3}(?![0-9])", text[place + 1 :]) is not None
+
+
+def between(text: str, signs: Sequence[re.Match[str]]) -> list[str]:
+    """The parts of a text before, between and behind some signs."""
+    edges = [0, *(edge for sign in signs for edge in sign.span()), len(text)]
+    return [text[start:end].strip() for start, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def inside(text: str, opening: str, closing: str) -> str | None:

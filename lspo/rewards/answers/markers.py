@@ -57,10 +57,11 @@ _COPULA = (
 _WITHOUT_COPULA = "(?<=[\u0c00-\u0c7f\u0900-\u097f\u0980-\u09ff选])"  # Telugu, Hindi and Bengali may do without
 _BOLD = r"[ \t]*(?:[*_]{1,3}|</?b>)?[ \t]*"
 _WHICH = r"(?:[ \t]*\([^()\n]{1,30}\)|,?[ \t]+(?:to|for|in|of|rounded|as)[ \t][^.:：\n$\\]{1,40}?,?(?=[ \t:：]))?"
-_STRESS = (
-    r"(?:(?:therefore|thus|then|simply|just|exactly|clearly|indeed|also|now|only|approximately|about|roughly|equal to"
-    r"|donc|also|ist)[ \t]+)?"
+# They stand before an answer and change nothing.
+STRESS_WORDS = (
+    "therefore|thus|then|simply|just|exactly|clearly|indeed|also|now|only|approximately|about|roughly|equal to"
 )
+_STRESS = rf"(?:(?:{STRESS_WORDS}|donc|ist)[ \t]+)?"
 
 ANSWER_COLON = re.compile(
     rf"{_WORD}{_WHICH}{_BOLD}(?:{_COPULA})?{_BOLD}(?:[:：]|(?<=[ \t])[-–—](?=[ \t])){_BOLD}", re.IGNORECASE

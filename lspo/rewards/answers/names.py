@@ -3,6 +3,7 @@ r"""Names in mathematics, which may be on the left of an answer and say nothing 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from lspo.rewards.answers.normal_form import form, unwrapped
 from lspo.rewards.answers.number_words import number_word
@@ -46,35 +47,10 @@ _PLAIN_FUNCTION = re.compile(r"\s*[abcdijkmnqtuvwxyz](?![a-zA-Z])")
 _PLAIN_ARGUMENT = re.compile(r"[-+]?(?:[0-9.]+|[a-zA-Z](?:\s*,\s*[a-zA-Z])*|\\[a-z]+)")
 _CONSTANTS = frozenset("ei")
 FUNCTIONS = frozenset(
-    [
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "arcsin",
-        "arccos",
-        "arctan",
-        "sinh",
-        "cosh",
-        "tanh",
-        "ln",
-        "log",
-        "lg",
-        "exp",
-        "sqrt",
-        "min",
-        "max",
-        "gcd",
-        "lcm",
-        "mod",
-        "det",
-        "abs",
-        "floor",
-        "ceil",
-        "round",
-    ]
+    (  # noqa: SIM905
+        "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp sqrt "
+        "min max gcd lcm mod det abs floor ceil round"
+    ).split()
 )
 
 
@@ -86,13 +62,15 @@ def is_name(cleaned: str) -> bool:
         [True, True, True, True, False, False, False, False]
     """
     text = cleaned.strip().removesuffix(":").strip()
-    if not text or len(text) > 80 or _OTHER_WORDS.search(unwrapped(text)):
+    if not text or len(text) > 80:
+        return False
+    words = unwrapped(text)
+    if _OTHER_WORDS.search(words):
         return False
     if _NAME.fullmatch(text) or _DERIVATIVE.fullmatch(text) or _OF_UNKNOWN.fullmatch(text):
         return True
     if _CALL.fullmatch(text):
         return _is_call(text)
-    words = unwrapped(text)
     if _WORDS.fullmatch(words) is None or _WORD.search(words) is None or number_word(words) is not None:
         return False
     return words.split()[0].lower() not in FUNCTIONS
@@ -108,6 +86,7 @@ def variable_of(name: str) -> str:
     return spelled
 
 
+@lru_cache(maxsize=4096)
 def variables(text: str) -> frozenset[str]:
     r"""Letters that stand for something unknown; none of functions, and neither `e` nor `i`.
 

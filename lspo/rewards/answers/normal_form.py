@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from unicodedata import normalize
 
-from lspo.rewards.answers.latex_arguments import closing_bracket, with_braces
+from lspo.boxed import closing_bracket
+from lspo.rewards.answers.latex_arguments import with_braces
 
 MAX_DIGITS = 60
 MAX_DEPTH = 12  # parsers of LaTeX need exponential time in the depth
@@ -14,7 +16,8 @@ MAX_DEPTH = 12  # parsers of LaTeX need exponential time in the depth
 CURRENCY = "\u00a4"
 """What a currency sign becomes."""
 
-OR = r"\lor "
+OR_SIGN = r"\lor"
+OR = f"{OR_SIGN} "
 """What is between alternatives in a cleaned answer; a comma is between the members of any list."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\ufe0f]")
@@ -182,6 +185,7 @@ def clean(text: str) -> str:
         text = inside
 
 
+@lru_cache(maxsize=4096)
 def form(cleaned: str) -> str:
     r"""One spelling for answers that only white space, text commands or superfluous braces tell apart.
 

@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 from itertools import product
 
-from lspo.rewards.answers.lists import inside, split, top_level
+from lspo.rewards.answers.lists import between, inside, split, top_level
 from lspo.rewards.answers.names import is_name, variable_of, variables
-from lspo.rewards.answers.normal_form import OR, clean, form, is_words
+from lspo.rewards.answers.normal_form import OR_SIGN, clean, form, is_words
 from lspo.rewards.answers.regions import EQUAL, region, turned
 from lspo.rewards.answers.shape import Brackets, Equation, Matrix, Piece, Region, Scalar, Several, Shape, Words
 from lspo.rewards.answers.words import is_prose, special_words, spelled
-from lspo.rewards.answers.written_number import RANGE, parse_number, unit_name
+from lspo.rewards.answers.written_number import RANGE, UNIT_COMMAND, parse_number, unit_name
 
 MAX_PARTS = 40
 MAX_SIGNS = 3
@@ -34,9 +34,9 @@ _LETTER = re.compile(r"(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])")
 _COMMENT = re.compile(r"(?<=[\w})\]])\s+\((?=[^()]*[a-zA-Z]{3})[^()\\=]*\)$|\s+\\text\s*\{\s*\([^{}]*\)\s*\}$")
 _EXPRESSION_UNIT = re.compile(
     r"(?<=[0-9a-zA-Z})])\s*"
-    r"(?:\\(?:text|mathrm|mbox|textrm|operatorname)\s*\{[^{}0-9=]*\}(?:\s*\^\s*\{?-?[0-9]\}?)?[\s/]*)+$"
+    rf"(?:{UNIT_COMMAND}\s*\{{[^{{}}0-9=]*\}}(?:\s*\^\s*\{{?-?[0-9]\}}?)?[\s/]*)+$"
     r"|(?<=[0-9a-zA-Z})])\s+(?:(?:square|cubic|sq\.?) )?"
-    r"(?:cm|mm|km|kg|ft|in|meters?|centimeters?|inches|feet|units?|miles?|yards?|degrees?|radians?|hours?|minutes?"
+    r"(?:cm|mm|km|kg|ft|in|meters?|centimeters?|inches|feet|units?|miles?|yards?|degrees?|rad|radians?|hours?|minutes?"
     r"|seconds?|dollars?)(?:\s*\^\s*\{?[23]\}?)?$"
 )
 
@@ -77,7 +77,7 @@ def read_cleaned(cleaned: str) -> Shape:
 def _without_comment(text: str) -> str:
     """The text without words in brackets at its end, unless they change what it says: `5 (or 6)`."""
     comment = _COMMENT.search(text)
-    if comment is None or RANGE.search(comment[0]) or OR.strip() in comment[0]:
+    if comment is None or RANGE.search(comment[0]) or OR_SIGN in comment[0]:
         return text
     return text[: comment.start()].strip()
 
@@ -130,7 +130,7 @@ def _several(text: str) -> Shape | None:
         return _row(lines, either=False) if lines else None
     parts = split(text)
     if 1 < len(parts) <= MAX_PARTS:
-        return _row(parts, either=OR.strip() in text)
+        return _row(parts, either=OR_SIGN in text)
     return None
 
 
@@ -230,16 +230,16 @@ def _equation(text: str) -> Shape | None:
     signs = [sign for sign in EQUAL.finditer(text) if top_level(text, sign)]
     if not signs or len(signs) > MAX_PARTS:
         return None
-    edges = [0, *(edge for sign in signs for edge in sign.span()), len(text)]
-    texts = [text[start:end].strip() for start, end in zip(edges[::2], edges[1::2], strict=True)]
+    texts = between(text, signs)
     rounded = [False, *(sign[0] != "=" for sign in signs)]
-    if texts and not texts[0]:
+    if not texts[0]:
         texts, rounded = texts[1:], rounded[1:]  # "= 5"
         if len(texts) == 1:
             return read_cleaned(clean(texts[0])) if texts[0] else None
     if any(not part or (is_prose(part) and not is_name(part) and parse_number(part) is None) for part in texts):
         return Words(spelled(text)) if is_prose(text) else None
-    sides = [read_cleaned(clean(part)) for part in texts]
+    cleaned = tuple(map(clean, texts))
+    sides = tuple(map(read_cleaned, cleaned))
     left, right = sides[0], sides[-1]
     if (
         len(sides) == 2
@@ -249,4 +249,4 @@ def _equation(text: str) -> Shape | None:
     ):
         names = tuple(variable_of(part.text) if isinstance(part, Scalar | Words) else "" for part in left.parts)
         return Several(right.parts, right.brackets or "()", names)  # (x, y) = (1, 2)
-    return Equation(tuple(sides), tuple(map(clean, texts)), tuple(rounded))
+    return Equation(sides, cleaned, tuple(rounded))

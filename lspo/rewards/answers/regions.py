@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from lspo.rewards.answers.lists import split
+from lspo.rewards.answers.lists import between, split
 from lspo.rewards.answers.names import is_name, variable_of
 from lspo.rewards.answers.normal_form import unwrapped
 from lspo.rewards.answers.shape import Piece, Region, Scalar, Several, Shape, as_interval
@@ -16,7 +16,7 @@ from lspo.rewards.answers.written_number import parse_number
 Read = Callable[[str], Shape]
 """What a cleaned text says; given by whoever asks for a region."""
 
-EQUAL = re.compile(r"(?<![<>!\\:])=|\\approx(?![a-zA-Z])|\\simeq(?![a-zA-Z])|\\equiv(?![a-zA-Z])")
+EQUAL = re.compile(r"(?<![<>!\\:])=|\\approx(?![a-zA-Z])|\\equiv(?![a-zA-Z])")
 _ORDER = re.compile(r"<|>|\\le(?![a-zA-Z])|\\ge(?![a-zA-Z])")
 _INTERVAL = re.compile(r"([\[\](])\s*([^\[\]]*?)\s*[,;]\s*([^\[\]]*?)\s*([\])\[])", re.DOTALL)
 _REALS = re.compile(
@@ -29,8 +29,7 @@ def region(text: str, read: Read) -> Region | None:
     member = re.match(r"(.{1,12}?)\s*\\in(?![a-zA-Z])\s*(.+)$", text, re.DOTALL)
     if member is not None and is_name(member[1]):
         inner = read(member[2])
-        if isinstance(inner, Several) and inner.brackets == "()" and len(inner.parts) == 2:
-            inner = as_interval(inner) or inner
+        inner = as_interval(inner) or inner if isinstance(inner, Several) else inner
         return Region(inner.pieces, variable_of(member[1])) if isinstance(inner, Region) else None
     if _REALS.fullmatch(unwrapped(text)) or _REALS.fullmatch(text):
         return Region((Piece(None, None),))
@@ -124,8 +123,7 @@ def _inequality(text: str, read: Read) -> Region | None:
     signs = list(_ORDER.finditer(text))
     if not 1 <= len(signs) <= 2 or EQUAL.search(text) or text.startswith(r"\{"):
         return None
-    edges = [0, *(edge for sign in signs for edge in sign.span()), len(text)]
-    texts = [text[start:end].strip() for start, end in zip(edges[::2], edges[1::2], strict=True)]
+    texts = between(text, signs)
     size = re.fullmatch(r"\|([a-zA-Z])\|", texts[0])
     if size is not None and len(texts) == 2 and parse_number(texts[1]) is not None:
         return _by_size(size[1], texts[1], signs[0][0], read)

@@ -13,6 +13,7 @@ from lspo.rewards.answers.markers import (
     OTHERWISE_ABROAD,
     SCALES_ABROAD,
     SENTENCE_ENDINGS,
+    STRESS_WORDS,
 )
 
 MAX_ANSWER_CHARACTERS = 1_000
@@ -44,13 +45,12 @@ _ASIDE = re.compile(
     r"|,\s+(?:so|hence|thus|therefore)\b(?!.*(?:\bis\b|=).*\d)|\s+\((?!or\b)(?=[^()\\]*(?:[a-z]{3}|\d\s*[-+*/=]\s*\d)[^()\\]*\))"
 )
 _LABEL = re.compile(r"[A-Za-z][A-Za-z ]{2,30}:\s*(?=[\d$\\+-])")
-_STRESS = re.compile(
-    r"(?:exactly|clearly|indeed|also|now|only|just|simply|therefore|thus|then|approximately|about|roughly|equal to)\s+",
-    re.IGNORECASE,
-)
-_COPULA = re.compile(r"(?<![\\a-zA-Z])(?:is|are|was|were|equals?|be)(?![a-zA-Z])\s*:?\s*")
-_SENTENCE_START = re.compile(r"(?:the|there|it|this|that|so|thus|therefore|hence|we|its)\b", re.IGNORECASE)
+_STRESS = re.compile(rf"(?:{STRESS_WORDS})\s+", re.IGNORECASE)
 VALUE_STARTS = re.compile(r"[*_\s]*(?:[-+\u2212]?\s?\\?[$\u20ac\u00a3]?\s*[\d.]|\$|\\[a-zA-Z(\[]|\(|\[|\{)")
+_COPULA = re.compile(r"(?<![\\a-zA-Z])(?:is|are|was|were|equals?|be)(?![a-zA-Z])\s*:?\s*")
+_PREPOSITION = re.compile(rf"(?:at|in|on|given by|equal to)\s+(?={VALUE_STARTS.pattern})", re.IGNORECASE)
+_IN_BRACKETS = re.compile(r"[(\[{][^()\[\]{}]*[)\]}]")
+_SENTENCE_START = re.compile(r"(?:the|there|it|this|that|so|thus|therefore|hence|we|its)\b", re.IGNORECASE)
 MORE = re.compile(
     r"[\s*]*(?:or|to|and|through|times|more than|less than|plus|minus|over|divided|mod|choose|out of|in \d"
     r"|[-+*/^=x])(?![a-z])",
@@ -59,7 +59,7 @@ MORE = re.compile(
 OTHERWISE = re.compile(
     r"(?:\bnot|n't|\bnever|\bcannot|\bunknown|\bno way)\b"
     r"|\b(?:but|least|most|than|up to|over|under|between|either|half of|root of|square of|cube of|twice|times"
-    r"|divided by|before|negative|minus|step"
+    r"|excess of|on the order of|divided by|before|negative|minus|step"
     r"|maybe|perhaps|possibly|guess|except)\s+(?:[a-z]+\s+)?[$*\\]*$",
     re.IGNORECASE,
 )
@@ -140,10 +140,11 @@ def _without_sentence(answer: str) -> str:
     """
     if OTHERWISE_ABROAD.search(answer):
         return answer
+    answer = _without_preposition(answer)
     formulas = list(FORMULA.finditer(answer))
-    *_, copula = (None, *_COPULA.finditer(answer))
+    *earlier, copula = (None, *_COPULA.finditer(answer))
     if copula is not None and not any(formula.start() < copula.start() < formula.end() for formula in formulas):
-        before, behind = answer[: copula.start()].strip(" *_"), _STRESS.sub("", answer[copula.end() :].strip(), count=1)
+        before, behind = answer[: copula.start()].strip(" *_"), _said_behind(answer[copula.end() :], len(earlier) > 1)
         if OTHERWISE.search(f"{answer[: copula.end()]} ") or OTHERWISE.match(behind):
             return answer
         if VALUE_STARTS.match(behind) and before:
@@ -163,6 +164,22 @@ def _without_sentence(answer: str) -> str:
     if not before or not _is_prose(before) or OTHERWISE.search(before) or before[-1] in "([{_^":
         return _leading(answer)
     return _leading(answer[len(before) :])
+
+
+def _said_behind(text: str, one_of_several: bool) -> str:
+    """What follows a copula, without words that change nothing; a preposition may be left out after the only one."""
+    text = _STRESS.sub("", text.strip(), count=1)
+    return text if one_of_several else _without_preposition(text)
+
+
+def _without_preposition(text: str) -> str:
+    """A text that begins as `at $(2,-3)$`, without its first word; with it, if another value follows."""
+    preposition = _PREPOSITION.match(text)
+    if preposition is None:
+        return text
+    behind = text[preposition.end() :]
+    value = FORMULA.match(behind) or _IN_BRACKETS.match(behind) or NUMBER.match(behind)
+    return text if value is None or re.search(r"[\d$\\]", behind[value.end() :]) else behind
 
 
 def _is_prose(text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from lspo.rewards.answers.names import is_name, variable_of
@@ -36,7 +37,7 @@ class Equation:
     texts: tuple[str, ...]
     rounded: tuple[bool, ...]
 
-    @property
+    @cached_property
     def name(self) -> str:
         """What the left side names; empty if it is an expression."""
         return variable_of(self.texts[0]) if is_name(self.texts[0]) else ""
@@ -55,7 +56,7 @@ class Several:
     names: tuple[str, ...] = ()
     either: bool = False
 
-    @property
+    @cached_property
     def is_assignment(self) -> bool:
         """Whether its parts are of different things, as x = 1, y = 2; x_1 = 1, x_2 = 2 are two values of one."""
         return (
@@ -100,4 +101,5 @@ def as_interval(pair: Several) -> Region | None:
 
 
 def base_name(name: str) -> str:
+    """A name without its index: `x` of `x_1`."""
     return re.sub(r"_.*$", "", name)

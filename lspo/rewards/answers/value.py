@@ -17,7 +17,7 @@ ZERO = Decimal("1e-90")
 _OF_ANY_SIGN = frozenset("xyz")
 """Unknowns. Other letters are quantities, and are positive: r \u221a(a b) is \u221a(a r) \u221a(b r)."""
 
-_EXACT = Context(prec=120)
+EXACT = Context(prec=120)
 
 Point = tuple[Decimal, Decimal] | None
 """Real and imaginary part; None where there is no value."""
@@ -115,7 +115,7 @@ def _pairs(
 
 
 def _close(first: tuple[Decimal, Decimal], second: tuple[Decimal, Decimal]) -> bool:
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         size = max(map(abs, (*first, *second)))
         apart = max(abs(one - two) for one, two in zip(first, second, strict=True))
         return apart <= max(ZERO, size * SAME)
@@ -123,6 +123,6 @@ def _close(first: tuple[Decimal, Decimal], second: tuple[Decimal, Decimal]) -> b
 
 def _quotient(first: tuple[Decimal, Decimal], second: tuple[Decimal, Decimal]) -> tuple[Decimal, Decimal]:
     (a, b), (c, d) = first, second
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         size = c * c + d * d
         return (a * c + b * d) / size, (b * c - a * d) / size

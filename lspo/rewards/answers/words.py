@@ -1,4 +1,4 @@
-"""Answers that are words: prose, dates, times of day."""
+"""Answers that are words: prose, dates, times of day, ratios, remainders."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NO_SOLUTION = "no solution"
 
 
 def special_words(text: str) -> str | None:
-    """One spelling for an empty set, a date or a time of day; None for anything else."""
+    """One spelling for an empty set, a date, a time of day, a ratio or a remainder; None for anything else."""
     if _EMPTY.fullmatch(unwrapped(text)):
         return NO_SOLUTION
     if _DATE.fullmatch(text):

@@ -35,14 +35,16 @@ _PERCENT = re.compile(r"\s*\\?%$|\s*(?:\\text\{\s*)?(?:percent|per cent|percenta
 _SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _SCALE_WORD = re.compile(rf"(?<=[0-9.{{\s])({'|'.join(_SCALES)})s?(?![a-z])", re.IGNORECASE)
 _CURRENCY_NAME = re.compile(r"^(?:USD|EUR|GBP|Rs\.?|INR|US)\s*(?=[0-9.])")
+UNIT_COMMAND = r"\\(?:text|mathrm|textrm|mbox|operatorname)(?![a-zA-Z])"
+"""In front of the braces around a unit."""
 _UNIT = re.compile(
     r"(?<=[0-9.}])\s*(?:"
-    r"((?:\\(?:text|mathrm|textrm|mbox|operatorname)\s*\{[^{}0-9=]*\}(?:\s*\^\s*\{?-?[0-9]\}?)?[\s/*]*)+)"
+    rf"((?:{UNIT_COMMAND}\s*\{{[^{{}}0-9=]*\}}(?:\s*\^\s*\{{?-?[0-9]\}}?)?[\s/*]*)+)"
     r"|(\\frac\s*\{\s*\\(?:text|mathrm)\s*\{[^{}0-9]*\}\s*\}"
     r"\s*\{\s*\\(?:text|mathrm)\s*\{[^{}0-9]*\}(?:\^\{?[0-9]\}?)?\s*\})"
     r"|([^\x00-\x7f][^\x00-\x7f\s]*(?:\s[^\x00-\x7f]+){0,5})"  # words of other scripts
     r"|(\^\s*\{?\s*\\circ\s*\}?(?:\s*[CF])?)"
-    r"|\s*((?:cm|mm|km|kg|mg|ml|hz|ev|ms|nm|ft|in|yd|mi|oz|lbs?|hrs?|mins?|secs?|mph|usd|deg|(?<=\s)m(?=/s|\^))(?![a-z])"
+    r"|\s*((?:cm|mm|km|kg|mg|ml|hz|ev|ms|nm|ft|in|yd|mi|oz|lbs?|hrs?|mins?|secs?|mph|usd|deg|rad|(?<=\s)m(?=/s|\^))(?![a-z])"
     r"(?:\s*\^?\s*\{?[23]\}?)?(?:/[a-z]+)?)"
     r"|\s((?:men|h|[a-z]{4,}|[a-z]{2,3}(?= [a-z]{4}))"
     r"(?:\s*\^?\s*\{?[23]\}?)?(?:/[a-z]+)?(?: [a-z]+){0,3}))$",
@@ -69,11 +71,12 @@ _UNIT_NAMES = {
         "oz": "ounce", "s": "second sec", "min": "minute", "h": "hour hr", r"^\circ": "degree deg", "l": "liter litre",
         "ml": "milliliter millilitre", "$": "dollar usd buck", "cent": "cent", "j": "joule", "n": "newton", "w": "watt",
         "v": "volt", "a": "ampere", "k": "kelvin", "pa": "pascal", "hz": "hertz", "c": "coulomb", "t": "tesla",
-        "mol": "mole",
+        "mol": "mole", "rad": "radian",
     }.items() for name in names.split()},
 }  # fmt: skip
 _PER = {"mph": "mi/h", "kmph": "km/h", "kph": "km/h"}
 DEGREES = r"^\circ"
+RADIANS = "rad"
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ def parse_number(cleaned: str) -> Number | None:
     named = money
     if unit:
         words = re.sub(r"\\frac\s*\{(.*)\}\s*\{(.*)\}$", r"\1/\2", unit[0].lower())
-        words = re.sub(r"\\(?:text|mathrm|textrm|mbox|operatorname)|\bper\b", _unit_sign, words)
+        words = re.sub(rf"{UNIT_COMMAND}|\bper\b", _unit_sign, words)
         if RANGE.search(unit[0]) or OTHERWISE_ABROAD.search(unit[0]) or SCALES_ABROAD.search(unit[0]):
             return None
         prefix = re.search(r"(?<![A-Za-z])M(?:[A-Z][a-z]?|g)(?![A-Za-z])", unit[0])
@@ -187,11 +190,6 @@ def parse_number(cleaned: str) -> Number | None:
     return Number(
         -read.value if sign == "-" else read.value, read.integer, scale, named, read.decimals, read.digits, read.goes_on
     )
-
-
-def number_form(number: Number) -> str:
-    """One spelling for equal numbers."""
-    return str(number.value)
 
 
 def _in_words(cleaned: str) -> Number | None:

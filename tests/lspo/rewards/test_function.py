@@ -531,8 +531,8 @@ def test_a_plain_function_is_interrupted_on_the_main_thread(work: Callable[[], i
 @pytest.fixture
 def nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
     """As within a long regular expression, where no other thread has a turn."""
-    monkeypatch.setattr("lspo.rewards.plain_calls.MAX_LOOK_SECONDS", 1000.0)
-    monkeypatch.setattr("lspo.rewards.plain_calls.LOOKS_PER_LIMIT", 0.0001)
+    monkeypatch.setattr("lspo.rewards.async_calls.MAX_LOOK_SECONDS", 1000.0)
+    monkeypatch.setattr("lspo.rewards.async_calls.LOOKS_PER_LIMIT", 0.0001)
 
 
 @needs_timer

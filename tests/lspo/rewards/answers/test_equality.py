@@ -157,6 +157,39 @@ def test_a_decimal_of_six_digits_stands_for_a_number_without_end() -> None:
     assert equality.same(read(r"\sqrt{51}"), read(r"\sqrt{51} \approx 7.24")) is False
 
 
+def test_degrees_are_radians_where_the_value_agrees_and_only_there() -> None:
+    known = {
+        (r"\frac{7\pi}{12}",): worth("1.8325957145940460557698753069130433491150154829688117289020"),
+        (r"\pi",): worth("3.141592653589793238462643383279502884197169399375105820974945"),
+        (r"\sqrt{25}",): worth("5", exact="5/1"),
+        (r"\frac{\pi}{180}",): worth("0.0174532925199432957692369076848861271344287188854172545609"),
+    }
+    equality = Equality(lambda question: known.get(question))
+    for gold, answer, right in (
+        (r"105^\circ", r"\dfrac{7\pi}{12} \text{ rad}", True), (r"105^\circ", r"\frac{7\pi}{12} \text{ radians}", True),
+        (r"105^\circ", r"\frac{7\pi}{12}\,\mathrm{radian}", True), (r"105^\circ", r"\frac{7\pi}{12} rad", True),
+        (r"\frac{7\pi}{12} \text{ rad}", "105 degrees", True), (r"\frac{7\pi}{12} \text{ rad}", r"104^\circ", False),
+        (r"\frac{7\pi}{12} \text{ rad}", r"\frac{7\pi}{12} \text{ radians}", True),
+        (r"\frac{7\pi}{12}", r"\frac{7\pi}{12} \text{ rad}", True),
+        (r"\frac{7\pi}{12} \text{ rad}", r"\frac{7\pi}{12} \text{ degrees}", False),
+        (r"-105^\circ", r"\frac{7\pi}{12} \text{ rad}", False), (r"180^\circ", r"\pi \text{ rad}", True),
+        ("180", r"\pi \text{ rad}", False), (r"180 \text{ cm}", r"\pi \text{ rad}", False),
+        (r"180^\circ", r"\pi \text{ m}", False), (r"5^\circ", r"\sqrt{25} \text{ rad}", False),
+        (r"1^\circ", r"\frac{\pi}{180} \text{ rad}", True), (r"0^\circ", r"0 \text{ rad}", True),
+        (r"105^\circ", r"1.83260 \text{ rad}", True), (r"105^\circ", r"1.8326 \text{ rad}", False),
+        (r"105^\circ", r"105 \text{ rad}", False), ("1 rad", r"57.2958^\circ", True),
+        ("1 rad", r"57.2959^\circ", False),
+        ("1 rad", r"1^\circ", False), ("2 radians", r"2 \text{ rad}", True), ("2", r"2 \text{ rad}", True),
+        (r"2 \text{ rad}", "2", True), (r"2 \text{ rad}", r"2 \text{ m}", False),
+        (r"2 \text{ rad/s}", "2 radians per second", True), (r"2 \text{ rad/s}", r"2 \text{ m/s}", False),
+        (r"105^\circ", r"105^\circ = \frac{7\pi}{12} \text{ rad} \approx 1.83 \text{ rad}", True),
+        (r"105^\circ", r"105^\circ \approx 1.83 \text{ rad}", True),
+        (r"105^\circ", r"105^\circ \approx 1.93 \text{ rad}", False),
+        (r"105^\circ", r"105^\circ = \pi \text{ rad}", False),
+    ):  # fmt: skip
+        assert bool(equality.same(read(gold), read(answer))) is right, (gold, answer)
+
+
 def test_three_valued_logic() -> None:
     assert [every(those) for those in ([], [True, None], [None, False], [True, True])] == [True, None, False, True]
     assert [either(those) for those in ([], [False, None], [None, True], [False, False])] == [False, None, True, False]

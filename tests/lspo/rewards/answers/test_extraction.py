@@ -93,6 +93,23 @@ def test_any_text_is_read(text: str) -> None:
         ("Answer: 7 (3 + 4)", "7"),
         ("Answer: 7 (or 8)", "7 (or 8)"),
         ("Answer: at least 7", "at least 7"),
+        ("**Final Answer**\n\nThe vertex is at $(2,-3)$.", "$(2,-3)$"),
+        ("Answer: The vertex of $y=x^2$ is at (0,0).", "(0,0)"),
+        ("Answer: The root is in $[1,2]$, not in $[0,1]$.", "$[1,2]$"),
+        ("Answer: The centre is on $x = 2$.", "$x = 2$"),
+        ("Answer: The sum is given by 7.", "7"),
+        ("Answer: The train is at 10:30.", "10:30"),
+        ("The answer is at $(2,-3)$.", "$(2,-3)$"),
+        ("Answer: The value is at most $7$.", "at most $7$"),
+        ("Answer: The value is at least 7.", "at least 7"),
+        ("Answer: The root is not in $[1,2]$.", "The root is not in $[1,2]$"),
+        ("Answer: The value is in excess of 7.", "in excess of 7"),
+        ("Answer: The value is on the order of $7$.", "on the order of $7$"),
+        ("Answer: The maximum is at $x=5$ with value $7$.", "at $x=5$ with value $7$"),
+        ("Answer: The train is at 5 or 6.", "at 5 or 6"),
+        ("Answer: The train is at 5 or later.", "5 or later"),
+        ("Answer: The vertex is at $(2,-3)$ and the focus is at $(2,-2)$.", "at $(2,-2)$"),
+        ("Answer: The vertex is $(2,-3)$ and the focus is at $(2,-2)$.", "at $(2,-2)$"),
         ("Answer: The total is:\n\n$$\n7\n$$", "$$\n7\n$$"),
         ("Answer: Let us see.\nThe answer is 7.", "7"),
         ("The answer is 7. This answer is correct.", "7"),
@@ -103,6 +120,11 @@ def test_any_text_is_read(text: str) -> None:
 )
 def test_final_answer(text: str, answer: str | None) -> None:
     assert final_answer(text) == answer
+
+
+def test_an_answer_line_has_the_length_of_an_answer() -> None:
+    for length, answer in ((1000, "1" * 1000), (1001, None)):
+        assert final_answer("Answer: " + "1" * length, "answer_line") == answer
 
 
 @pytest.mark.parametrize(
