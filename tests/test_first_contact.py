@@ -158,7 +158,7 @@ def test_the_configuration_of_a_run_starts_it_again(
     ]  # fmt: skip
     printed(capsys, "fit", *flags)
     (written,) = tmp_path.rglob("config.yaml")
-    assert "Finished 1 iterations" in printed(capsys, "fit", f"--config={written}")
+    assert "Finished 1 iteration" in printed(capsys, "fit", f"--config={written}")
 
 
 @pytest.mark.filterwarnings("ignore:.*were cut at")

@@ -33,7 +33,7 @@ class IterationLines(RolloutCallback):
         iteration = report.plan.iteration
         if self.every_n_iterations and iteration % self.every_n_iterations == 0 and not _has_bar(trainer):
             last = trainer.max_epochs
-            place = f"{iteration}/{last - 1}" if last is not None and last > 0 else str(iteration)
+            place = f"{iteration}/{last - 1}" if last is not None and last > 1 else str(iteration)
             self._line = f"Iteration {place}: {numbers(report)}"
 
     def on_train_batch_end(

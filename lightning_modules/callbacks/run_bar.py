@@ -88,7 +88,7 @@ class RunBar(RichProgressBar):
 
     def _get_train_description(self, current_epoch: int) -> str:
         last = self.trainer.max_epochs
-        return f"Iteration {current_epoch}" + (f"/{last - 1}" if last is not None and last > 0 else "")
+        return f"Iteration {current_epoch}" + (f"/{last - 1}" if last is not None and last > 1 else "")
 
     # --- messages
 

@@ -51,9 +51,9 @@ class ResultSummary(Callback):
         logs = trainer.log_dir or trainer.default_root_dir
         if not trainer.is_global_zero:
             return
+        done, steps = getattr(pl_module, "version", trainer.current_epoch), trainer.global_step
         lines = [
-            f"Finished {getattr(pl_module, 'version', trainer.current_epoch)} iterations, "
-            f"{trainer.global_step} optimizer steps."
+            f"Finished {done} iteration{'' if done == 1 else 's'}, {steps} optimizer step{'' if steps == 1 else 's'}."
         ]
         lines += self._table()
         lines.append(f"Logs: {logs}")

@@ -70,19 +70,25 @@ def open_rows(path: str, name: str | None, split: str) -> Rows:
 def _from_folder(path: str, place: Path, name: str | None, split: str) -> Rows:
     import datasets
 
-    names = sorted(str(file.relative_to(place)) for file in place.rglob("*") if file.is_file())
-    visible = [name for name in names if not any(part.startswith(".") for part in Path(name).parts)]
-    if visible and not any(file_format(name) for name in visible):
-        raise FileNotFoundError(
-            f"Expected a folder with files of problems ({', '.join(FILE_FORMATS)}) at {path}, but it has only "
-            f"{', '.join(visible[:5])}{', ...' if len(visible) > 5 else ''}. Name the folder or the file that has them."
-        )
-    if "config.json" in visible and any(name.endswith((".safetensors", ".bin")) for name in visible):
+    inside = sorted(entry.name for entry in place.iterdir() if not entry.name.startswith("."))
+    if "config.json" in inside and any(entry.endswith((".safetensors", ".bin")) for entry in inside):
         raise ValueError(
             f"Expected a folder with files of problems at {path}, but that is a model's folder. It is named with "
             f"--model.model={path}."
         )
-    found = _load(path, str(place), name, how=datasets.load_dataset_builder)
+    others = (
+        f"Expected a folder with files of problems ({', '.join(FILE_FORMATS)}) at {path}, but it has only "
+        f"{', '.join(inside[:5])}{', ...' if len(inside) > 5 else ''}. Name the folder or the file that has them."
+    )
+    try:
+        found = _load(path, str(place), name, how=datasets.load_dataset_builder)
+    except (FileNotFoundError, ValueError) as error:
+        if not inside or any(file_format(str(file)) for file in place.rglob("*")):
+            raise
+        # `datasets` reads more than these, as archives; what it says of a folder without any does not help.
+        raise FileNotFoundError(others) from error
+    if found.info.builder_name == "text":
+        raise FileNotFoundError(others)  # notes: rows of one column can't have problem and answer
     parts = {str(part): [str(file) for file in files] for part, files in (found.config.data_files or {}).items()}
     kinds = {file_format(file) for files in parts.values() for file in files}
     if kinds in ({"json"}, {"csv"}) and not getattr(found.config, "field", None):

@@ -75,7 +75,7 @@ def test_a_short_run_on_real_problems(
         "--trainer.enable_progress_bar=false",
     ])  # fmt: skip
 
-    assert "Finished 1 iterations, 2 optimizer steps." in capsys.readouterr().out
+    assert "Finished 1 iteration, 2 optimizer steps." in capsys.readouterr().out
     logs = tmp_path / "runs" / RECIPE / "version_0"
     rows = list(csv.DictReader((logs / "metrics.csv").read_text().splitlines()))
     # Before training and after it.

@@ -63,7 +63,7 @@ def steps_of(monkeypatch: pytest.MonkeyPatch, kind: type) -> list[tuple[str, int
 @pytest.mark.parametrize(
     ("bar", "kind", "lines", "expected"),
     [
-        (rich_bar, progress._RichBar, rich_lines, ["Iteration 0/0 0/2", "Rollouts, round 1 20/20 0/20 kept"]),
+        (rich_bar, progress._RichBar, rich_lines, ["Iteration 0 0/2", "Rollouts, round 1 20/20 0/20 kept"]),
         (TQDMProgressBar, progress._TqdmBar, tqdm_lines, ["Epoch 0: 0/2", "Rollouts, round 1 (0/20 kept): 20/20"]),
     ],
     ids=["rich", "tqdm"],

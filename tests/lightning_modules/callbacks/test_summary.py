@@ -108,7 +108,7 @@ def test_the_table_is_plain_text_and_nothing_of_it_is_cut(monkeypatch: pytest.Mo
 def test_a_run_without_evaluation(make_run: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
     make_run([ResultSummary()], trainer={"max_epochs": 1}).fit()
     printed = capsys.readouterr().out
-    assert "Finished 1 iterations, 2 optimizer steps." in printed
+    assert "Finished 1 iteration, 2 optimizer steps." in printed
     assert "before" not in printed
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +114,16 @@ def test_a_csv_with_more_cells_than_columns_is_refused(tmp_path: Path) -> None:
     (tmp_path / "set.csv").write_text("question,answer\nWhat is 1,2?,3\n")
     with pytest.raises(ValueError, match="Put cells that have commas in double quotes"):
         read(tmp_path / "set.csv")
+
+
+def test_a_folder_of_an_archive_is_read_and_one_of_notes_is_not(tmp_path: Path) -> None:
+    """`datasets` reads more kinds of files than are named by their ending here."""
+    (tmp_path / "packed").mkdir()
+    with zipfile.ZipFile(tmp_path / "packed/part.zip", "w") as archive:
+        archive.writestr("part.csv", "question,answer\n1 + 1,2\n")
+    (one,) = DatasetProblems(tmp_path / "packed").problems()
+    assert (one.text, one.answer) == ("1 + 1", "2")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/read_me.txt").write_text("1 + 1")
+    with pytest.raises(FileNotFoundError, match=r"but it has only read_me\.txt"):
+        list(DatasetProblems(tmp_path / "notes").problems())
