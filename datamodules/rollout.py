@@ -32,6 +32,7 @@ from lspo.datamodules.held_out import HeldOutSets
 from lspo.datamodules.layout import layout_on
 from lspo.datamodules.loading import load_prompts
 from lspo.datamodules.micro_batches import micro_batches, surplus_to_keep
+from lspo.datamodules.other_modules import FreshWeights, report_missing_callbacks
 from lspo.datamodules.prompts import PromptSource
 from lspo.datamodules.rollout_loader import RolloutLoader
 from lspo.datamodules.rounds import Rounds
@@ -138,6 +139,7 @@ class RolloutDataModule(LightningDataModule):
             self.reward.metrics()
             self.reward.check_calls()
             refuse_unfit_trainer(trainer)
+            report_missing_callbacks(trainer, policy)
             check_layout(self.layout, self._trained_group_size)
             warn_of_scale(self._layout.scale, policy.advantage_scales)
             limits = {**self.reward.response_limits(), **policy.response_limits}
@@ -295,7 +297,7 @@ class RolloutDataModule(LightningDataModule):
                 gather=all_gather_objects,
                 rank=trainer.global_rank,
                 world_size=trainer.world_size,
-                listeners=[dispatch],
+                listeners=[dispatch, FreshWeights(self.engine)],
                 history=state.history.stats,
                 carried=state.surplus,
             )
@@ -375,7 +377,7 @@ class RolloutDataModule(LightningDataModule):
         policy = self._attached_trainer.lightning_module
         if not isinstance(policy, PolicyHandle):
             raise TypeError(
-                f"Expected a LightningModule that is a `lspo.rollout.PolicyHandle`, as PolicyModule is, but got "
-                f"{type(policy).__name__}."
+                f"Expected a LightningModule that is a `lspo.rollout.PolicyHandle`, as PolicyModule and what is "
+                f"derived from RolloutModule are, but got {type(policy).__name__}."
             )
         return policy

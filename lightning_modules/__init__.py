@@ -25,6 +25,7 @@ from lspo.lightning_modules.csv_logger import ResumableCSVLogger
 from lspo.lightning_modules.evaluation import AverageAtK, MajorityAtK, PassAtK
 from lspo.lightning_modules.loaded_model import LoadedModel
 from lspo.lightning_modules.policy import PolicyModule
+from lspo.lightning_modules.rollout_module import RolloutModule
 from lspo.lightning_modules.sources import ModelSource, RandomWeights
 from lspo.lightning_modules.strategies import FSDP2Strategy, FSDPShardedStrategy, register_strategies
 
@@ -33,7 +34,7 @@ __all__ = [
     "FSDPShardedStrategy", "FinalEvaluation", "GracefulStop", "HealthWarnings", "IterationCheckpoint", "IterationLines",
     "LoadedModel", "MajorityAtK", "ModelSource", "OnPolicyGuard", "PassAtK", "PolicyModule", "PretrainedWriter",
     "RandomWeights", "RankWatch", "ReportingCallback", "ResultSummary", "ResumableCSVLogger",
-    "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync",
+    "RolloutCallback", "RolloutMetrics", "RolloutModule", "RolloutWriter", "WeightSync",
 ]  # fmt: skip
 
 register_strategies()

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import Callback
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
 from lspo.given import as_piece
-from lspo.lightning_modules.callbacks import CPUThreads, default_callbacks
+from lspo.lightning_modules.callbacks import CPUThreads
 from lspo.lightning_modules.checkpoint_hooks import CheckpointHooks
 from lspo.lightning_modules.checkpoints import write_whole_checkpoints
-from lspo.lightning_modules.evaluation_hooks import EvaluationHooks
 from lspo.lightning_modules.loaded_model import as_source
 from lspo.lightning_modules.mismatch import measure_mismatch
 from lspo.lightning_modules.optimizer_step import OptimizerStep
 from lspo.lightning_modules.quiet import ignore_advice_on_means, show_progress_once
 from lspo.lightning_modules.reference import ReferencePolicy
+from lspo.lightning_modules.rollout_module import RolloutModule
 from lspo.lightning_modules.saved_optimizer import check_optimizer
 from lspo.lightning_modules.schedule import ScheduleHooks, schedule_entry
 from lspo.lightning_modules.sharded_policy import ShardedPolicy
@@ -45,7 +43,7 @@ from lspo.objectives.correction import MismatchCorrection
 from lspo.types import PerToken, RolloutBatch
 
 
-class PolicyModule(ScheduleHooks, EvaluationHooks, CheckpointHooks, ShardedPolicy):
+class PolicyModule(ScheduleHooks, CheckpointHooks, ShardedPolicy, RolloutModule):
     """Trains a causal language model on rollouts with a policy-gradient objective.
 
     Batches are `RolloutBatch`es, whose counts are those of the whole mini-batch, on all ranks; so the gradient of a
@@ -133,21 +131,6 @@ class PolicyModule(ScheduleHooks, EvaluationHooks, CheckpointHooks, ShardedPolic
     @property
     def eos_token_ids(self) -> tuple[int, ...]:
         return eos_token_ids(self.tokenizer, getattr(self.model, "generation_config", None))
-
-    @property
-    def version(self) -> int:
-        # Not the epoch: a run that is resumed with `max_steps` begins with an empty one.
-        return 0 if self._steps_per_iteration is None else self.trainer.global_step // self._steps_per_iteration
-
-    @property
-    def within_iteration(self) -> bool:
-        """True between the first optimizer step of an iteration and its last."""
-        return self._steps_per_iteration is not None and bool(self.trainer.global_step % self._steps_per_iteration)
-
-    @property
-    def _steps_per_iteration(self) -> int | None:
-        batches = self.trainer.num_training_batches if self._trainer is not None else math.inf
-        return max(int(batches) // self.trainer.accumulate_grad_batches, 1) if math.isfinite(batches) else None
 
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
         yield from file_weights(self.model, self._sharding.full_weights(self.model))
@@ -250,10 +233,6 @@ class PolicyModule(ScheduleHooks, EvaluationHooks, CheckpointHooks, ShardedPolic
             self.trainer.precision_plugin.convert_module(self._reference.model)
         return self._reference
 
-    def configure_callbacks(self) -> list[Callback]:
-        present: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-        return default_callbacks(present)
-
     def configure_optimizers(self) -> Any:
         try:
             optimizer = self._optimizer([p for p in self.parameters() if p.requires_grad])
@@ -319,9 +298,7 @@ class PolicyModule(ScheduleHooks, EvaluationHooks, CheckpointHooks, ShardedPolic
             num_sequences=batch.num_sequences,
         )
         self._step.add(batch, output.metrics | gap)
-        # The counts already make this a share of the mini-batch's loss. Lightning will divide by the number of
-        # micro-batches, and the strategy take the mean over ranks: both are undone here.
-        return output.loss * (self.trainer.accumulate_grad_batches * self.data_parallel_size)
+        return self.undo_means(output.loss)
 
     @property
     def _at_iteration_start(self) -> bool:

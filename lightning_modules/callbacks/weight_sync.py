@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from lspo.collecting.plan import CollectPlan
 from lspo.lightning_modules.callbacks.base import RolloutCallback
+from lspo.rollout.refresh import refresh
 
 
 class WeightSync(RolloutCallback):
@@ -20,13 +21,7 @@ class WeightSync(RolloutCallback):
     """
 
     def on_collect_start(self, trainer: Trainer, pl_module: LightningModule, plan: CollectPlan) -> None:
-        engine: Any = trainer.datamodule.engine  # type: ignore[attr-defined]
-        engine.update()
-        if engine.version != plan.iteration:
-            raise RuntimeError(
-                f"Expected {type(engine).__name__} to have the weights of iteration {plan.iteration} after its update, "
-                f"but it says version {engine.version}. Rollouts from it would be stale."
-            )
+        refresh(trainer.datamodule.engine, plan.iteration)  # type: ignore[attr-defined]
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         engine: Any = getattr(getattr(trainer, "datamodule", None), "engine", None)

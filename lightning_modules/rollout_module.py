@@ -1,0 +1,107 @@
+"""What a LightningModule of one's own needs, to be trained under the sampler."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback
+from torch import Tensor
+
+from lspo.lightning_modules.callbacks import default_callbacks
+from lspo.lightning_modules.evaluation_hooks import EvaluationHooks
+from lspo.lightning_modules.sharding import Sharding, sharding_for
+from lspo.models.causal_lm import eos_token_ids, evaluation_mode, model_logprobs
+from lspo.models.weight_names import file_weights, tied_weights
+from lspo.rollout import PolicyHandle
+from lspo.types import PerToken, RolloutBatch
+
+
+class RolloutModule(EvaluationHooks, PolicyHandle):
+    """Base of a policy with a training step of its own; `RolloutDataModule` collects its rollouts.
+
+    Set `model`, a causal language model of transformers (`lspo.models.causal_lm.load_model`), and `tokenizer` in your
+    `__init__`, and write `training_step` and `configure_optimizers`. What is here: the callbacks that a run has by
+    default, evaluation, log-probs (`self(batch)`), and the counting of iterations. The model must be whole on every
+    rank, as with one device or DDP; `PolicyModule` is what strategies may cut.
+    """
+
+    model: Any  # no value: a module's own attributes are looked up behind those of its class
+    tokenizer: Any = None
+
+    def undo_means(self, loss: Tensor) -> Tensor:
+        """What `training_step` returns, of a micro-batch's share of the mini-batch's loss.
+
+        The counts in a batch, `num_tokens` and `num_sequences`, are those of the whole mini-batch on all ranks, so that
+        a loss divided by them is a share, to be added up. Lightning will divide by the number of micro-batches, and the
+        strategy take the mean over ranks: both are undone here.
+        """
+        return loss * (self.trainer.accumulate_grad_batches * self.data_parallel_size)
+
+    def forward(self, batch: RolloutBatch) -> Any:
+        """Log-probs of the batch's response tokens at the sampling temperature."""
+        return model_logprobs(
+            self.model, batch.token_ids, batch.prompt_lengths, batch.response_mask, temperature=batch.temperature
+        )[0]
+
+    def configure_callbacks(self) -> list[Callback]:
+        present: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        return default_callbacks(present)
+
+    def on_fit_start(self) -> None:
+        if type(sharding_for(self.trainer.strategy)) is not Sharding:
+            raise ValueError(
+                f"Expected a strategy that leaves the model whole, as ddp, but {type(self.trainer.strategy).__name__} "
+                f"cuts it, and {type(self).__name__} is a RolloutModule. Derive it from PolicyModule."
+            )
+
+    # --- PolicyHandle
+
+    @property
+    def name_or_path(self) -> str:
+        return str(getattr(self.model, "name_or_path", ""))
+
+    @property
+    def eos_token_ids(self) -> tuple[int, ...]:
+        return eos_token_ids(self.tokenizer, getattr(self.model, "generation_config", None))
+
+    @property
+    def version(self) -> int:
+        # Not the epoch: a run that is resumed with `max_steps` begins with an empty one.
+        return 0 if self._steps_per_iteration is None else self.trainer.global_step // self._steps_per_iteration
+
+    @property
+    def within_iteration(self) -> bool:
+        """True between the first optimizer step of an iteration and its last."""
+        return self._steps_per_iteration is not None and bool(self.trainer.global_step % self._steps_per_iteration)
+
+    @property
+    def _steps_per_iteration(self) -> int | None:
+        batches = self.trainer.num_training_batches if self._trainer is not None else math.inf
+        return max(int(batches) // self.trainer.accumulate_grad_batches, 1) if math.isfinite(batches) else None
+
+    @property
+    def data_parallel_size(self) -> int:
+        """Ranks that see different batches."""
+        return self.trainer.world_size
+
+    @contextmanager
+    def unsharded(self) -> Iterator[Any]:
+        with evaluation_mode(self.model), self.trainer.precision_plugin.forward_context():
+            yield self.model
+
+    def full_weights(self) -> Iterator[tuple[str, Tensor]]:
+        weights = self.model.state_dict().items()
+        yield from file_weights(self.model, ((name, tensor.detach()) for name, tensor in weights))
+
+    @property
+    def tied_weights(self) -> dict[str, str]:
+        return tied_weights(self.model)
+
+    @torch.no_grad()
+    def logprobs(self, batch: RolloutBatch) -> PerToken:
+        with self.trainer.precision_plugin.forward_context():
+            return RolloutModule.forward(self, batch.to(self.device))
