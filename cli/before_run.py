@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.strategies import StrategyRegistry
 
+from lspo.errors import FolderError, MissingFileError, SettingError
 from lspo.lightning_modules.checkpoints import check_folder
 from lspo.lightning_modules.strategies import kind_of_folder
 
@@ -93,7 +94,7 @@ def check_checkpoint(path: Any, stage: str) -> None:
     if path is None or str(path) in NAMED_CHECKPOINTS or "://" in str(path) or str(path).startswith("registry"):
         return
     if not str(path):
-        raise ValueError(
+        raise SettingError(
             "Expected a checkpoint's file as `ckpt_path`, but got ''. Is a variable of the shell not set? Leave the "
             "flag out to begin with the model as it is."
         )
@@ -105,27 +106,27 @@ def check_checkpoint(path: Any, stage: str) -> None:
         if not any((path / name).is_file() for name in FOLDER_OF_PARTS):
             inside = sorted(str(other.relative_to(path)) for other in path.rglob("*.ckpt"))
             there = f" In it are: {', '.join(inside[:8])}." if inside else ""
-            raise FileNotFoundError(f"Expected a checkpoint at {path} (`ckpt_path`), but that is a folder.{there}")
+            raise MissingFileError(f"Expected a checkpoint at {path} (`ckpt_path`), but that is a folder.{there}")
         return
     beside = sorted(other.name for other in path.parent.glob("*.ckpt")) if path.parent.is_dir() else []
     there = f" In its folder are: {', '.join(beside)}." if beside else " Its folder has none, or is not there."
-    raise FileNotFoundError(f"Expected a checkpoint at {path} (`ckpt_path`), but there is none.{there}")
+    raise MissingFileError(f"Expected a checkpoint at {path} (`ckpt_path`), but there is none.{there}")
 
 
 def _check_checkpoint_file(path: Path, stage: str) -> None:
     held = _pickled(path)
     if not held:
-        raise ValueError(
+        raise SettingError(
             f"Expected a checkpoint at {path} (`ckpt_path`), but that is no file of torch.save, or not all of one, as "
             "a copy that was cut off. Take another checkpoint."
         )
     if WRITTEN_BY_A_RUN not in held:
-        raise ValueError(
+        raise SettingError(
             f"Expected a checkpoint that a run has written at {path} (`ckpt_path`), but that file was not: it may be "
             "bare weights. Those are used from a model's folder, as `model.model`."
         )
     if stage == "fit" and not all(name in held for name in NEEDED_TO_GO_ON):
-        raise ValueError(
+        raise SettingError(
             f"Expected a checkpoint to go on from at {path} (`ckpt_path`), but it holds weights alone, as with "
             "`save_weights_only`. `lspo validate` and `lspo test` take it; a run goes on from a whole one."
         )
@@ -152,13 +153,13 @@ def check_strategy(name: Any) -> None:
         return
     expected = f"Expected `trainer.strategy` to be one of {', '.join(STRATEGIES)}, but got {name!r}"
     if name.startswith("deepspeed"):
-        raise ValueError(
+        raise SettingError(
             f"{expected}, which accumulates and scales gradients by rules of its own. To cut weights and optimizer "
             "state over devices, as ZeRO does, type: --trainer.strategy=fsdp2"
         )
     if name not in {*STRATEGIES, *StrategyRegistry.available_strategies()}:
         close = get_close_matches(name, STRATEGIES, n=1)
-        raise ValueError(f"{expected}.{f' Type: --trainer.strategy={close[0]}' if close else ''}")
+        raise SettingError(f"{expected}.{f' Type: --trainer.strategy={close[0]}' if close else ''}")
 
 
 def check_named_checkpoint(path: Any) -> None:
@@ -168,7 +169,7 @@ def check_named_checkpoint(path: Any) -> None:
         ValueError: For "best", which is one of a run in this process.
     """
     if str(path) == "best":
-        raise ValueError(
+        raise SettingError(
             f"Expected a checkpoint's file as `ckpt_path`, but got {str(path)!r}, and no run of this command has left "
             "one by that name. The end of a run says where its logs are; checkpoints stand below them."
         )
@@ -191,12 +192,12 @@ def check_writable(folder: Path) -> None:
     while not present.exists() and present != present.parent:
         present = present.parent
     if not present.is_dir():
-        raise NotADirectoryError(
+        raise FolderError(
             f"Expected a folder for the logs at {folder}, but {present} is a file. Set `save_dir` "
             "of the logger, or `trainer.default_root_dir`."
         )
     if not os.access(present, os.W_OK | os.X_OK):
-        raise PermissionError(
+        raise FolderError(
             f"Expected to write the logs to {folder}, but {present} may not be written to. Set "
             "`save_dir` of the logger, or `trainer.default_root_dir`."
         )

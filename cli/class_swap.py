@@ -10,6 +10,8 @@ from typing import Any
 
 from jsonargparse import Namespace, _typehints
 
+from lspo.errors import RunError
+
 
 def forget_init_args_of_another_class(parser_or_action: Any, previous: Any, value: Any) -> None:
     """Empties what was set for a class when another takes its place."""
@@ -25,7 +27,7 @@ def install() -> None:
     """
     name = "discard_init_args_on_class_path_change"
     if not hasattr(_typehints, name):
-        raise RuntimeError(
+        raise RunError(
             f"Expected jsonargparse to have `_typehints.{name}`, as versions 4.46 to 4.53 do, but it has not. Install "
             "'jsonargparse<5', or report this."
         )

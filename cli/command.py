@@ -36,6 +36,7 @@ from lspo.cli.resume import LAST, content_of, go_on_in_own_folder, newest_checkp
 from lspo.cli.short_help import HELP_ALL, HelpAll, ListClasses
 from lspo.cli.suggest import SuggestingParser, setting_names
 from lspo.datamodules import RolloutDataModule
+from lspo.errors import SettingError
 from lspo.lightning_modules import IterationCheckpoint, PolicyModule, ResumableCSVLogger
 
 TRAINER_DEFAULTS: dict[str, Any] = {
@@ -196,5 +197,5 @@ def _is_on_disk(path: Any) -> bool:
 
 def _as_seed(value: bool | int) -> int:
     if not 0 <= value < 2**32:
-        raise ValueError(f"Expected `seed_everything` to be between 0 and 2**32 - 1, but got {value}.")
+        raise SettingError(f"Expected `seed_everything` to be between 0 and 2**32 - 1, but got {value}.")
     return int(value)

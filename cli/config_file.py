@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from lspo.errors import SettingError
 from lspo.renamed import NOW, moved_classes, renamed_flag
 
 
@@ -24,28 +25,28 @@ def check_config(path: str, known: Collection[str] = ()) -> None:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"Expected a configuration in YAML at {path}, but that file is no text: {error}.") from error
+        raise SettingError(f"Expected a configuration in YAML at {path}, but that file is no text: {error}.") from error
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise ValueError(_unreadable(path, text, error)) from error
+        raise SettingError(_unreadable(path, text, error)) from error
     if root is None:
-        raise ValueError(f"Expected settings in the configuration {path}, but it is empty.")
+        raise SettingError(f"Expected settings in the configuration {path}, but it is empty.")
     if not isinstance(root, yaml.MappingNode):
-        raise ValueError(
+        raise SettingError(
             f"Expected settings by name in the configuration {path}, as `data:` and `group_size: 8` indented below "
             f"it, but got {text.strip()[:60]!r}."
         )
     twice = next(repeated(root), None)
     if twice:
         name, first, again = twice
-        raise ValueError(
+        raise SettingError(
             f"Expected each setting once in the configuration {path}, but {name!r} stands in line {first} and again in "
             f"line {again}, and of the two the first would count for nothing. Put both under one {name!r}."
         )
     old = [f"line {line}: {told}" for line, told in old_names(text, root, known)]
     if old:
-        raise ValueError("\n  ".join([f"Expected present names in the configuration {path}, but:", *old]))
+        raise SettingError("\n  ".join([f"Expected present names in the configuration {path}, but:", *old]))
 
 
 def old_names(text: str, root: yaml.MappingNode, known: Collection[str]) -> Iterator[tuple[int, str]]:

@@ -1,29 +1,23 @@
 """How the command ends when it can't go on: one message for what somebody can mend, a traceback for our own bugs.
 
-The library raises ValueError, the errors of files and those of missing libraries for what was set (exit status 2), and
-RuntimeError for what the run did (exit status 1). Only what it raises on purpose is told in one message: the same kinds
-of errors from elsewhere may be bugs, and keep their traceback. `LSPO_TRACEBACK=1` keeps it in every case.
+The library raises the classes of `lspo.errors` on purpose: what was set, a file or a library that is missing (exit
+status 2), and what the run did (exit status 1). Only those are reported in one message: errors of Python's own classes
+may be bugs, and keep their traceback. `LSPO_TRACEBACK=1` keeps it in every case.
 """
 
 from __future__ import annotations
 
-import dis
 import os
 import re
 import sys
 import traceback
-from pathlib import Path
-from types import TracebackType
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-import lspo
+from lspo.errors import LSPOError, RunError
 
 TRACEBACK_VARIABLE = "LSPO_TRACEBACK"
 WRONG_SETTING, FAILED_RUN = 2, 1
-PACKAGE = Path(lspo.__file__).parent
-FOLDERS = tuple(f"{(PACKAGE / part).resolve()}{os.sep}" for part in (".", "cli", "datamodules", "lightning_modules"))
-"""Where our own code stands; three of them are links in a checkout."""
 
 
 def exit_status(error: BaseException, *, constructing: bool = False) -> int | None:
@@ -35,23 +29,12 @@ def exit_status(error: BaseException, *, constructing: bool = False) -> int | No
         return None
     if isinstance(error, MisconfigurationException):
         return WRONG_SETTING
-    if not raised_by_us(error) and not (constructing and isinstance(error, ValueError)):
+    if not isinstance(error, LSPOError) and not (constructing and isinstance(error, ValueError)):
         return None
     # A class was named whose library is not installed: that, too, is a setting.
     if isinstance(error, ValueError | OSError | ModuleNotFoundError):
         return WRONG_SETTING
-    # torch's own, out of memory for one, are kinds of RuntimeError too, but not raised here.
-    return FAILED_RUN if type(error) is RuntimeError else None
-
-
-def raised_by_us(error: BaseException) -> bool:
-    """True if a `raise` of this library made the error, rather than a mistake in it or in what it calls."""
-    last = _innermost(error.__traceback__)
-    if last is None:
-        return False
-    code = last.tb_frame.f_code
-    ours = os.path.realpath(code.co_filename).startswith(FOLDERS)
-    return ours and dis.opname[code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
+    return FAILED_RUN if isinstance(error, RunError) else None
 
 
 def report(error: BaseException, status: int, *, hint: str = "") -> None:
@@ -70,9 +53,3 @@ def _to_the_point(message: str) -> str:
     reasons = re.findall(r"^  - (.*(?:\n    .*)*)", message, re.MULTILINE)
     meant = [reason for reason in reasons if not re.fullmatch(r"Expected a <class '[\w.]+'>", reason)]
     return "\n".join(meant) or message
-
-
-def _innermost(last: TracebackType | None) -> TracebackType | None:
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    return last

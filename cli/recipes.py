@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
+from lspo.errors import MissingFileError
+
 FOLDER = Path(__file__).parent / "recipes"
 
 
@@ -31,7 +33,7 @@ def resolve(name: str) -> str:
         return str(paths[name])
     if Path(name).is_file():
         return name
-    raise FileNotFoundError(_unknown(name, "a recipe or a configuration file", "neither"))
+    raise MissingFileError(_unknown(name, "a recipe or a configuration file", "neither"))
 
 
 def text_of(name: str) -> str:
@@ -42,7 +44,7 @@ def text_of(name: str) -> str:
     """
     paths = recipe_paths()
     if name not in paths:
-        raise FileNotFoundError(_unknown(name, "the name of a recipe", "none"))
+        raise MissingFileError(_unknown(name, "the name of a recipe", "none"))
     return paths[name].read_text(encoding="utf-8")
 
 

@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from lspo.cli.before_run import CONFIG, FOLDER_OF_PARTS, RESUMED, check_checkpoint, log_folders
+from lspo.errors import MissingFileError
 from lspo.lightning_modules.checkpoints import LOG_DIR, log_folder
 from lspo.lightning_modules.csv_logger import KeepingWriter, ResumableCSVLogger
 
@@ -42,7 +43,7 @@ def newest_checkpoint(trainer: Trainer, stage: str) -> str:
         str(path) for path in islice(_checkpoints([*log_folders(trainer), Path(trainer.default_root_dir)]), NAMED)
     ]
     there = f" Others are: {', '.join(others)}." if others else ""
-    raise FileNotFoundError(
+    raise MissingFileError(
         f"Expected a checkpoint's file as `ckpt_path`, but got {LAST!r}, and no run of this command has left one in "
         f"{' or '.join(map(str, places))}.{there} Name a checkpoint by its path, or leave the flag out to begin anew."
     )

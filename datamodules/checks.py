@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lspo.batching.deal import BatchLayout
+from lspo.errors import SettingError
 from lspo.models.encoding import SpecialTokens
 from lspo.objectives.advantages import Scale
 from lspo.problems import ProblemSet
@@ -38,7 +39,7 @@ def refuse_unfit_trainer(trainer: Any) -> None:
     for callback in trainer.callbacks:
         for kind in type(callback).__mro__:
             if kind.__name__ in UNFIT_CALLBACKS and kind.__module__.startswith(("lightning.", "pytorch_lightning.")):
-                raise ValueError(
+                raise SettingError(
                     f"Expected callbacks that leave iterations whole, but got {kind.__name__}, which "
                     f"{UNFIT_CALLBACKS[kind.__name__]}."
                 )
@@ -47,14 +48,14 @@ def refuse_unfit_trainer(trainer: Any) -> None:
     # The whole number 1 is one batch, and not, as 1.0, all of them.
     whole = isinstance(trainer.limit_train_batches, float) and trainer.limit_train_batches == 1
     if not whole or trainer.overfit_batches:
-        raise ValueError(
+        raise SettingError(
             "Expected whole iterations: `limit_train_batches` and `overfit_batches` would cut them short and train "
             "the next one on stale rollouts. For a short run lower `max_epochs`, which counts iterations, or "
             "`train_groups`."
         )
     interval = trainer.val_check_interval
     if interval != 1.0 or isinstance(interval, int) or trainer.check_val_every_n_epoch is None:
-        raise ValueError(
+        raise SettingError(
             f"Expected evaluations between iterations, but got val_check_interval={interval!r}, which puts them within "
             "one, where weights have no version. Set `check_val_every_n_epoch`, which counts iterations."
         )
@@ -68,7 +69,7 @@ def check_layout(layout: BatchLayout, group_size: int) -> None:
     """
     rollouts = layout.minibatch_groups * group_size
     if rollouts < layout.bins:
-        raise ValueError(
+        raise SettingError(
             f"Expected at least one rollout for each micro-batch of a mini-batch, but minibatch_groups * group_size = "
             f"{layout.minibatch_groups} * {group_size} = {rollouts} is less than accumulate_grad_batches * ranks = "
             f"{layout.accumulate} * {layout.data_parallel_size} = {layout.bins}. Lower `accumulate_grad_batches`, or "
@@ -126,7 +127,7 @@ def check_first_problem(problems: ProblemSet, name: str) -> None:
     """
     first = next(iter(problems.problems()), None)
     if first is None:
-        raise ValueError(f"Expected at least one problem in the set {name!r}, but it is empty.")
+        raise SettingError(f"Expected at least one problem in the set {name!r}, but it is empty.")
 
 
 def check_reward(prompts: Sequence[Prompt], name: str, reward: Reward) -> None:
@@ -143,7 +144,7 @@ def check_reward(prompts: Sequence[Prompt], name: str, reward: Reward) -> None:
             refused.append((prompt.id, error))
     if refused:
         first, reason = refused[0]
-        raise ValueError(
+        raise SettingError(
             f"Expected prompts in {name!r} that {type(reward).__name__} can score, but it refuses {len(refused)} of "
             f"{len(prompts)}, the first of them {first}: {reason}"
         )
@@ -171,7 +172,7 @@ def check_context(
         fitting = context_tokens - max_response_tokens
         remedy = f"set `batches.max_prompt_tokens={fitting}`, or " if fitting > 0 else ""
         beyond = f" (beyond that it can't be trained on what it samples: {reason})" if reason else ""
-        raise ValueError(
+        raise SettingError(
             f"Expected prompt and response to fit into the model's context of {context_tokens} tokens{beyond}, but in "
             f"{name!r} the longest prompt has {longest}, and max_response_tokens={max_response_tokens}: together "
             f"{longest + max_response_tokens}. Lower `max_response_tokens` of its sampling, {remedy}take a model with "
@@ -196,7 +197,7 @@ def check_tags(tokenizer: Any, name: str, reward: Reward, sampling: Sampling) ->
     special = [text for text in reversed(SpecialTokens(tokenizer).texts) if text != tokenizer.eos_token]
     looked_for = [text for text in special if reward.reads(text)]
     if looked_for:
-        raise ValueError(
+        raise SettingError(
             f"Expected the text of responses to have what {type(reward).__name__} looks for, but in this tokenizer "
             f"{', '.join(looked_for)} are special tokens, which are left out for {name!r}. Set "
             "`sampling.skip_special_tokens=False`; for a held-out set in the sampling of `evaluation`, if that has one."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lspo.datamodules.ranges import check_least
+from lspo.errors import SettingError
 from lspo.rollout import Sampling
 
 
@@ -33,4 +34,4 @@ class Evaluation:
     def __post_init__(self) -> None:
         check_least("evaluation", self, group_size=1, batch_prompts=1)
         if any(k < 1 for k in self.pass_at or ()):
-            raise ValueError(f"Expected each k in `evaluation.pass_at` to be at least 1, but got {self.pass_at}.")
+            raise SettingError(f"Expected each k in `evaluation.pass_at` to be at least 1, but got {self.pass_at}.")

@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from lspo.collecting.collect import slice_of
+from lspo.errors import SettingError
 from lspo.rewards import Reward, score_groups
 from lspo.rollout import RolloutEngine, Sampling
 from lspo.types import Prompt, RolloutGroup
@@ -98,10 +99,10 @@ class EvaluationLoader:
         hand_over: WeightHandOver | None = None,
     ) -> None:
         if not prompts:
-            raise ValueError(f"Expected at least one prompt to evaluate on, but the set {name!r} is empty.")
+            raise SettingError(f"Expected at least one prompt to evaluate on, but the set {name!r} is empty.")
         for setting, size in (("group_size", group_size), ("batch_prompts", batch_prompts)):
             if size < 1:
-                raise ValueError(f"Expected `{setting}` of evaluation to be at least 1, but got {size}.")
+                raise SettingError(f"Expected `{setting}` of evaluation to be at least 1, but got {size}.")
         self.name, self.prompts, self.engine, self.reward = name, prompts, engine, reward
         self.group_size, self.pass_at = group_size, pass_at
         self.sampling = replace(sampling, seed=sampling.stream + EVALUATION_STREAM)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from lspo.datamodules.evaluation import Evaluation
 from lspo.datamodules.evaluation_loader import default_pass_at
+from lspo.errors import SettingError
 from lspo.problems import ProblemSet, as_set
 from lspo.rollout import Sampling
 
@@ -34,9 +35,11 @@ class EvaluationSet:
 
     def __post_init__(self) -> None:
         if self.group_size is not None and self.group_size < 1:
-            raise ValueError(f"Expected `group_size` of an evaluation set to be at least 1, but got {self.group_size}.")
+            raise SettingError(
+                f"Expected `group_size` of an evaluation set to be at least 1, but got {self.group_size}."
+            )
         if any(k < 1 for k in self.pass_at or ()):
-            raise ValueError(f"Expected each k in `pass_at` to be at least 1, but got {self.pass_at}.")
+            raise SettingError(f"Expected each k in `pass_at` to be at least 1, but got {self.pass_at}.")
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def settle(
     settled = {}
     for name, given in sets.items():
         if "." in name:
-            raise ValueError(
+            raise SettingError(
                 f"Expected names of evaluation sets without dots, but got {name!r}. A flag reaches into a set that a "
                 "configuration has named; a new one is given whole, as --data.val.NAME=FILE."
             )
@@ -83,13 +86,13 @@ def settle(
         ks = evaluation.pass_at if own.pass_at is None else own.pass_at
         ks = default_pass_at(size) if ks is None else ks
         if ks and max(ks) > size:
-            raise ValueError(
+            raise SettingError(
                 f"Expected each k of pass@k of the set {name!r} to be at most its {size} responses a prompt, but got "
                 f"{ks}. Raise `evaluation.group_size` (or the set's `group_size`), or lower "
                 "`evaluation.pass_at` (or its `pass_at`)."
             )
         if how.temperature == 0 and size > 1:
-            raise ValueError(
+            raise SettingError(
                 f"Expected one response a prompt of the set {name!r}, as at temperature 0 all are alike, but got "
                 f"{size}. Set `evaluation.group_size` (or the set's `group_size`) to 1, or a temperature above 0."
             )

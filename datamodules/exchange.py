@@ -13,6 +13,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from lspo.errors import RunError
+
 LONG = timedelta(days=7)
 """Limit of a wait for other ranks."""
 TELLING_SECONDS = 20.0
@@ -75,7 +77,7 @@ def _wait(work: Any, limit: timedelta) -> None:
     try:
         work.wait(limit)
     except RuntimeError as error:
-        raise RuntimeError(
+        raise RunError(
             f"Another rank has ended, or did not answer within {limit.total_seconds():.0f} s; its own output says why. "
             f"({error})"
         ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from lspo.errors import SettingError
 from lspo.given import as_piece
 from lspo.rewards import FunctionReward, Reward
 from lspo.rollout import RolloutEngine
@@ -18,7 +19,7 @@ def as_reward(given: Any) -> Reward:
         ValueError: If it is none of these.
     """
     if isinstance(given, list | tuple):
-        raise ValueError(
+        raise SettingError(
             f"Expected `reward` to be one reward or function, but got {len(given)}. Add them up with WeightedReward, "
             "or in one function; one of them decides what is correct."
         )
@@ -34,7 +35,7 @@ def as_selector(given: Any) -> GroupSelector:
         ValueError: If it is none of these.
     """
     if given is None:
-        raise ValueError(
+        raise SettingError(
             "Expected `selector` to be a GroupSelector, but got None. KeepAll() trains on every group, AccuracyBand() "
             "on those that are neither all right nor all wrong; without the argument it is LSPO."
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from lspo.datamodules.evaluation import Evaluation
 from lspo.datamodules.evaluation_loader import EvaluationLoader, WeightHandOver
 from lspo.datamodules.evaluation_set import EvaluationSet, SettledSet, settle
+from lspo.errors import SettingError
 from lspo.problems import ProblemSet
 from lspo.rewards import Reward
 from lspo.rollout import RolloutEngine, Sampling
@@ -48,10 +49,12 @@ class HeldOutSets:
         """
         known = {"fit": self.val, "validate": self.val, "test": self.test}
         if stage not in known:
-            raise ValueError(f"Expected one of fit, validate and test, but got {stage!r}, for which there is nothing.")
+            raise SettingError(
+                f"Expected one of fit, validate and test, but got {stage!r}, for which there is nothing."
+            )
         if stage != "fit" and not known[stage]:
             setting = {"validate": "val", "test": "test"}[stage]
-            raise ValueError(
+            raise SettingError(
                 f"Expected at least one data set to {stage} on, but the datamodule's `{setting}` names none."
             )
         return known[stage]

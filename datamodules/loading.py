@@ -5,6 +5,7 @@ from __future__ import annotations
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lspo.datamodules.checks import check_context, check_reward
+from lspo.errors import SettingError
 from lspo.problems import ProblemSet
 from lspo.rewards import Reward
 from lspo.rollout import PolicyHandle
@@ -46,7 +47,7 @@ def _fitting(prompts: list[Prompt], name: str, max_prompt_tokens: int) -> list[P
     fitting = [prompt for prompt in prompts if len(prompt.token_ids) <= max_prompt_tokens]
     if prompts and not fitting:
         shortest = min(len(prompt.token_ids) for prompt in prompts)
-        raise ValueError(
+        raise SettingError(
             f"Expected prompts of at most batches.max_prompt_tokens={max_prompt_tokens} tokens in {name!r}, but the "
             f"shortest of {len(prompts)} has {shortest}. Raise `batches.max_prompt_tokens`."
         )

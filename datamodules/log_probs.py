@@ -11,6 +11,7 @@ import torch
 
 from lspo.batching.collate import TrainingRollout, collate
 from lspo.batching.deal import BatchLayout
+from lspo.errors import RunError
 from lspo.rollout import PolicyHandle
 from lspo.types import RolloutBatch, RolloutGroup
 
@@ -33,7 +34,7 @@ def with_engine_logprobs(minibatches: Sequence[Sequence[RolloutBatch]]) -> list[
         RuntimeError: If it reports none.
     """
     if any(batch.engine_logprobs is None for bins in minibatches for batch in bins):
-        raise RuntimeError(
+        raise RunError(
             "Expected an engine that gives the log-prob of each token it samples, as "
             "batches.old_logprobs='engine' trains against those, but it gives none. Set batches.old_logprobs='trainer'."
         )

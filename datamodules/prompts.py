@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from lspo.errors import SettingError
 from lspo.problems.mixed import SET
 from lspo.problems.order import MixedOrder, Order, TurnOrder
 from lspo.types import Prompt
@@ -34,7 +35,7 @@ class PromptSource:
         weights: Mapping[str, float] | None = None,
     ) -> None:
         if not prompts:
-            raise ValueError("Expected at least one prompt to draw from, but the training set is empty.")
+            raise SettingError("Expected at least one prompt to draw from, but the training set is empty.")
         self.prompts = prompts
         self.seed = seed
         self.shuffle = shuffle
@@ -67,7 +68,7 @@ class PromptSource:
             members[prompt.extra[SET]].append(place)
         for name, places in members.items():
             if not places:
-                raise ValueError(
+                raise SettingError(
                     f"Expected at least one prompt of the set {name!r} to draw from, but there is none left."
                 )
         return MixedOrder(
@@ -94,7 +95,7 @@ class PromptSource:
             ValueError: If the place is one in another set of prompts.
         """
         if state["fingerprint"] != self.fingerprint:
-            raise ValueError(
+            raise SettingError(
                 "Expected the training set and seed that the checkpoint was written with "
                 f"({state['fingerprint']}), but got others ({self.fingerprint}): the place in the order of prompts "
                 "would mean something else. To start anew with these weights, pass the folder that `lspo export` makes "

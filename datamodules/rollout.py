@@ -38,6 +38,7 @@ from lspo.datamodules.rollout_loader import RolloutLoader
 from lspo.datamodules.rounds import Rounds
 from lspo.datamodules.state import LoopState, count_epoch, in_words
 from lspo.datamodules.step_border import StepBorder, put_to_border
+from lspo.errors import RunError, SettingError
 from lspo.problems import MixedProblems, ProblemSet, as_set
 from lspo.renamed import refuse_old_settings
 from lspo.rewards import Reward
@@ -106,7 +107,7 @@ class RolloutDataModule(LightningDataModule):
         self.rounds, self.batches, self.evaluation = rounds, batches, evaluation
         self.seed = seed
         if sampling.temperature == 0:
-            raise ValueError("Expected a sampling temperature above 0 for training: greedy responses are all alike.")
+            raise SettingError("Expected a sampling temperature above 0 for training: greedy responses are all alike.")
         self._held_out = HeldOutSets(self.val_sets, self.test_sets, evaluation, self.sampling, seed=seed)
         self._layout = batches.layout(train_groups=train_groups, minibatch_groups=minibatch_groups)
         self._plan = rounds.plan(train_groups=train_groups, group_size=group_size, sampling=self.sampling)
@@ -145,7 +146,7 @@ class RolloutDataModule(LightningDataModule):
             limits = {**self.reward.response_limits(), **policy.response_limits}
             warn_of_limits(self.sampling.max_response_tokens, limits)
             if self.batches.old_logprobs == "engine" and getattr(policy, "correction", None) is not None:
-                raise ValueError(
+                raise SettingError(
                     "Expected batches.old_logprobs='trainer' with a `correction`, but got 'engine': the ratio would "
                     "then hold the mismatch, and the weights correct it once more. Leave one of the two out."
                 )
@@ -356,7 +357,7 @@ class RolloutDataModule(LightningDataModule):
     @property
     def _training_set(self) -> ProblemSet:
         if self.train_set is None:
-            raise ValueError(
+            raise SettingError(
                 "Expected problems to train on as `train`, but got None, which is for evaluation alone. Name a file, a "
                 "folder or a set on the hub."
             )
@@ -369,7 +370,7 @@ class RolloutDataModule(LightningDataModule):
     @property
     def _attached_trainer(self) -> Any:
         if self.trainer is None:
-            raise RuntimeError("Expected the datamodule to be attached to a Trainer: use `trainer.fit(policy, data)`.")
+            raise RunError("Expected the datamodule to be attached to a Trainer: use `trainer.fit(policy, data)`.")
         return self.trainer
 
     @property

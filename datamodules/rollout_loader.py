@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from lspo.errors import RunError
 from lspo.types import RolloutBatch
 
 
@@ -48,19 +49,19 @@ class RolloutLoader:
             return
         if not self._queue:
             if done:
-                raise RuntimeError(
+                raise RunError(
                     f"Expected the {self._length - done} micro-batches that were left of an iteration when the "
                     "checkpoint was written, but it holds none. It was not written by this datamodule."
                 )
             batches = self._collect()
             if len(batches) != self._length:
-                raise RuntimeError(
+                raise RunError(
                     f"Expected {self._length} micro-batches from a collection, but got {len(batches)}: Lightning would "
                     "end the iteration early, or leave stale rollouts."
                 )
             self._queue.extend(batches)
         elif len(self._queue) != self._length - done:
-            raise RuntimeError(
+            raise RunError(
                 f"Expected {self._length - done} micro-batches to be left of the iteration, but there are "
                 f"{len(self._queue)}. An iteration must be trained on to its end: `limit_train_batches` and a stop "
                 "within it leave stale rollouts. Resume from the last checkpoint."

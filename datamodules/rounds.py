@@ -7,6 +7,7 @@ from typing import get_args
 
 from lspo.collecting.plan import CollectPlan, PoolScope, Shortfall
 from lspo.datamodules.ranges import check_choice, check_least
+from lspo.errors import SettingError
 from lspo.rollout import Sampling
 
 MOST_NEEDED_POOL = 64
@@ -50,7 +51,7 @@ class Rounds:
         check_least("rounds", self, round_prompts=1, max_rounds=1, min_pool=0, window_iterations=0, max_age=0)
         check_choice("rounds", self, pool=get_args(PoolScope), on_shortfall=get_args(Shortfall))
         if self.pool == "round" and self.round_prompts is None:
-            raise ValueError(
+            raise SettingError(
                 "Expected `rounds.round_prompts` with rounds.pool='round', whose rounds are of a fixed size, but got "
                 "None."
             )

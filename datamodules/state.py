@@ -15,6 +15,7 @@ from lspo.collecting.prompt_history import PromptHistory
 from lspo.collecting.report import CollectReport
 from lspo.datamodules.prompts import PromptSource
 from lspo.datamodules.step_border import StepBorder
+from lspo.errors import RunError, SettingError
 from lspo.types import RolloutBatch, RolloutGroup
 
 STATE_VERSION = 1
@@ -115,7 +116,7 @@ class LoopState:
     @property
     def ready_prompts(self) -> PromptSource:
         if self.prompts is None:
-            raise RuntimeError("Expected prompts to be loaded in `setup` before the run's state is asked for.")
+            raise RunError("Expected prompts to be loaded in `setup` before the run's state is asked for.")
         return self.prompts
 
     def state_dict(
@@ -146,7 +147,7 @@ class LoopState:
         within = any(queues)
         self._compare(state["settings"], settings, within=within)
         if within and len(queues) != world_size:
-            raise ValueError(
+            raise SettingError(
                 f"Expected {len(queues)} processes, as this checkpoint was written within an iteration, but got "
                 f"{world_size}. Resume with {len(queues)}, or from a checkpoint of an iteration's end."
             )
@@ -176,7 +177,7 @@ class LoopState:
         told = ", ".join(f"{name} from {old} to {new}" for name, (old, new) in changed.items())
         if (within and not changed.keys() <= set(SETTINGS_TOLD)) or any(name in changed for name in SETTINGS_OF_STEPS):
             where = "within an iteration" if within else "with another number of optimizer steps an iteration"
-            raise ValueError(
+            raise SettingError(
                 f"Expected the settings that the checkpoint was written with, {where}, but these changed: {told}. To "
                 "start a new run from its weights, pass the folder that `lspo export` makes of it as `model`."
             )
@@ -209,7 +210,7 @@ def check_version(state: Mapping[str, Any]) -> None:
         newer = f"was written by a newer lspo, as its state has version {version}. Install that one to go on with it"
     else:
         newer = f"has a state of version {version}, which no release has written. It may be damaged, or a stranger's"
-    raise ValueError(
+    raise SettingError(
         f"Expected the datamodule's state to have version {STATE_VERSION}, but the checkpoint {newer}. To start a new "
         "run from its weights, pass the folder that `lspo export` makes of it as `model`."
     )

@@ -14,6 +14,8 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from lspo.errors import SettingError
+
 FSDP2_KEY, FSDP1_KEY = "state_dict", "model"
 BROKEN = "broken_update"
 """Key of a checkpoint from which no run can go on, and why."""
@@ -74,7 +76,7 @@ def check_folder(path: Any, *, reads: str | None) -> None:
         return
     wrote = "fsdp2" if entries_of_parts(folder)[0] == FSDP2_KEY else "fsdp_sharded"
     if wrote != reads:
-        raise ValueError(
+        raise SettingError(
             f"Expected a checkpoint that this strategy can read, but {path} is a folder, to which every process of a "
             f"run with strategy {wrote!r} wrote its part. Take `--trainer.strategy={wrote}`, with any number of "
             "devices, one too. Checkpoints that are one file can be read by every strategy: `fsdp` writes such, and so "
@@ -149,7 +151,7 @@ def refuse_broken(checkpoint: Mapping[str, Any]) -> None:
         ValueError: If the checkpoint says so.
     """
     if BROKEN in checkpoint:
-        raise ValueError(
+        raise SettingError(
             f"Expected a checkpoint to go on from, but this one is none: {checkpoint[BROKEN]}. Take the one before."
         )
 
@@ -182,7 +184,7 @@ def check_weights(saved: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Non
         told = f"{both[0]} is {tuple(saved[both[0]].shape)} there and {tuple(own[both[0]].shape)} here"
     else:
         told = f"{alone[0]} is only {'there' if alone[0] in saved else 'here'}"
-    raise ValueError(
+    raise SettingError(
         f"Expected a checkpoint of this model, but {len(both) + len(alone)} of its weights differ: {told}. Pass the "
         "checkpoint's own model, or the checkpoint of this one."
     )

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zer
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from lspo import __version__
+from lspo.errors import RunError, SettingError
 from lspo.lightning_modules.callbacks.run_bar import RunBar, shows_bars
 from lspo.lightning_modules.quiet import without_banners
 from lspo.lightning_modules.sources import (
@@ -67,9 +68,9 @@ class ColdStart(ModelSource):
         seed: int = 0,
     ) -> None:
         if "model_type" not in config:
-            raise ValueError(f"Expected `config` to name its `model_type`, but it has only {sorted(config)}.")
+            raise SettingError(f"Expected `config` to name its `model_type`, but it has only {sorted(config)}.")
         if not 0 < stop_accuracy <= 1:
-            raise ValueError(f"Expected `stop_accuracy` to be above 0 and at most 1, but got {stop_accuracy}.")
+            raise SettingError(f"Expected `stop_accuracy` to be above 0 and at most 1, but got {stop_accuracy}.")
         self.config, self.demonstrations = dict(config), demonstrations
         self.steps = {"max_steps": max_steps, "check_every_steps": check_every_steps, "batch_size": batch_size}
         self.seed = seed
@@ -147,7 +148,7 @@ class ColdStart(ModelSource):
         loaded = load_tokenizer(str(folder))
         for problem in self.demonstrations.checks():
             if problem.prompt(loaded) != problem.prompt(tokenizer):
-                raise RuntimeError(
+                raise RunError(
                     f"Expected the saved tokenizer to cut {problem.id!r} into the tokens it was trained with, but for "
                     f"model_type {self.config['model_type']!r} transformers loads it as {type(loaded).__name__}, which "
                     "does not. Take another `model_type`, 'llama' for one."

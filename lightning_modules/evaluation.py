@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric, SumMetric
 
+from lspo.errors import SettingError
+
 TIMEOUTS = "verifier_timeouts"
 
 
@@ -58,7 +60,7 @@ class PassAtK(Metric):
         """Takes the accuracy of each response, (prompts, responses)."""
         size = accuracy.shape[1]
         if size < self.k:
-            raise ValueError(f"Expected at least k={self.k} responses a prompt for pass@{self.k}, but got {size}.")
+            raise SettingError(f"Expected at least k={self.k} responses a prompt for pass@{self.k}, but got {size}.")
         wrong = size - accuracy.sum(dim=1).double()
         # C(n - c, k) / C(n, k) as a product of k factors, 0 where fewer than k are wrong.
         places = torch.arange(self.k, device=accuracy.device, dtype=torch.float64)

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lspo.errors import FolderError, SettingError
 from lspo.lightning_modules.checkpoints import entries_of_parts, put_in_place, remove
 from lspo.lightning_modules.sources import save_model
 from lspo.models.pretrained import check_model
@@ -47,7 +48,7 @@ def write_pretrained(folder: str | os.PathLike[str], weights: Mapping[str, Tenso
     )
     if unlike or weights.keys() - model.state_dict().keys():
         first = (unlike or sorted(weights.keys() - model.state_dict().keys()))[0]
-        raise ValueError(
+        raise SettingError(
             f"Expected weights of the model {name_or_path}, but they differ from it, first in {first}. Name the model "
             "that was trained (`--model`)."
         )
@@ -85,14 +86,14 @@ def export_checkpoint(
     """
     target = Path(folder)
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
-        raise FileExistsError(f"Expected {target} to be a folder that is empty or not there. Name another one.")
+        raise FolderError(f"Expected {target} to be a folder that is empty or not there. Name another one.")
     source = Path(checkpoint)
     weights, name = _parts(source) if source.is_dir() else _file(source)
     weights = {key.removeprefix(PREFIX): cast(value, dtype) for key, value in weights.items() if key.startswith(PREFIX)}
     if not weights:
-        raise ValueError(f"Expected a checkpoint of a PolicyModule at {source}, but it holds no weights of a policy.")
+        raise SettingError(f"Expected a checkpoint of a PolicyModule at {source}, but it holds no weights of a policy.")
     if model is None and name is None:
-        raise ValueError(f"Expected {source} to say which model it is of, but it does not. Name it with `--model`.")
+        raise SettingError(f"Expected {source} to say which model it is of, but it does not. Name it with `--model`.")
     check_model(str(model or name))
     write_pretrained(target, weights, str(model or name))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from lspo.errors import SettingError
 from lspo.lightning_modules.sources import ModelSource, cache_folder, save_model, whole_or_not_at_all
 from lspo.models.supported import check_supported
 
@@ -30,28 +31,28 @@ class LoadedModel(ModelSource):
     def __init__(self, model: Any, tokenizer: Any) -> None:
         kind = type(model).__name__
         if hasattr(model, "merge_and_unload"):
-            raise ValueError(
+            raise SettingError(
                 f"Expected a model of transformers, but got one with adapters around it ({kind}). Pass "
                 "model.merge_and_unload()."
             )
         if not hasattr(model, "save_pretrained") or not hasattr(model, "config"):
-            raise ValueError(
+            raise SettingError(
                 f"Expected `model` to be the name or folder of a model, a ModelSource, or a loaded model of "
                 f"transformers, but got {kind}."
             )
         if getattr(model, "is_quantized", False):
-            raise ValueError(f"Expected a model with whole weights, but this {kind} is quantized. Load it without.")
+            raise SettingError(f"Expected a model with whole weights, but this {kind} is quantized. Load it without.")
         if any(parameter.is_meta for parameter in model.parameters()):
-            raise ValueError(f"Expected a model with weights, but those of this {kind} are on the device `meta`.")
+            raise SettingError(f"Expected a model with weights, but those of this {kind} are on the device `meta`.")
         if tokenizer is None:
-            raise ValueError(
+            raise SettingError(
                 "Expected a tokenizer beside a loaded model: PolicyModule(model, tokenizer=tokenizer). To have both "
                 "read from one place, pass its name or folder in place of the model."
             )
         if not hasattr(tokenizer, "save_pretrained") or not hasattr(tokenizer, "eos_token_id"):
-            raise ValueError(f"Expected a tokenizer of transformers, but got {type(tokenizer).__name__}.")
+            raise SettingError(f"Expected a tokenizer of transformers, but got {type(tokenizer).__name__}.")
         if tokenizer.eos_token_id is None:
-            raise ValueError("Expected a tokenizer with an end token, but it has none. Set tokenizer.eos_token.")
+            raise SettingError("Expected a tokenizer with an end token, but it has none. Set tokenizer.eos_token.")
         check_supported(model.config, f"the loaded {kind}")
         self.model, self.tokenizer = model, tokenizer
         _ = self.folder  # of the weights as they are now
@@ -81,7 +82,7 @@ def as_source(model: Any, tokenizer: Any) -> str | ModelSource:
     if isinstance(model, ModelSource | str | Path):
         if tokenizer is not None:
             named = type(model).__name__ if isinstance(model, ModelSource) else model
-            raise ValueError(
+            raise SettingError(
                 f"Expected no `tokenizer` beside {named}, which has its own. To train with another, save model and "
                 "tokenizer in one folder, or pass a loaded model."
             )

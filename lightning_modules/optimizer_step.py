@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lspo.errors import RunError
 from lspo.lightning_modules.gradients import StepMetrics
 from lspo.lightning_modules.sharding import Sharding
 from lspo.types import RolloutBatch
@@ -81,7 +82,7 @@ class OptimizerStep:
             return True
         self.nonfinite_in_a_row += 1
         if self.nonfinite_in_a_row > self._max_nonfinite:
-            raise RuntimeError(
+            raise RunError(
                 f"The gradient was not finite in {self.nonfinite_in_a_row} optimizer steps in a row. Lower the "
                 "learning rate, clip gradients (`gradient_clip_val`), or train in 'bf16-mixed' instead of 16 bits."
             )

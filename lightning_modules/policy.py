@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lspo.errors import SettingError
 from lspo.given import as_piece
 from lspo.lightning_modules.callbacks import CPUThreads
 from lspo.lightning_modules.checkpoint_hooks import CheckpointHooks
@@ -92,7 +93,7 @@ class PolicyModule(ScheduleHooks, CheckpointHooks, ShardedPolicy, RolloutModule)
         # No save_hyperparameters(): with it, --ckpt_path would override the command line's model flags.
         objective = as_piece(objective, Objective, "objective", example="DAPO()")
         if logits_chunk_tokens < 1:
-            raise ValueError(f"Expected `logits_chunk_tokens` to be at least 1, but got {logits_chunk_tokens}.")
+            raise SettingError(f"Expected `logits_chunk_tokens` to be at least 1, but got {logits_chunk_tokens}.")
         if (reference is not None or reference_offload) and not objective.needs_reference:
             rank_zero_warn(
                 "`reference` and `reference_offload` do nothing, as the objective has no KL term: its `kl_coef` is 0."
@@ -237,7 +238,7 @@ class PolicyModule(ScheduleHooks, CheckpointHooks, ShardedPolicy, RolloutModule)
         try:
             optimizer = self._optimizer([p for p in self.parameters() if p.requires_grad])
         except ValueError as error:
-            raise ValueError(f"Expected settings that `optimizer` takes, but it says: {error}.") from error
+            raise SettingError(f"Expected settings that `optimizer` takes, but it says: {error}.") from error
         check_optimizer(optimizer, self._saved_optimizer)
         self._updates.attach(optimizer)
         if self._lr_scheduler is None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from lspo.errors import SettingError
 from lspo.models.causal_lm import check_head, load_model, model_logprobs
 from lspo.models.pretrained_tokenizer import load_tokenizer
 from lspo.types import PerToken, RolloutBatch
@@ -50,7 +51,7 @@ class ReferencePolicy:
         """
         own, other = load_tokenizer(self.name_or_path).get_vocab(), tokenizer.get_vocab()
         if own != other:
-            raise ValueError(
+            raise SettingError(
                 f"Expected a reference policy with the policy's vocabulary of {len(other)} tokens, but that of "
                 f"{self.name_or_path} has {len(own)}, of which {len(own.items() & other.items())} are the same. Set "
                 "`reference` to a model that shares the policy's tokenizer, or leave it out for the policy's own "

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor
 
+from lspo.errors import SettingError
 from lspo.lightning_modules.callbacks import default_callbacks
 from lspo.lightning_modules.evaluation_hooks import EvaluationHooks
 from lspo.lightning_modules.sharding import Sharding, sharding_for
@@ -53,7 +54,7 @@ class RolloutModule(EvaluationHooks, PolicyHandle):
 
     def on_fit_start(self) -> None:
         if type(sharding_for(self.trainer.strategy)) is not Sharding:
-            raise ValueError(
+            raise SettingError(
                 f"Expected a strategy that leaves the model whole, as ddp, but {type(self.trainer.strategy).__name__} "
                 f"cuts it, and {type(self).__name__} is a RolloutModule. Derive it from PolicyModule."
             )

@@ -8,6 +8,8 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_warn
 from torch.optim import Optimizer
 
+from lspo.errors import SettingError
+
 CYCLE_OF_RATE, CYCLE_OF_MOMENTUM = {"max_lr", "min_lr"}, {"max_momentum", "base_momentum"}
 """What schedules that go up and down write into the optimizer's groups."""
 NO_SETTINGS = {"params", "param_names", "initial_lr"} | CYCLE_OF_RATE | CYCLE_OF_MOMENTUM
@@ -40,7 +42,7 @@ def check_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
     given = optimizer.defaults
     # Settings that one alone lacks may have come with another version of torch.
     if given.keys() - saved.keys() and saved.keys() - given.keys():
-        raise ValueError(
+        raise SettingError(
             f"Expected the optimizer that the checkpoint was written with, which has the settings {', '.join(saved)}, "
             f"but got {type(optimizer).__name__} with {', '.join(given)}. To train on with another, start a new run "
             "from the weights: pass the folder that `lspo export` makes of the checkpoint as `model`."

@@ -9,6 +9,8 @@ from typing import Any, Literal
 from lightning.pytorch import LightningModule
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from lspo.errors import SettingError
+
 
 class ScheduleHooks(LightningModule):
     """Steps schedules; one that monitors a metric, when that metric is measured.
@@ -38,7 +40,7 @@ class ScheduleHooks(LightningModule):
 
     def _step_by(self, scheduler: Any, metrics: Mapping[str, Any]) -> None:
         if scheduler.monitor not in metrics:
-            raise ValueError(
+            raise SettingError(
                 f"Expected `monitor` of ReduceLROnPlateau to be a metric of the iteration, or one of the evaluation "
                 f"that begins with 'val/', but got {scheduler.monitor!r}. There are: {', '.join(sorted(metrics))}."
             )
@@ -56,12 +58,12 @@ def schedule_entry(scheduler: Any, interval: Literal["epoch", "step"], trainer: 
         return {"scheduler": scheduler, "interval": interval}
     monitor = getattr(scheduler, "monitor", None)
     if not monitor:
-        raise ValueError(
+        raise SettingError(
             "Expected ReduceLROnPlateau to say what it watches, but it has no `monitor`. Take "
             "`lightning.pytorch.cli.ReduceLROnPlateau(optimizer, monitor='val/<set>/avg@<k>', mode='max')`."
         )
     if _is_of_evaluation(scheduler) and trainer is not None and not trainer.enable_validation:
-        raise ValueError(
+        raise SettingError(
             f"Expected an evaluation that measures {monitor!r}, which ReduceLROnPlateau watches, but there is none. "
             "Name a set in the datamodule's `val`, or watch a metric of training such as 'rollout/accuracy'."
         )

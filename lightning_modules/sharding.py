@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
 
+from lspo.errors import SettingError
 from lspo.lightning_modules.gradients import gradient_norm
 
 WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
@@ -204,7 +205,7 @@ def sharding_for(strategy: Any) -> Sharding:
         ValueError: If it is one whose ways are not known here.
     """
     if isinstance(strategy, DeepSpeedStrategy):
-        raise ValueError(
+        raise SettingError(
             "Expected a strategy of ddp, fsdp and fsdp2, or a single device, but got deepspeed, which accumulates and "
             "scales gradients by rules of its own. `--trainer.strategy=fsdp2` cuts weights, gradients and optimizer."
         )
@@ -227,7 +228,7 @@ def layer_classes(model: Any) -> set[type[nn.Module]]:
         stacks = [part for part in model.modules() if isinstance(part, nn.ModuleList) and len(part)]
         classes = {type(layer) for layer in max(stacks, key=len)} if stacks else set()
     if not classes:
-        raise ValueError(
+        raise SettingError(
             f"Expected {type(model).__name__} to name its layers in `_no_split_modules`, or to hold them in a "
             "ModuleList, but it does neither. Give the strategy an `auto_wrap_policy`, or subclass `configure_model`."
         )

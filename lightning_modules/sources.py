@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from platformdirs import user_cache_path
 
+from lspo.errors import RunError, SettingError
 from lspo.models.causal_lm import has_weights
 from lspo.models.pretrained_tokenizer import load_tokenizer
 from lspo.models.supported import check_supported
@@ -75,7 +76,7 @@ class RandomWeights(ModelSource):
 
     def __init__(self, config: dict[str, Any], tokenizer: str, seed: int = 0) -> None:
         if "model_type" not in config:
-            raise ValueError(f"Expected `config` to name its `model_type`, but it has only {sorted(config)}.")
+            raise SettingError(f"Expected `config` to name its `model_type`, but it has only {sorted(config)}.")
         self.config, self.tokenizer, self.seed = dict(config), tokenizer, seed
 
     @property
@@ -104,7 +105,7 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
         del model.should_save_on_this_rank
     tokenizer.save_pretrained(folder)
     if not has_weights(folder):
-        raise RuntimeError(
+        raise RunError(
             f"Expected transformers to write the weights of {type(model).__name__} to {folder}, but it wrote only "
             f"{sorted(path.name for path in folder.iterdir())}. Make the model in a run of one process first."
         )

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy, StrategyRegistry
 
+from lspo.errors import SettingError
 from lspo.lightning_modules.checkpoints import check_folder, put_in_place, remove
 
 
@@ -70,7 +71,7 @@ class FSDP2Strategy(_WholeFolders, ModelParallelStrategy):
         if self._data_parallel_size == "auto":
             processes = self.num_nodes * self.num_processes
             if processes % int(self._tensor_parallel_size):
-                raise ValueError(
+                raise SettingError(
                     f"Expected the number of processes to be a multiple of tensor_parallel_size="
                     f"{self._tensor_parallel_size}, but there are {processes}."
                 )

@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, TypeVar, cast
 
+from lspo.errors import SettingError
+
 Piece = TypeVar("Piece")
 
 
@@ -30,13 +32,13 @@ def as_piece(given: Any, kind: Callable[..., Piece], setting: str, *, example: s
     if isinstance(given, str):
         given = _by_name(given, kind, expected)
     if not inspect.isclass(given):
-        raise ValueError(f"{expected}, but got {'None' if given is None else f'{type(given).__name__}: {given!r}'}.")
+        raise SettingError(f"{expected}, but got {'None' if given is None else f'{type(given).__name__}: {given!r}'}.")
     if not issubclass(given, kind):
-        raise ValueError(f"{expected}, but got the class {given.__name__}, which is not derived from it.")
+        raise SettingError(f"{expected}, but got the class {given.__name__}, which is not derived from it.")
     try:
         return cast(Piece, given())
     except TypeError as error:
-        raise ValueError(
+        raise SettingError(
             f"{expected}, but got the class {given.__name__}, which needs settings ({error}). Write "
             f"{given.__name__}(...)."
         ) from error
@@ -55,7 +57,7 @@ def _by_name(name: str, kind: type[Any], expected: str) -> type[Any]:
     close = get_close_matches(_plain(name), classes, n=1)
     hint = f" Did you mean {classes[close[0]].__name__}?" if close else ""
     names = ", ".join(sorted(found.__name__ for found in classes.values()))
-    raise ValueError(f"{expected}, but got the name {name!r}.{hint} Known: {names}.")
+    raise SettingError(f"{expected}, but got the name {name!r}.{hint} Known: {names}.")
 
 
 def _plain(name: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from lspo.errors import SettingError
 from lspo.rewards.base import Response, Reward
 from lspo.rollout.base import PolicyHandle, RolloutEngine, Sampling
 from lspo.rollout.local_policy import LocalPolicy
@@ -78,7 +79,7 @@ class ListPrompts:
     def __init__(self, prompts: Sequence[Prompt] | int = 16, *, position: int = 0) -> None:
         self.prompts = [_prompt(number) for number in range(prompts)] if isinstance(prompts, int) else list(prompts)
         if not self.prompts:
-            raise ValueError("Expected at least one prompt, but got none.")
+            raise SettingError("Expected at least one prompt, but got none.")
         self.position = position
 
     def draw(self, count: int) -> list[tuple[int, Prompt]]:

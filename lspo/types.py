@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lspo.errors import RunError
+
 Scalar = Float[Tensor, ""]
 PerRollout = Float[Tensor, " N"]
 PerToken = Float[Tensor, "N T"]
@@ -123,9 +125,7 @@ class RolloutGroup:
     def scores(self) -> list[Score]:
         missing = [rollout for rollout in self.rollouts if rollout.score is None]
         if missing:
-            raise RuntimeError(
-                f"Expected a scored group, but {len(missing)} rollouts of {self.prompt.id} have no score."
-            )
+            raise RunError(f"Expected a scored group, but {len(missing)} rollouts of {self.prompt.id} have no score.")
         return [rollout.score for rollout in self.rollouts if rollout.score is not None]
 
     def state_dict(self) -> dict[str, Any]:

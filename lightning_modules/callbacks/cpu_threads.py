@@ -11,6 +11,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
+from lspo.errors import SettingError
+
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 SMALL_MODEL = 5_000_000
 """Parameters up to which a model is small."""
@@ -30,7 +32,7 @@ class CPUThreads(Callback):
 
     def __init__(self, threads: int | Literal["auto"] | None = "auto") -> None:
         if isinstance(threads, int) and threads < 1:
-            raise ValueError(f"Expected `threads` to be at least 1, 'auto' or None, but got {threads}.")
+            raise SettingError(f"Expected `threads` to be at least 1, 'auto' or None, but got {threads}.")
         self.threads = threads
         self._before: int | None = None
         self._told = False

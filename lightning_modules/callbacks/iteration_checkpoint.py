@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from lspo.errors import SettingError
 from lspo.lightning_modules.callbacks.graceful_stop import has_stopped
 from lspo.lightning_modules.iteration_name import name_of_weights
 
@@ -41,7 +42,7 @@ class IterationCheckpoint(ModelCheckpoint):
         save_weights_only: bool = False,
     ) -> None:
         if every_n_iterations < 1:
-            raise ValueError(f"Expected `every_n_iterations` to be at least 1, but got {every_n_iterations}.")
+            raise SettingError(f"Expected `every_n_iterations` to be at least 1, but got {every_n_iterations}.")
         super().__init__(
             dirpath=None if dirpath is None else os.fspath(dirpath),
             monitor=monitor,

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from lspo.collecting.plan import CollectPlan
 from lspo.collecting.report import CollectReport
+from lspo.errors import SettingError
 from lspo.lightning_modules.callbacks.base import RolloutCallback
 
 
@@ -21,7 +22,7 @@ class IterationLines(RolloutCallback):
 
     def __init__(self, every_n_iterations: int = 1) -> None:
         if every_n_iterations < 0:
-            raise ValueError(f"Expected `every_n_iterations` to be at least 0, but got {every_n_iterations}.")
+            raise SettingError(f"Expected `every_n_iterations` to be at least 0, but got {every_n_iterations}.")
         self.every_n_iterations = every_n_iterations
         self._started = 0.0
         self._line = ""

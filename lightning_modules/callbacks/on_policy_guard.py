@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
+from lspo.errors import RunError, SettingError
 from lspo.lightning_modules.callbacks.base import RolloutCallback
 
 
@@ -21,7 +22,7 @@ class OnPolicyGuard(RolloutCallback):
 
     def __init__(self, max_age: int | None = None) -> None:
         if max_age is not None and max_age < 0:
-            raise ValueError(f"Expected `max_age` to be at least 0 iterations, but got {max_age}.")
+            raise SettingError(f"Expected `max_age` to be at least 0 iterations, but got {max_age}.")
         self.max_age = max_age
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
@@ -30,7 +31,7 @@ class OnPolicyGuard(RolloutCallback):
         datamodule = getattr(trainer, "datamodule", None)
         max_age: int = getattr(datamodule, "max_age", 0) if self.max_age is None else self.max_age
         if not 0 <= age <= max_age:
-            raise RuntimeError(
+            raise RunError(
                 f"Expected rollouts that are at most max_age={max_age} iterations old, but batch {batch_idx} of "
                 f"iteration {version} holds rollouts of version {batch.version}."
             )

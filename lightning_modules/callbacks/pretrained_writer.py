@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
+from lspo.errors import SettingError
 from lspo.lightning_modules.iteration_name import name_of_weights
 
 
@@ -32,9 +33,9 @@ class PretrainedWriter(Callback):
         dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
     ) -> None:
         if every_n_iterations is not None and every_n_iterations < 1:
-            raise ValueError(f"Expected `every_n_iterations` to be at least 1, but got {every_n_iterations}.")
+            raise SettingError(f"Expected `every_n_iterations` to be at least 1, but got {every_n_iterations}.")
         if dtype not in ("auto", "float32", "bfloat16", "float16"):
-            raise ValueError(f"Expected `dtype` to be 'auto' or the name of a floating type, but got {dtype!r}.")
+            raise SettingError(f"Expected `dtype` to be 'auto' or the name of a floating type, but got {dtype!r}.")
         self.folder, self.every_n_iterations, self.dtype = folder, every_n_iterations, dtype
         self._written = -1
 

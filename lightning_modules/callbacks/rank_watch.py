@@ -11,6 +11,7 @@ from typing import Any
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lspo.errors import SettingError
 from lspo.lightning_modules.clean_exit import destroy_at_exit, leave_connected
 
 
@@ -31,7 +32,7 @@ class RankWatch(Callback):
 
     def __init__(self, beat_seconds: float = 2.0, lost_seconds: float = 40.0, grace_seconds: float = 8.0) -> None:
         if not 0 < beat_seconds < lost_seconds:
-            raise ValueError(
+            raise SettingError(
                 f"Expected `beat_seconds` to be above 0 and below `lost_seconds`, but got {beat_seconds} and "
                 f"{lost_seconds}."
             )

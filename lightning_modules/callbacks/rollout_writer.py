@@ -11,6 +11,7 @@ from typing import Any, Literal
 from lightning.pytorch import LightningModule, Trainer
 
 from lspo.collecting.report import CollectReport
+from lspo.errors import SettingError
 from lspo.lightning_modules.callbacks.base import RolloutCallback
 from lspo.lightning_modules.iteration_name import iteration_name
 from lspo.types import RolloutGroup
@@ -39,9 +40,9 @@ class RolloutWriter(RolloutCallback):
         every_n_iterations: int = 1,
     ) -> None:
         if every_n_iterations < 1:
-            raise ValueError(f"Expected `every_n_iterations` to be at least 1, but got {every_n_iterations}.")
+            raise SettingError(f"Expected `every_n_iterations` to be at least 1, but got {every_n_iterations}.")
         if format not in ("jsonl", "parquet"):
-            raise ValueError(f"Expected `format` to be 'jsonl' or 'parquet', but got {format!r}.")
+            raise SettingError(f"Expected `format` to be 'jsonl' or 'parquet', but got {format!r}.")
         self.folder, self.format, self.every_n_iterations = folder, format, every_n_iterations
 
     def on_collect_end(self, trainer: Trainer, pl_module: LightningModule, report: CollectReport) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lspo.errors import SettingError
 from lspo.types import Rollout, RolloutBatch, Temperature
 
 
@@ -75,7 +76,7 @@ def collate(
         ValueError: For an empty batch: an optimizer step on it would still move the weights.
     """
     if not rollouts:
-        raise ValueError("Expected at least one rollout in a micro-batch, but got none.")
+        raise SettingError("Expected at least one rollout in a micro-batch, but got none.")
     lengths = torch.tensor([item.rollout.num_tokens for item in rollouts])
     width = int(lengths.max())
     counted = torch.tensor([0 if item.masked else item.rollout.num_tokens for item in rollouts])

@@ -10,6 +10,7 @@ import torch
 
 from lspo.batching.collate import TrainingRollout, collate
 from lspo.batching.dealing import pack, spread
+from lspo.errors import RunError, SettingError
 from lspo.objectives.advantages import Baseline, Scale, group_advantages
 from lspo.types import RolloutBatch, RolloutGroup
 
@@ -46,16 +47,16 @@ class BatchLayout:
     def __post_init__(self) -> None:
         for name in ("train_groups", "minibatch_groups", "passes", "accumulate", "data_parallel_size"):
             if getattr(self, name) < 1:
-                raise ValueError(f"Expected `{name}` to be at least 1, but got {getattr(self, name)}.")
+                raise SettingError(f"Expected `{name}` to be at least 1, but got {getattr(self, name)}.")
         if self.train_groups < self.minibatch_groups:
-            raise ValueError(
+            raise SettingError(
                 "Expected `minibatch_groups`, the groups of an optimizer step, to be at most `train_groups`, those of "
                 f"an iteration, but got minibatch_groups={self.minibatch_groups} and train_groups={self.train_groups}. "
                 f"Set `minibatch_groups` as well: {self.train_groups} is one optimizer step per iteration"
                 + (f", {self.train_groups // 2} are two." if self.train_groups % 2 == 0 else ".")
             )
         if self.train_groups % self.minibatch_groups:
-            raise ValueError(
+            raise SettingError(
                 "Expected `train_groups` to be a multiple of `minibatch_groups`, but got "
                 f"{self.train_groups} = {self.train_groups // self.minibatch_groups} * {self.minibatch_groups} "
                 f"+ {self.train_groups % self.minibatch_groups}."
@@ -97,7 +98,7 @@ def deal(
             the `accumulate_grad_batches` that fits.
     """
     if len(groups) < layout.num_minibatches:
-        raise RuntimeError(
+        raise RunError(
             f"Expected at least one group for each of the {layout.num_minibatches} mini-batches of an iteration, but "
             f"only {len(groups)} of {layout.train_groups} were kept. Keep more (wider bounds, more "
             "`rounds.max_rounds`, `rounds.on_shortfall='fill'`), or raise `minibatch_groups`."
@@ -169,7 +170,7 @@ def _check_tokens(rollouts: Sequence[TrainingRollout], bins: Sequence[Sequence[i
             f"No `accumulate_grad_batches` fits: at best the largest has {least}, and the longest rollout alone "
             f"{max(sizes)}. Raise the limit, or lower `max_response_tokens`."
         )
-    raise ValueError(
+    raise SettingError(
         f"Expected micro-batches of at most batches.max_micro_batch_tokens={limit} tokens, padding included, but the "
         f"largest of {layout.bins} has {worst}. {advice}"
     )

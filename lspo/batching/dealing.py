@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
 
+from lspo.errors import SettingError
+
 
 def spread(total: int, parts: int) -> list[range]:
     """`total` things in order, cut into `parts` runs whose sizes differ by one at most.
@@ -33,7 +35,7 @@ def pack(sizes: Sequence[int], num_bins: int) -> list[list[int]]:
         [[0, 1], [2, 3]]
     """
     if len(sizes) < num_bins:
-        raise ValueError(
+        raise SettingError(
             f"Expected at least one rollout for each of {num_bins} micro-batches, but got {len(sizes)} rollouts. "
             "Lower `accumulate_grad_batches` or the number of devices, or raise `minibatch_groups`."
         )

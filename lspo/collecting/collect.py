@@ -28,6 +28,7 @@ from lspo.collecting.round import (
     part_means,
     part_sums,
 )
+from lspo.errors import RunError
 from lspo.rewards.base import Reward
 from lspo.rollout.base import RolloutEngine
 from lspo.sampling.base import GroupSelector, GroupStats
@@ -253,7 +254,7 @@ def _round_report(
 def _check_finite(engine: RolloutEngine, rounds: Sequence[RoundReport]) -> None:
     nonfinite, tokens = sum(report.nonfinite_tokens for report in rounds), sum(report.num_tokens for report in rounds)
     if nonfinite > MAX_NONFINITE_FRAC * tokens:
-        raise RuntimeError(
+        raise RunError(
             f"Expected {type(engine).__name__} to give a finite log-prob for at least {1 - MAX_NONFINITE_FRAC:.0%} of "
             f"the tokens of iteration {rounds[0].iteration}, but of {tokens} tokens {nonfinite} have none. Its "
             "numbers overflow or its weights are broken: try `enforce_eager`, or bfloat16 in place of float16."

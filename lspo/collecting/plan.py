@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, get_args, runtime_checkable
 
+from lspo.errors import SettingError
 from lspo.rollout.base import Sampling
 from lspo.sampling.base import GroupSelector
 
@@ -74,20 +75,20 @@ class CollectPlan:
 
     def __post_init__(self) -> None:
         if self.group_size < 2:
-            raise ValueError(
+            raise SettingError(
                 f"Expected `group_size` to be at least 2, so that a group has a baseline, but got {self.group_size}."
             )
         for name in ("train_groups", "round_prompts", "max_rounds", "reward_batch_groups"):
             if getattr(self, name) < 1:
-                raise ValueError(f"Expected `{name}` to be at least 1, but got {getattr(self, name)}.")
+                raise SettingError(f"Expected `{name}` to be at least 1, but got {getattr(self, name)}.")
         for name in ("min_pool", "max_age"):
             if getattr(self, name) < 0:
-                raise ValueError(f"Expected `{name}` to be at least 0, but got {getattr(self, name)}.")
+                raise SettingError(f"Expected `{name}` to be at least 0, but got {getattr(self, name)}.")
         if self.margin <= 0:
-            raise ValueError(f"Expected `margin` to be above 0, but got {self.margin}.")
+            raise SettingError(f"Expected `margin` to be above 0, but got {self.margin}.")
         for name, choices in (("pool", get_args(PoolScope)), ("on_shortfall", get_args(Shortfall))):
             if getattr(self, name) not in choices:
-                raise ValueError(
+                raise SettingError(
                     f"Expected `{name}` to be one of {', '.join(choices)}, but got {getattr(self, name)!r}."
                 )
 

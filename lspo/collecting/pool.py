@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from lspo.collecting.plan import CollectPlan, RoundYield
+from lspo.errors import RunError
 from lspo.sampling.base import KEPT, Decision, GroupSelector, GroupStats
 from lspo.types import GroupMask
 
@@ -97,7 +98,7 @@ def _decide(selector: GroupSelector, stats: GroupStats, iteration: int) -> Decis
         found = f"{len(decision.reasons)} reasons"
     else:
         return decision
-    raise RuntimeError(
+    raise RunError(
         f"Expected {type(selector).__name__}.decide to return a Decision with `keep`, a bool for each of the {size} "
         f"groups it was given, and as many `reasons`, but got {found}."
     )
@@ -175,7 +176,7 @@ def shortfall_fill(judged: Judged, plan: CollectPlan, rounds: Sequence[RoundYiel
             keep = keep.clone()
             keep[added[candidates[added].isfinite()]] = True
     if plan.on_shortfall == "raise" or not (bool(keep.any()) or others):
-        raise RuntimeError(_shortfall_message(judged, plan, len(rounds)))
+        raise RunError(_shortfall_message(judged, plan, len(rounds)))
     return keep
 
 

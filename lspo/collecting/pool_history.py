@@ -6,6 +6,7 @@ from collections import deque
 from typing import Any
 
 from lspo.collecting.report import CollectReport
+from lspo.errors import SettingError
 from lspo.sampling.base import GroupStats
 
 FIELDS = ("draw_index", "prompt_ids", "lengths", "accuracy", "rewards", "truncated")
@@ -20,7 +21,7 @@ class PoolHistory:
 
     def __init__(self, iterations: int) -> None:
         if iterations < 0:
-            raise ValueError(f"Expected `window_iterations` to be at least 0, but got {iterations}.")
+            raise SettingError(f"Expected `window_iterations` to be at least 0, but got {iterations}.")
         self._pools: deque[GroupStats] = deque(maxlen=iterations)
 
     @property

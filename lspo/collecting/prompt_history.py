@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lspo.errors import SettingError
 from lspo.sampling.base import GroupStats
 
 COLUMNS = {
@@ -67,7 +68,7 @@ class PromptHistory:
             ValueError: If it is one of another number of prompts.
         """
         if len(state["visits"]) != self.num_prompts:
-            raise ValueError(
+            raise SettingError(
                 f"Expected a history of {self.num_prompts} prompts, but the checkpoint's has {len(state['visits'])}."
             )
         self._columns = {name: state[name].clone() for name in COLUMNS}

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from lspo.collecting.plan import CollectPlan
+from lspo.errors import RunError
 from lspo.rewards.base import Reward, score_groups
 from lspo.rollout.base import RolloutEngine
 from lspo.types import Prompt, RolloutGroup
@@ -69,13 +70,13 @@ def generate_round(
         on_group_end(len(scored), len(drawn))
     got = [group.draw_index for group in scored]
     if sorted(got) != sorted(keys):
-        raise RuntimeError(
+        raise RunError(
             f"Expected engine {type(engine).__name__} to return one group for each of {len(keys)} prompts, "
             f"but got {len(got)}. Draws missing or not asked for: {sorted(set(got) ^ set(keys))[:8]}."
         )
     for group in scored:
         if len(group.rollouts) != plan.group_size:
-            raise RuntimeError(
+            raise RunError(
                 f"Expected engine {type(engine).__name__} to return group_size={plan.group_size} responses for each "
                 f"prompt, but got {len(group.rollouts)} for prompt {group.prompt.id}."
             )
@@ -105,7 +106,7 @@ def check_version(groups: Sequence[RolloutGroup], plan: CollectPlan) -> None:
     for group in groups:
         age = plan.iteration - group.version
         if age < 0 or age > plan.max_age:
-            raise RuntimeError(
+            raise RunError(
                 f"Expected rollouts that are at most max_age={plan.max_age} iterations old in iteration "
                 f"{plan.iteration}, but the group of prompt {group.prompt.id} was written by version {group.version}. "
                 "The engine's weights were not updated: is the WeightSync callback there?"

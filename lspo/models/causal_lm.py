@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from lspo.errors import RunError, SettingError
 from lspo.models.head import few_tokens, head_of, last_hidden_state, output_head, own_logits, plain_model
 from lspo.models.logprobs import response_logprobs
 from lspo.models.pretrained_tokenizer import load_tokenizer as load_tokenizer
@@ -62,7 +63,7 @@ def _check_whole(missing: Collection[str], name: str, model: Any) -> None:
         ValueError: If one is missing; with their number, and the first.
     """
     if missing:
-        raise ValueError(
+        raise SettingError(
             f"Expected all weights of {type(model).__name__} in the checkpoint {name}, but it lacks {len(missing)} of "
             f"them, such as {min(missing)}: they would be random. Was another part of the model saved, as with "
             "`AutoModel`, or is a file missing?"
@@ -136,7 +137,7 @@ def check_head(model: Any) -> None:
     ours = output_head(model)(last_hidden_state(model, few_tokens(plain_model(model)))).float()
     difference = float((own - ours).abs().max())
     if not difference <= 1e-2 * float(own.abs().max()):
-        raise RuntimeError(
+        raise RunError(
             f"Expected logits computed in chunks to equal those of {type(model).__name__}, but they differ by "
             f"{difference:.3g}: the model changes them in a way that `lspo.models.head` has not found. Please report "
             "its name."

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from lspo.errors import SettingError
 from lspo.models.marked_text import MarkedText, Span, special_spans
 
 EXCERPT_CHARACTERS = 80
@@ -58,7 +59,7 @@ def encode_texts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
             encoded[place] = _encode_quoting(tokenizer, texts[place], finder)
     except Exception as error:
         # `tokenizers` raises nothing more special.
-        raise ValueError(
+        raise SettingError(
             f"Expected the policy's tokenizer to encode the prompts, but it can't: {error}. One of them has characters "
             f"that are not in its vocabulary, of which the built-in task's has few; the first prompt "
             f"is {texts[0][:EXCERPT_CHARACTERS]!r}. Take a model and problems that go together."
@@ -122,7 +123,7 @@ def _encode_quoting(tokenizer: Any, text: str, finder: SpecialTokens) -> list[in
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         if any(meant for _, meant in found):
-            raise ValueError(
+            raise SettingError(
                 f"{type(tokenizer).__name__} can't tell special tokens that are meant from those that are quoted, as "
                 f"in {text[:EXCERPT_CHARACTERS]!r}; `special_tokens_in_text=True` takes them all as meant"
             )

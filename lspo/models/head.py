@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lspo.errors import SettingError
 from lspo.types import TokenIds
 
 PATHS = ("model", "decoder", "language_model", "transformer")
@@ -58,7 +59,7 @@ def plain_model(model: Any) -> Any:
     if not hasattr(model, "get_base_model"):
         return model
     if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
-        raise ValueError(
+        raise SettingError(
             f"Expected adapters inside of the model's layers, such as LoRA's, but {type(model).__name__} puts tokens "
             "of its own before the prompt. Use LoRA, or train the whole model."
         )

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from lspo.errors import SettingError
 from lspo.types import Counts, PerToken, Temperature, TokenIds, TokenMask
 
 Hidden = Float[Tensor, "M H"]
@@ -43,9 +44,9 @@ def target_logprobs(
     """
     least = float(temperature.min()) if isinstance(temperature, Tensor) and temperature.numel() else temperature
     if isinstance(least, float | int) and not least > 0:
-        raise ValueError(f"Expected `temperature` to be above 0, but got {least}.")
+        raise SettingError(f"Expected `temperature` to be above 0, but got {least}.")
     if chunk_tokens < 1:
-        raise ValueError(f"Expected `chunk_tokens` to be at least 1, but got {chunk_tokens}.")
+        raise SettingError(f"Expected `chunk_tokens` to be at least 1, but got {chunk_tokens}.")
 
     def chunk(hidden: Tensor, targets: Tensor, temperature: Tensor | float) -> tuple[Tensor, Tensor]:
         logits = head(hidden)
@@ -82,7 +83,7 @@ def response_positions(prompt_lengths: Counts, response_mask: TokenMask) -> tupl
     columns = prompt_lengths[rows] + offsets - 1
     if bool((columns < 0).any()):
         row = int(rows[columns < 0][0])
-        raise ValueError(
+        raise SettingError(
             f"Expected every prompt to have at least one token, from which its response is predicted, but that of row "
             f"{row} has none. Add a start token to the prompt."
         )

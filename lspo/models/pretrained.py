@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lspo.errors import MissingFileError, SettingError
 from lspo.models.supported import check_supported
 
 HUB_SECONDS = 5.0
@@ -30,13 +31,13 @@ def check_model(name_or_path: str) -> None:
     """
     folder = Path(name_or_path).expanduser()
     if folder.is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"Expected a model's folder, but {name_or_path} is a file. Name the folder that has it, with config.json, "
             f"weights and tokenizer: --model.model={folder.parent}"
         )
     if not folder.is_dir():
         if _looks_like_a_path(name_or_path):
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"Expected a model's folder at {name_or_path}, but there is none.{_like(folder)} Name a folder "
                 "with config.json, weights and tokenizer, or a model on the hub, as Qwen/Qwen2.5-0.5B."
             )
@@ -44,12 +45,12 @@ def check_model(name_or_path: str) -> None:
         return
     present = sorted(os.listdir(folder))
     if "config.json" not in present:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"Expected a config.json in the model's folder {name_or_path}, but it has {_listed(present)}. Name the "
             "folder that `save_pretrained` wrote."
         )
     if not any(name.endswith(WEIGHTS) for name in present):
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"Expected weights (*.safetensors or *.bin) in the model's folder {name_or_path}, but it has "
             f"{_listed(present)}. Copy them there; for a start from random weights use `RandomWeights`."
         )
@@ -62,7 +63,7 @@ def _folder_config(name: str) -> Any:
     try:
         return AutoConfig.from_pretrained(name)
     except (ValueError, KeyError, OSError) as error:
-        raise ValueError(
+        raise SettingError(
             f"Expected a model that transformers {__version__} knows in {name}, but it can't read its config.json: "
             f"{str(error).splitlines()[0][:300]}"
         ) from error
@@ -75,7 +76,7 @@ def _hub_config(name: str) -> Any:
     try:
         return AutoConfig.from_pretrained(name)
     except OSError as error:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"Expected a model named {name!r} on the hub, but it could not be had: {str(error).splitlines()[0]} Check "
             "the name and the connection (and, of a gated one, HF_TOKEN), or name a local folder: there is none at "
             f"{Path(name).absolute()}.{_like(Path(name))}"

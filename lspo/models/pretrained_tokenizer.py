@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from lspo.errors import SettingError
+
 PLAIN_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 """What transformers 4 and 5 call a tokenizer that is just what its tokenizer.json says."""
 NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -22,7 +24,7 @@ def load_tokenizer(name_or_path: str) -> Any:
     """
     tokenizer = _from_file(name_or_path) if _has_file(name_or_path) else _by_class(name_or_path)
     if tokenizer.eos_token_id is None:
-        raise ValueError(
+        raise SettingError(
             f"Expected the tokenizer of {name_or_path} to have an end token, but it has none. "
             "Set `eos_token` in its tokenizer_config.json."
         )
@@ -48,7 +50,7 @@ def _from_file(name_or_path: str) -> Any:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(name_or_path)
     except Exception as error:
         # `tokenizers` raises nothing more special.
-        raise ValueError(
+        raise SettingError(
             f"Expected a tokenizer.json in {name_or_path} that `tokenizers` reads, but it says: {error}. Copy the file "
             "anew, or save the tokenizer once more with `save_pretrained`."
         ) from error

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from lspo.errors import SettingError
+
 OWN_STATE = {
     "blt": "reads bytes in patches, through three models with caches of their own",
     "cpmant": "numbers positions and segments in a way of its own, which padding changes",
@@ -40,7 +42,7 @@ def check_supported(config: Any, name: str) -> None:
     """
     reason = next(_reasons(config, name), None)
     if reason is not None:
-        raise ValueError(
+        raise SettingError(
             f"Expected a causal language model of text, but {name} is of type {config.model_type!r}, which {reason}"
         )
 

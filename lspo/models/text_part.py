@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from lspo.errors import RunError, SettingError
 from lspo.models.head import few_tokens, own_logits
 from lspo.models.pretrained_tokenizer import load_tokenizer
 
@@ -29,7 +30,7 @@ def write_text_part(name_or_path: str, folder: str | Path) -> None:
     config = AutoConfig.from_pretrained(name_or_path)
     text = config.get_text_config()
     if text is config or text.model_type not in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        raise ValueError(
+        raise SettingError(
             f"Expected a model with a text part that transformers knows as a causal language model, but {name_or_path} "
             f"is of type {config.model_type!r}, its text part of type {text.model_type!r}."
         )
@@ -41,7 +42,7 @@ def write_text_part(name_or_path: str, folder: str | Path) -> None:
     ids = few_tokens(part)
     difference = float((own_logits(part, ids) - own_logits(whole, ids)).abs().max())
     if not difference <= 1e-3:
-        raise RuntimeError(
+        raise RunError(
             f"Expected the text part of {name_or_path} to give the logits of the whole model for text, but they differ "
             f"by {difference:.3g}. Its type {config.model_type!r} is put together in a way that is not known here."
         )
@@ -57,7 +58,7 @@ def _take_weights(part: Any, whole: Any) -> None:
     """Gives a text model the weights of the same backbone within a larger model, and its head."""
     same = [module for module in whole.modules() if type(module) is type(part.base_model)]
     if len(same) != 1:
-        raise ValueError(
+        raise SettingError(
             f"Expected one {type(part.base_model).__name__} in {type(whole).__name__}, but found {len(same)}."
         )
     part.base_model.load_state_dict(same[0].state_dict())

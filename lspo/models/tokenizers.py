@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from lspo.errors import SettingError
+
 PAD, EOS = "<pad>", "<eos>"
 
 
@@ -17,7 +19,7 @@ def character_tokenizer(alphabet: str) -> Any:
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
     if len(set(alphabet)) != len(alphabet):
-        raise ValueError(f"Expected each character of the alphabet once, but got {alphabet!r}.")
+        raise SettingError(f"Expected each character of the alphabet once, but got {alphabet!r}.")
     vocabulary = {token: place for place, token in enumerate([PAD, EOS, *alphabet])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("[\\s\\S]"), behavior="isolated")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from lspo.errors import SettingError
 from lspo.models.head import own_logits, plain_model
 
 
@@ -38,7 +39,7 @@ def train_as_evaluated(model: Any) -> Any:
     size = max(float(evaluated.abs().max()), 1e-30)
     off = float((trained - evaluated).abs().max()) / size
     if not off <= 1e-2:
-        raise ValueError(
+        raise SettingError(
             f"Expected {type(plain_model(model)).__name__} to compute the same in training as in evaluation once its "
             f"dropout is off, but its logits differ by {100 * off:.2g}%. It can't be trained on what it samples."
         )

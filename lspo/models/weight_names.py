@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lspo.errors import SettingError
 from lspo.models.head import plain_model
 
 Weights = Iterable[tuple[str, Tensor]]
@@ -58,7 +59,7 @@ def refuse_adapters(model: Any) -> None:
         ValueError: If it is one.
     """
     if plain_model(model) is not model:
-        raise ValueError(
+        raise SettingError(
             f"Expected weights of a transformers model, but {type(model).__name__} holds adapters beside them. "
             "`TransformersEngine` samples with those as they are; for another engine, or a folder, merge them first."
         )

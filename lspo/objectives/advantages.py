@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from lspo.errors import SettingError
 from lspo.types import PerResponse
 
 Baseline = Literal["mean", "leave_one_out"]
@@ -33,12 +34,12 @@ def group_advantages(
         tensor([[ 0.5000, -0.5000]])
     """
     if baseline not in ("mean", "leave_one_out"):
-        raise ValueError(f"Expected `baseline` to be 'mean' or 'leave_one_out', but got {baseline!r}.")
+        raise SettingError(f"Expected `baseline` to be 'mean' or 'leave_one_out', but got {baseline!r}.")
     if scale not in ("group", "batch", "none"):
-        raise ValueError(f"Expected `scale` to be one of 'group', 'batch', 'none', but got {scale!r}.")
+        raise SettingError(f"Expected `scale` to be one of 'group', 'batch', 'none', but got {scale!r}.")
     group_size = rewards.shape[1]
     if group_size < 2:
-        raise ValueError(
+        raise SettingError(
             f"Expected `group_size` to be at least 2, so that a group has a baseline, but got {group_size}."
         )
     centred = rewards - rewards.mean(dim=1, keepdim=True)

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import torch
 
+from lspo.errors import SettingError
 from lspo.objectives.advantages import Scale
 from lspo.objectives.kl import KLEstimator, kl_estimate, weighted_kl_estimate
 from lspo.objectives.masking import masked_extremes, token_mean
@@ -57,12 +58,12 @@ class Objective(ABC):
 
     def __post_init__(self) -> None:
         if self.kl not in ("k1", "k2", "k3"):
-            raise ValueError(f"Expected `kl` to be one of 'k1', 'k2', 'k3', but got {self.kl!r}.")
+            raise SettingError(f"Expected `kl` to be one of 'k1', 'k2', 'k3', but got {self.kl!r}.")
         for name in ("kl_coef", "entropy_coef"):
             if not getattr(self, name) >= 0:
-                raise ValueError(f"Expected `{name}` to be at least 0, but got {getattr(self, name)}.")
+                raise SettingError(f"Expected `{name}` to be at least 0, but got {getattr(self, name)}.")
         if self.kl == "k1" and self.kl_coef > 0 and not self.kl_importance:
-            raise ValueError(
+            raise SettingError(
                 "Expected `kl_importance=True` with kl='k1', but got False: without it the expected gradient of k1 is "
                 "0, and the KL term adds noise alone. Set `kl_importance=True`, or kl='k2', which has the same "
                 "gradient on-policy."
@@ -155,7 +156,7 @@ class Objective(ABC):
 
         if self.kl_coef > 0:
             if ref_logprobs is None:
-                raise ValueError(f"Expected `ref_logprobs`, as `kl_coef` is {self.kl_coef}, but got None.")
+                raise SettingError(f"Expected `ref_logprobs`, as `kl_coef` is {self.kl_coef}, but got None.")
             reference = ref_logprobs.masked_fill(~mask, 0.0)
             if self.kl_importance:
                 ratio = token_log_ratio(logprobs, old_logprobs, mask)
@@ -172,7 +173,7 @@ class Objective(ABC):
                 loss = loss - self.entropy_coef * term
             metrics["loss/entropy"] = term.detach()
         elif self.entropy_coef > 0:
-            raise ValueError(f"Expected `entropies`, as `entropy_coef` is {self.entropy_coef}, but got None.")
+            raise SettingError(f"Expected `entropies`, as `entropy_coef` is {self.entropy_coef}, but got None.")
 
         with torch.no_grad():
             ratio = log_ratio.exp()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lspo.errors import SettingError
 from lspo.objectives.base import Objective
 from lspo.objectives.ratios import clipped_surrogate
 from lspo.types import PerRollout, PerToken, Scalar, TokenMask
@@ -34,7 +35,7 @@ class ClippedObjective(Objective):
         super().__post_init__()
         check_clips(self.clip_low, self.clip_high)
         if self.dual_clip is not None and not self.dual_clip > 1:
-            raise ValueError(f"Expected `dual_clip` to be above 1, or None for no bound, but got {self.dual_clip}.")
+            raise SettingError(f"Expected `dual_clip` to be above 1, or None for no bound, but got {self.dual_clip}.")
 
     def surrogate(self, log_ratio: PerToken, advantages: PerRollout, *, logprobs: PerToken) -> PerToken:
         return clipped_surrogate(
@@ -70,6 +71,6 @@ class ClippedObjective(Objective):
 def check_clips(clip_low: float | None, clip_high: float) -> None:
     """Raises a ValueError unless both are distances from ratio 1; None is no lower bound."""
     if clip_low is not None and not 0 <= clip_low <= 1:
-        raise ValueError(f"Expected `clip_low`, a distance below ratio 1, to be between 0 and 1, but got {clip_low}.")
+        raise SettingError(f"Expected `clip_low`, a distance below ratio 1, to be between 0 and 1, but got {clip_low}.")
     if not clip_high >= 0:
-        raise ValueError(f"Expected `clip_high`, a distance above ratio 1, to be at least 0, but got {clip_high}.")
+        raise SettingError(f"Expected `clip_high`, a distance above ratio 1, to be at least 0, but got {clip_high}.")

@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 
+from lspo.errors import SettingError
 from lspo.objectives.masking import masked_extremes, masked_sum, sequence_mean, token_mean
 from lspo.types import PerToken, Scalar, TokenMask
 
@@ -70,13 +71,15 @@ class MismatchCorrection:
 
     def __post_init__(self) -> None:
         if self.kind not in ("truncate", "mask"):
-            raise ValueError(f"Expected `kind` of the correction to be 'truncate' or 'mask', but got {self.kind!r}.")
+            raise SettingError(f"Expected `kind` of the correction to be 'truncate' or 'mask', but got {self.kind!r}.")
         if self.level not in ("token", "sequence"):
-            raise ValueError(f"Expected `level` of the correction to be 'token' or 'sequence', but got {self.level!r}.")
+            raise SettingError(
+                f"Expected `level` of the correction to be 'token' or 'sequence', but got {self.level!r}."
+            )
         if not self.cap >= 1:
-            raise ValueError(f"Expected `cap` of the correction to be at least 1, but got {self.cap}.")
+            raise SettingError(f"Expected `cap` of the correction to be at least 1, but got {self.cap}.")
         if self.kind == "mask" and self.cap == 1:
-            raise ValueError(
+            raise SettingError(
                 "Expected `cap` of a correction that masks to be above 1, but got 1: engine and trainer differ by "
                 "rounding everywhere, so that chance would drop half of the tokens. 2 and 3 are in use."
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from lspo.errors import SettingError
 from lspo.objectives.advantages import Scale
 from lspo.objectives.aggregation import mean_of_token_sums
 from lspo.objectives.clipped import ClippedObjective
@@ -43,7 +44,7 @@ class DrGRPO(ClippedObjective):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.max_response_tokens < 1:
-            raise ValueError(f"Expected `max_response_tokens` to be at least 1, but got {self.max_response_tokens}.")
+            raise SettingError(f"Expected `max_response_tokens` to be at least 1, but got {self.max_response_tokens}.")
 
     def aggregate(
         self, values: PerToken, mask: TokenMask, *, num_tokens: float | None, num_sequences: float | None

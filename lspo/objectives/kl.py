@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from lspo.errors import SettingError
 from lspo.types import PerToken
 
 KLEstimator = Literal["k1", "k2", "k3"]
@@ -45,7 +46,7 @@ def kl_estimate(logprobs: PerToken, ref_logprobs: PerToken, *, kind: KLEstimator
     if kind == "k3":
         difference = difference.clamp(max=MAX_LOG_RATIO)
         return difference.exp() - difference - 1
-    raise ValueError(f"Expected `kl` to be one of 'k1', 'k2', 'k3', but got {kind!r}.")
+    raise SettingError(f"Expected `kl` to be one of 'k1', 'k2', 'k3', but got {kind!r}.")
 
 
 def weighted_kl_estimate(

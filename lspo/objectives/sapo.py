@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lspo.errors import SettingError
 from lspo.objectives.aggregation import mean_of_token_means
 from lspo.objectives.base import Objective
 from lspo.objectives.ratios import soft_gate
@@ -40,7 +41,7 @@ class SAPO(Objective):
         super().__post_init__()
         for name in ("tau_pos", "tau_neg"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"Expected `{name}` to be above 0, but got {getattr(self, name)}.")
+                raise SettingError(f"Expected `{name}` to be above 0, but got {getattr(self, name)}.")
 
     def surrogate(self, log_ratio: PerToken, advantages: PerRollout, *, logprobs: PerToken) -> PerToken:
         return soft_gate(log_ratio, advantages, tau_pos=self.tau_pos, tau_neg=self.tau_neg)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lspo.errors import SettingError
 from lspo.models.encoding import SpecialTokens
 from lspo.models.marked_text import MarkedText
 from lspo.problems.columns import decoded
@@ -48,14 +49,14 @@ def as_messages(value: Any) -> tuple[Message, ...] | None:
 def _message(turn: Any) -> Message:
     if isinstance(turn, Mapping):
         if turn.get("tool_calls"):
-            raise ValueError(
+            raise SettingError(
                 f"Expected a chat of text alone, but a message of role {turn.get('role')!r} calls tools, which would "
                 "be left out. Write the calls into its `content`, or leave such rows out"
             )
         parts = {key: decoded(turn.get(key)) for key in ("role", "content")}
         if all(isinstance(part, str) for part in parts.values()):
             return parts
-    raise ValueError(
+    raise SettingError(
         f"Expected a problem, or a chat of messages with `role` and `content`, both text, but got {turn!r}"
     )
 
@@ -68,7 +69,7 @@ def _chat_in_text(text: str) -> Any:
     except ValueError as error:
         if not CHAT_BEGINS.match(text):
             return None
-        raise ValueError(
+        raise SettingError(
             f"Expected a chat written as JSON, as it begins with a list of roles, but {text[:EXCERPT_CHARACTERS]!r} "
             f"can't be read: {error}. Write the column with `json.dumps`"
         ) from error
@@ -114,7 +115,7 @@ def render(
             changes the text of special tokens that are quoted.
     """
     if not getattr(tokenizer, "chat_template", None):
-        raise ValueError(
+        raise SettingError(
             "Expected a tokenizer with a chat template, as these prompts are chats, but "
             f"{getattr(tokenizer, 'name_or_path', '') or type(tokenizer).__name__} has none. Set `chat=False` on the "
             "problem set for plain text, or put a `chat_template.jinja` into the model's folder."
@@ -125,7 +126,7 @@ def render(
         if not _is_in(text, message["content"].strip(), messages) and text == _apply(
             tokenizer, _with_content(messages, place, f"lspo {message['content']} lspo"), arguments, name
         ):
-            raise ValueError(
+            raise SettingError(
                 f"Expected the chat template of {_named(tokenizer)} to write every message, but it leaves out the one "
                 f"of role {message['role']!r}{_of(name)}: {message['content'][:EXCERPT_CHARACTERS]!r}. "
                 f"{_remedy(messages)}"
@@ -142,7 +143,7 @@ def _apply(tokenizer: Any, messages: Sequence[Message], arguments: Mapping[str, 
     except Exception as error:
         # Templates are programs: they refuse by an error of jinja2, and fail by any.
         roles = ", ".join(repr(message["role"]) for message in messages)
-        raise ValueError(
+        raise SettingError(
             f"Expected the chat template of {_named(tokenizer)} to take a chat of the roles {roles}{_of(name)}, but it "
             f"says: {str(error) or type(error).__name__}. {_remedy(messages)}"
         ) from error
@@ -193,7 +194,7 @@ def _quoting(
         return MarkedText(text)
     rendered = _apply(tokenizer, signed, arguments, name)
     if rendered.replace(sign, "") != text:
-        raise ValueError(
+        raise SettingError(
             f"Expected the chat template of {_named(tokenizer)} to leave the text of messages as it is, but it changes "
             f"the text of special tokens that is quoted there{_of(name)}. Set `special_tokens_in_text=True` on the "
             "problem set if these tokens are meant, or take them out of the file."

@@ -8,13 +8,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lspo.errors import SettingError
+
 EXCERPT_CHARACTERS = 80
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 LARGEST_WHOLE = 2.0**53
 """Beyond it a float leaves whole numbers out."""
 
 
-class MissingKeyError(ValueError):
+class MissingKeyError(SettingError):
     """A structure lacks what is asked of it."""
 
 
@@ -62,10 +64,10 @@ def look_up(row: Mapping[str, Any], parts: Sequence[str]) -> Any:
             value = value[part]
         elif isinstance(value, list):
             if not part.removeprefix("-").isdigit():
-                raise ValueError(f"Expected the place of an item behind {where!r}, as 0, but got {part!r}")
+                raise SettingError(f"Expected the place of an item behind {where!r}, as 0, but got {part!r}")
             value = value[int(part)] if -len(value) <= int(part) < len(value) else None
         else:
-            raise ValueError(
+            raise SettingError(
                 f"Expected {part!r} in {where!r}, but that holds {type(value).__name__}, with nothing inside"
             )
     return value
@@ -79,7 +81,7 @@ def _opened(value: Any, where: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise ValueError(
+        raise SettingError(
             f"Expected JSON in {where!r}, as something within is asked for, but its text {text[:EXCERPT_CHARACTERS]!r} "
             f"can't be read: {error}"
         ) from error
@@ -96,7 +98,7 @@ def decoded(value: Any) -> Any:
     try:
         return value.decode()
     except UnicodeDecodeError as error:
-        raise ValueError(
+        raise SettingError(
             f"Expected text, or bytes that are text in UTF-8, but got {value[:EXCERPT_CHARACTERS]!r}: {error}. Write "
             "the column as text"
         ) from error
@@ -122,7 +124,7 @@ def as_text(value: Any, *, booleans: tuple[str, str] = ("False", "True")) -> str
     if value is None or value != value:
         return None
     if isinstance(value, Mapping):
-        raise ValueError(
+        raise SettingError(
             f"Expected text, a number or a list, but got a structure of {', '.join(value)}: name one behind a dot"
         )
     if isinstance(value, list):
@@ -132,17 +134,17 @@ def as_text(value: Any, *, booleans: tuple[str, str] = ("False", "True")) -> str
     if isinstance(value, bool):
         return booleans[value]
     if isinstance(value, float) and math.isinf(value):
-        raise ValueError("Expected a number that is finite, but got one beyond all limits: write the column as text")
+        raise SettingError("Expected a number that is finite, but got one beyond all limits: write the column as text")
     if isinstance(value, float) and value.is_integer():
         if abs(value) > LARGEST_WHOLE:
-            raise ValueError(
+            raise SettingError(
                 f"Expected a number of up to 15 digits, which is all that is kept where a column has fractions or very "
                 f"long numbers, but got {value!r}: write the column as text"
             )
         return str(int(value))
     text = str(value)
     if not text.isascii() and LONE_SURROGATE.search(text):
-        raise ValueError(
+        raise SettingError(
             f"Expected text, but got {text[:EXCERPT_CHARACTERS]!r}, which has half a character: a surrogate without "
             "the other of its pair. Write the text anew"
         )

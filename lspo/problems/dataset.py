@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from lspo.boxed import last_boxed
+from lspo.errors import SettingError
 from lspo.models.marked_text import MarkedText, filled_in
 from lspo.problems.base import Note, Problem, ProblemSet
 from lspo.problems.chat import Message, as_messages, with_system_prompt
@@ -87,16 +88,16 @@ class DatasetProblems(ProblemSet):
         special_tokens_in_text: bool = False,
     ) -> None:
         if "{prompt}" not in template:
-            raise ValueError(
+            raise SettingError(
                 f"Expected `template` to say where the problem goes with '{{prompt}}', but got {template!r}."
             )
         for limit, value in (("max_answer_characters", max_answer_characters), ("size", size)):
             if value is not None and value < 1:
-                raise ValueError(f"Expected `{limit}` to be at least 1, but got {value}.")
+                raise SettingError(f"Expected `{limit}` to be at least 1, but got {value}.")
         if answer_from not in get_args(AnswerFrom):
-            raise ValueError(f"Expected `answer_from` to be one of {get_args(AnswerFrom)}, but got {answer_from!r}.")
+            raise SettingError(f"Expected `answer_from` to be one of {get_args(AnswerFrom)}, but got {answer_from!r}.")
         if chat is False and (system_prompt is not None or chat_arguments):
-            raise ValueError(
+            raise SettingError(
                 "Expected no `system_prompt` and no `chat_arguments` with chat=False, as only a chat has them. Say it "
                 "in `template`."
             )
@@ -151,7 +152,7 @@ class DatasetProblems(ProblemSet):
                 yield self._problem(number, prompt, answer, extra)
         if tally.incomplete and not self.drop_incomplete:
             first = ", ".join(map(str, tally.first_incomplete))
-            raise ValueError(
+            raise SettingError(
                 f"Expected a problem ({columns.prompt!r}) and an answer ({columns.answer!r}"
                 f"{', boxed' if columns.answer_from == 'last_boxed' else ''}) in each row of {self.path}, but "
                 f"{tally.incomplete} of {tally.rows} rows lack one; the first are rows {first}. To leave them out, set "
@@ -174,7 +175,7 @@ class DatasetProblems(ProblemSet):
         try:
             return split_name(name, columns)
         except KeyError:
-            raise ValueError(
+            raise SettingError(
                 f"Expected a column {name!r} in {self.path}, but it has {', '.join(columns)}. {self._hint()}"
             ) from None
 
@@ -201,7 +202,7 @@ class DatasetProblems(ProblemSet):
             answer = as_text(cell(row, parts[columns.answer]), booleans=rows.booleans)
             extra = {name: cell(others, parts[name]) for name in self.extra}
         except ValueError as error:
-            raise ValueError(f"{error}, in row {number} of {self.path}.") from error
+            raise SettingError(f"{error}, in row {number} of {self.path}.") from error
         if answer is not None and columns.answer_from == "last_boxed":
             answer = last_boxed(answer)
         return prompt, answer, extra
@@ -218,7 +219,7 @@ class DatasetProblems(ProblemSet):
         messages = ({"role": "user", "content": prompt},) if isinstance(prompt, str) else prompt
         *before, last = messages
         if last["role"] != "user":
-            raise ValueError(
+            raise SettingError(
                 f"Expected the user to have the last word of each chat, but row {number} of {self.path} ends with a "
                 f"message of role {last['role']!r}."
             )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from lspo.errors import SettingError
 from lspo.problems.base import Note, Problem, ProblemSet
 from lspo.problems.presets import as_set
 
@@ -29,21 +30,21 @@ class MixedProblems(ProblemSet):
 
     def __init__(self, sets: dict[str, ProblemSet | str], weights: dict[str, float] | None = None) -> None:
         if not sets:
-            raise ValueError("Expected at least one set to mix, but `sets` is empty.")
+            raise SettingError("Expected at least one set to mix, but `sets` is empty.")
         for name, source in sets.items():
             if isinstance(source, MixedProblems):
-                raise ValueError(
+                raise SettingError(
                     f"Expected sets that are no mixtures, but {name!r} is one, and the weights within it would not be "
                     f"kept to. Put its sets {', '.join(source.sets)} beside the others, with weights of their own."
                 )
         given = dict.fromkeys(sets, 1.0) if weights is None else dict(weights)
         if set(given) != set(sets):
-            raise ValueError(
+            raise SettingError(
                 f"Expected a weight for each of the sets {', '.join(sets)}, but `weights` names {', '.join(given)}."
             )
         for name, weight in given.items():
             if not (weight > 0 and math.isfinite(weight)):
-                raise ValueError(f"Expected a weight above 0 for the set {name!r}, but got {weight}.")
+                raise SettingError(f"Expected a weight above 0 for the set {name!r}, but got {weight}.")
         self.sets: dict[str, ProblemSet] = {name: as_set(source) for name, source in sets.items()}
         self.weights: Mapping[str, float] = {name: given[name] / sum(given.values()) for name in sets}
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from inspect import signature
 from typing import Any
 
+from lspo.errors import SettingError
 from lspo.problems.base import ProblemSet
 from lspo.problems.dataset import Columns, DatasetProblems
 from lspo.problems.row_problems import RowProblems
@@ -173,7 +174,7 @@ def as_set(source: Any, *, held_out: bool = False) -> ProblemSet:
     if isinstance(source, ProblemSet):
         return source
     if inspect.isclass(source) and issubclass(source, ProblemSet):
-        raise ValueError(f"Expected problems, but got the class {source.__name__}. Write {source.__name__}(...).")
+        raise SettingError(f"Expected problems, but got the class {source.__name__}. Write {source.__name__}(...).")
     if isinstance(source, os.PathLike):
         source = os.fspath(source)
     if not isinstance(source, str):

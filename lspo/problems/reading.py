@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlparse
 from urllib.request import getproxies
 
+from lspo.errors import MissingFileError, SettingError, UnreachableError
 from lspo.problems.rows import ROWS_AT_A_TIME, CutRows, JSONRows, Rows, TableRows, opens_only, other_bytes
 
 FILE_FORMATS = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".csv": "csv"}
@@ -54,16 +55,16 @@ def open_rows(path: str, name: str | None, split: str) -> Rows:
     place = Path(path).expanduser()
     kind = file_format(path)
     if not (place.is_file() if kind else place.exists()):
-        raise FileNotFoundError(_missing(place))
+        raise MissingFileError(_missing(place))
     if kind is None:
         if place.is_file():
-            raise ValueError(
+            raise SettingError(
                 f"Expected a file of problems that ends in {', '.join(FILE_FORMATS)}, maybe with .gz behind it, but "
                 f"got {path}. Write its rows as one of these."
             )
         return _from_folder(path, place, name, split)
     if not place.stat().st_size:
-        raise ValueError(f"Expected at least one problem in {path}, but the file is empty.")
+        raise SettingError(f"Expected at least one problem in {path}, but the file is empty.")
     return _from_files(path, kind, {"train": [str(place)]}, "train")
 
 
@@ -72,7 +73,7 @@ def _from_folder(path: str, place: Path, name: str | None, split: str) -> Rows:
 
     inside = sorted(entry.name for entry in place.iterdir() if not entry.name.startswith("."))
     if "config.json" in inside and any(entry.endswith((".safetensors", ".bin")) for entry in inside):
-        raise ValueError(
+        raise SettingError(
             f"Expected a folder with files of problems at {path}, but that is a model's folder. It is named with "
             f"--model.model={path}."
         )
@@ -86,9 +87,9 @@ def _from_folder(path: str, place: Path, name: str | None, split: str) -> Rows:
         if not inside or any(file_format(str(file)) for file in place.rglob("*")):
             raise
         # `datasets` reads more than these, as archives; what it says of a folder without any does not help.
-        raise FileNotFoundError(others) from error
+        raise MissingFileError(others) from error
     if found.info.builder_name == "text":
-        raise FileNotFoundError(others)  # notes: rows of one column can't have problem and answer
+        raise MissingFileError(others)  # notes: rows of one column can't have problem and answer
     parts = {str(part): [str(file) for file in files] for part, files in (found.config.data_files or {}).items()}
     kinds = {file_format(file) for files in parts.values() for file in files}
     if kinds in ({"json"}, {"csv"}) and not getattr(found.config, "field", None):
@@ -117,7 +118,7 @@ def _from_files(path: str, kind: str, parts: dict[str, list[str]], split: str) -
             load = partial(_load, path, kind, data_files=escaped, split=split)
             return TableRows(load(**settings), path, empty_is_missing=True, typed=load)
     except UnicodeDecodeError as error:
-        raise ValueError(other_bytes(path, _block_of_other_bytes(files), str(error))) from error
+        raise SettingError(other_bytes(path, _block_of_other_bytes(files), str(error))) from error
     return TableRows(_load(path, kind, data_files=escaped, split=split), path)
 
 
@@ -130,12 +131,12 @@ def _text_columns(path: str, file: str) -> Any:
     except UnicodeDecodeError:
         raise
     except (ValueError, OSError) as error:
-        raise ValueError(
+        raise SettingError(
             f"Expected rows of CSV in {path}, with names of columns in the first line, but it can't be read: {error}"
         ) from error
     if not isinstance(first.index, pandas.RangeIndex):
         # pandas would take the first cells for names of rows, and all others for those of the column before.
-        raise ValueError(
+        raise SettingError(
             f"Expected rows of CSV in {path} with a cell for each of the columns {', '.join(map(str, first.columns))}, "
             "but the first row has more. Put cells that have commas in double quotes, and no comma at the end of a row."
         )
@@ -151,7 +152,7 @@ def _cut(path: str, rows: Callable[[str], JSONRows], parts: Sequence[str], split
         named = {part: rows(part) for part in parts if part in split}
         cuts = wanted.to_absolute({part: each.count() for part, each in named.items()})
     except (ValueError, AssertionError) as error:
-        raise ValueError(f"Expected to find problems in {path}, but `datasets` says: {error}") from error
+        raise SettingError(f"Expected to find problems in {path}, but `datasets` says: {error}") from error
     return CutRows([(named[cut.splitname], cut.from_ or 0, cut.to) for cut in cuts], path)
 
 
@@ -187,13 +188,13 @@ def _load(path: str, *arguments: Any, how: Any = None, **settings: Any) -> Any:
     try:
         return (how or datasets.load_dataset)(*arguments, **settings)
     except datasets.data_files.EmptyDatasetError as error:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"Expected a folder with files of problems ({', '.join(FILE_FORMATS)}) at {path}, but it has none."
         ) from error
     except (datasets.exceptions.DatasetGenerationError, gzip.BadGzipFile, EOFError) as error:
         if isinstance(error.__cause__, UnicodeDecodeError):
             raise error.__cause__ from None
-        raise ValueError(
+        raise SettingError(
             f"Expected rows of JSON, JSON lines, parquet or CSV in {path}, but it can't be read: "
             f"{str(error.__cause__ or error).strip()}"
         ) from error
@@ -201,7 +202,7 @@ def _load(path: str, *arguments: Any, how: Any = None, **settings: Any) -> Any:
         raise  # the caller knows what is said of it
     except (ValueError, StopIteration) as error:
         reason = "it has no rows." if "no data" in str(error) or not str(error) else f"`datasets` says: {error}"
-        raise ValueError(f"Expected to find problems in {path}, but {reason}") from error
+        raise SettingError(f"Expected to find problems in {path}, but {reason}") from error
 
 
 def _from_hub(path: str, name: str | None, split: str) -> Any:
@@ -211,12 +212,12 @@ def _from_hub(path: str, name: str | None, split: str) -> Any:
         with _without_retries_where_there_is_no_network():
             return _load(path, path, name, split=split)
     except datasets.exceptions.DatasetNotFoundError as error:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"Expected {path!r} to be a data set on the hub, or a file that ends in {', '.join(FILE_FORMATS)}, but it "
             f"is neither: {error}"
         ) from error
     except ConnectionError as error:
-        raise ConnectionError(
+        raise UnreachableError(
             f"Expected to read the data set {path!r} from the hub, but that can't be reached, and the set is not in "
             f"the cache ({datasets.config.HF_DATASETS_CACHE}). Name a local file in its place with `path`, or fetch "
             f"the set where there is a network and copy the cache. (A file's name ends in {', '.join(FILE_FORMATS)}; a "

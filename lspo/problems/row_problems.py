@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lspo.errors import SettingError
 from lspo.problems.columns import look_up
 from lspo.problems.dataset import DatasetProblems
 from lspo.problems.rows import Rows, TableRows
@@ -86,15 +87,15 @@ ADVICE = {
 def _check_rows(rows: Any) -> None:
     kind = type(rows).__name__
     if kind in ADVICE:
-        raise ValueError(f"{EXPECTED} {kind}, {ADVICE[kind]}")
+        raise SettingError(f"{EXPECTED} {kind}, {ADVICE[kind]}")
     if not _is_table(rows):
         if not isinstance(rows, Sequence) or isinstance(rows, str | bytes):
-            raise ValueError(f"{EXPECTED} {kind}: {str(rows)[:80]}.")
+            raise SettingError(f"{EXPECTED} {kind}: {str(rows)[:80]}.")
         for number, row in enumerate(rows):
             if not isinstance(row, Mapping):
-                raise ValueError(
+                raise SettingError(
                     f"{EXPECTED} {type(row).__name__} as row {number}: {str(row)[:80]!r}. Write each row as "
                     "{'question': ..., 'answer': ...}."
                 )
     if not len(rows):
-        raise ValueError(f"Expected at least one problem, but the {kind} given has no rows.")
+        raise SettingError(f"Expected at least one problem, but the {kind} given has no rows.")

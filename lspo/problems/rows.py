@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, count, islice
 from typing import Any
 
+from lspo.errors import SettingError
 from lspo.problems.columns import look_up
 
 ROWS_AT_A_TIME = 1000
@@ -77,7 +78,7 @@ class TableRows(Rows):
             try:
                 block = next(blocks, None)
             except UnicodeDecodeError as error:
-                raise ValueError(other_bytes(self._path, number, str(error))) from error
+                raise SettingError(other_bytes(self._path, number, str(error))) from error
             if block is None:
                 return
             columns = [[_as_written(cell) for cell in block[name]] if name in short else block[name] for name in kept]
@@ -93,7 +94,7 @@ class TableRows(Rows):
             return
         for name in names:
             if "timestamp" in str(self._table.features[name]):
-                raise ValueError(
+                raise SettingError(
                     f"Expected text in column {name!r} of {self._path}, but `datasets` has read it as points of time, "
                     "and how they were written is lost. Copy the set's JSON file, and name that file with `path`."
                 )
@@ -124,7 +125,7 @@ class JSONRows(Rows):
                     break
                 names |= dict.fromkeys(row)
             if not names:
-                raise ValueError(f"Expected at least one problem in {self._path}, but it has no rows.")
+                raise SettingError(f"Expected at least one problem in {self._path}, but it has no rows.")
             self._names = list(names)
         return self._names
 
@@ -150,7 +151,7 @@ class JSONRows(Rows):
                 value = next(values, _END)
                 row = value if value is _END else _row(value)
             except (ValueError, RecursionError) as error:
-                raise ValueError(
+                raise SettingError(
                     f"Expected rows of JSON in {self._path}, but it can't be read: row {number} is no JSON object: "
                     f"{error}. Write each row as one, as with `json.dumps`, and in files that end in .jsonl each in a "
                     "line of its own."
@@ -200,7 +201,7 @@ def _row(value: Any) -> dict[str, Any]:
         return value
     if isinstance(value, str):
         return {"text": value}
-    raise ValueError(f"it is of type {type(value).__name__}")
+    raise SettingError(f"it is of type {type(value).__name__}")
 
 
 def _whole_number(digits: str) -> int | float:
@@ -250,16 +251,16 @@ def _items(text: str) -> Iterator[Any]:
         if text.startswith(",", place):
             place += 1
         elif not text.startswith("]", place):
-            raise ValueError(f"a comma or a bracket is missing at character {place}")
+            raise SettingError(f"a comma or a bracket is missing at character {place}")
     if _behind_space(text, place + 1) < len(text):
-        raise ValueError(f"there is more behind the list, at character {place + 1}")
+        raise SettingError(f"there is more behind the list, at character {place + 1}")
 
 
 def _value(text: str, place: int) -> tuple[Any, int]:
     try:
         return _DECODER.scan_once(text, place)  # type: ignore[attr-defined]
     except StopIteration as error:
-        raise ValueError(f"no value begins at character {place}") from error
+        raise SettingError(f"no value begins at character {place}") from error
 
 
 def _behind_space(text: str, place: int) -> int:

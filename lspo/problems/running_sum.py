@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+from lspo.errors import SettingError
 from lspo.problems.base import Problem, ProblemSet
 from lspo.tasks import running_sum
 
@@ -19,7 +20,7 @@ class RunningSumProblems(ProblemSet):
 
     def __init__(self, size: int = 4096, seed: int = 0) -> None:
         if size < 1:
-            raise ValueError(f"Expected `size` to be at least 1, but got {size}.")
+            raise SettingError(f"Expected `size` to be at least 1, but got {size}.")
         self.size, self.seed = size, seed
 
     def problems(self) -> Iterator[Problem]:

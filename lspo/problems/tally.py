@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+from lspo.errors import SettingError
 from lspo.problems.base import Note
 
 ROWS_NAMED = 5
@@ -80,8 +81,8 @@ class Tally:
         if self.used:
             return
         if not self.rows:
-            raise ValueError(f"Expected at least one problem in {path}, but it has no rows.")
-        raise ValueError(
+            raise SettingError(f"Expected at least one problem in {path}, but it has no rows.")
+        raise SettingError(
             f"Expected at least one problem in {path}, but none of its {self.rows} rows is left: "
             f"{self.incomplete} lack a problem or an answer, {self.long_answers} have answers that are too long."
         )

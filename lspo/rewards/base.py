@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, cast
 
+from lspo.errors import RunError, SettingError
 from lspo.rewards.async_calls import run_concurrently
 from lspo.types import Prompt, Rollout, RolloutGroup, Score
 
@@ -72,7 +73,7 @@ class Reward(ABC):  # noqa: B024 (either of two methods is overridden)
         """
         kind = type(self)
         if kind.score is Reward.score and kind.score_batch is Reward.score_batch:
-            raise ValueError(
+            raise SettingError(
                 f"Expected reward {kind.__name__} to override `score` or `score_batch`, but it has neither."
             )
         name, example = (
@@ -84,7 +85,7 @@ class Reward(ABC):  # noqa: B024 (either of two methods is overridden)
         try:
             signature.bind(*example)
         except TypeError as error:
-            raise ValueError(
+            raise SettingError(
                 f"Expected `{name}` of reward {kind.__name__} to be `def {name}(self, {', '.join(example)})`, but it "
                 f"takes {signature} besides `self`. Other columns of the data set are parameters of a function: "
                 "--data.reward=FunctionReward --data.reward.function=my_module.my_function."
@@ -109,7 +110,7 @@ class Reward(ABC):  # noqa: B024 (either of two methods is overridden)
         """Ends what the reward has started, worker processes for instance."""
 
 
-class VerdictError(ValueError):
+class VerdictError(SettingError):
     """What a reward returned can't be used; the message names the reward."""
 
 
@@ -198,9 +199,9 @@ def score_groups(reward: Reward, groups: Sequence[RolloutGroup]) -> list[Rollout
     try:
         verdicts = verdicts_of(reward, responses)
     except VerdictError as error:
-        raise RuntimeError(str(error)) from None  # the message says all, and the traceback would be of this file
+        raise RunError(str(error)) from None  # the message says all, and the traceback would be of this file
     except (Exception, SystemExit) as error:  # `sys.exit()` within a reward would end the run without a message
-        raise RuntimeError(
+        raise RunError(
             f"Reward {name} raised {type(error).__name__}: {error}\n"
             f"It was scoring {len(responses)} responses, the first of them to prompt {_describe(responses)}. "
             "Model text is untrusted: let the reward answer malformed text with accuracy 0."
@@ -211,7 +212,7 @@ def score_groups(reward: Reward, groups: Sequence[RolloutGroup]) -> list[Rollout
             for verdict, response in zip(verdicts, responses, strict=True)
         ]
     except VerdictError as error:
-        raise RuntimeError(str(error)) from error.__cause__
+        raise RunError(str(error)) from error.__cause__
     scores = iter(checked_scores)
     return [replace(group, rollouts=tuple(_scored(group, scores))) for group in groups]
 

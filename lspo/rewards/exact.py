@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lspo.errors import SettingError
 from lspo.rewards.base import Reward
 from lspo.types import Score
 
@@ -17,7 +18,7 @@ class ExactMatchReward(Reward):
 
     def __init__(self, marker: str = "#") -> None:
         if not marker:
-            raise ValueError("Expected `marker` to have at least one character, but got ''.")
+            raise SettingError("Expected `marker` to have at least one character, but got ''.")
         self.marker = marker
 
     def score(self, response: str, answer: str) -> Score:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 
+from lspo.errors import SettingError
 from lspo.rewards.answers.extraction import boxed_answer, last_answer_line
 from lspo.rewards.base import Reward
 from lspo.types import Score
@@ -52,11 +53,13 @@ class PatternFormat(FormatReward):
 
     def __init__(self, pattern: str) -> None:
         if not pattern:
-            raise ValueError("Expected `pattern` to be a regular expression, but got ''.")
+            raise SettingError("Expected `pattern` to be a regular expression, but got ''.")
         try:
             self.pattern = re.compile(pattern, re.DOTALL)
         except re.error as error:
-            raise ValueError(f"Expected `pattern` to be a regular expression, but got {pattern!r}: {error}.") from error
+            raise SettingError(
+                f"Expected `pattern` to be a regular expression, but got {pattern!r}: {error}."
+            ) from error
 
     def reads(self, text: str) -> bool:
         # As it is written, as `re.escape` writes it, or escaped here and there.

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
+from lspo.errors import RunError, SettingError
 from lspo.rewards.async_calls import MAX_STALLS, LoopBlocked, TimedOut, run_concurrently
 from lspo.rewards.base import EXCERPT_CHARACTERS, Response, Reward
 from lspo.rewards.plain_calls import TimeLimit
@@ -49,12 +50,12 @@ class FunctionReward(Reward):
         time_limit_seconds: float | None = 60.0,
     ) -> None:
         if concurrency < 1:
-            raise ValueError(f"Expected `concurrency` to be at least 1, but got {concurrency}.")
+            raise SettingError(f"Expected `concurrency` to be at least 1, but got {concurrency}.")
         if time_limit_seconds is not None and time_limit_seconds <= 0:
-            raise ValueError(f"Expected `time_limit_seconds` to be positive, but got {time_limit_seconds}.")
+            raise SettingError(f"Expected `time_limit_seconds` to be positive, but got {time_limit_seconds}.")
         self.function = _imported(function) if isinstance(function, str) else function
         if not callable(self.function):
-            raise ValueError(f"Expected `function` to be one, but got {type(function).__name__}: {function!r}.")
+            raise SettingError(f"Expected `function` to be one, but got {type(function).__name__}: {function!r}.")
         self.name = function if isinstance(function, str) else _name(function)
         self.concurrency, self.time_limit_seconds = concurrency, time_limit_seconds
         self._extra_parameters = _extra_parameters(self.function, self.name)
@@ -80,7 +81,7 @@ class FunctionReward(Reward):
         try:
             results = run_concurrently(waiting, self.concurrency, self.time_limit_seconds)
         except LoopBlocked as error:
-            raise RuntimeError(
+            raise RunError(
                 f"Expected reward function {self.name}, an `async def`, to await what takes time, but {MAX_STALLS} "
                 f"calls of one batch blocked the event loop for more than {self.time_limit_seconds:g} s each. {ADVICE}"
             ) from error
@@ -119,7 +120,7 @@ class FunctionReward(Reward):
             elif parameter.name in known:
                 chosen[parameter.name] = known[parameter.name]
             elif parameter.default is inspect.Parameter.empty:
-                raise ValueError(
+                raise SettingError(
                     f"Expected a column {parameter.name!r} for reward function {self.name}, but the row of prompt "
                     f"{response.prompt.id} has {sorted(response.prompt.extra) or 'none besides problem and answer'}. "
                     "Name the parameter as a column of the data set, or give it a default."
@@ -166,16 +167,16 @@ def _checked(verdict: Any) -> Score:
 def _imported(path: str) -> Any:
     module_name, _, attribute = path.rpartition(".")
     if not module_name:
-        raise ValueError(f"Expected `function` to be given as 'my_module.my_fn', but got {path!r}.")
+        raise SettingError(f"Expected `function` to be given as 'my_module.my_fn', but got {path!r}.")
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        raise ValueError(
+        raise SettingError(
             f"Expected to import reward function {path!r} from the module {module_name!r}, but that failed with "
             f"{type(error).__name__}: {error}. Modules are looked up in the current folder and in what is installed."
         ) from error
     if not hasattr(module, attribute):
-        raise ValueError(f"Expected a function {attribute!r} in the module {module_name!r}, but there is none.")
+        raise SettingError(f"Expected a function {attribute!r} in the module {module_name!r}, but there is none.")
     return getattr(module, attribute)
 
 
@@ -198,11 +199,13 @@ def _extra_parameters(function: Callable[..., Any], name: str) -> list[inspect.P
         return [parameter for parameter in parameters if parameter.kind in (kinds.KEYWORD_ONLY, kinds.VAR_KEYWORD)]
     first, rest = parameters[:2], parameters[2:]
     if len(first) < 2 or any(one.kind not in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD) for one in first):
-        raise ValueError(
+        raise SettingError(
             f"Expected reward function {name} to take a response and an answer first, as in "
             f"`def {name.rpartition('.')[2]}(response, answer)`, but it takes {inspect.signature(function)}."
         )
     for parameter in rest:
         if parameter.kind is kinds.POSITIONAL_ONLY:
-            raise ValueError(f"Expected parameter {parameter.name!r} of reward function {name} to have a usable name.")
+            raise SettingError(
+                f"Expected parameter {parameter.name!r} of reward function {name} to have a usable name."
+            )
     return [parameter for parameter in rest if parameter.kind is not kinds.VAR_POSITIONAL]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from lspo.errors import SettingError
 from lspo.rewards.answers.extraction import GSM8K_MARKER, behind_hashes, final_answer, gold_text
 from lspo.rewards.answers.markers import OTHERWISE_ABROAD, SCALES_ABROAD
 from lspo.rewards.answers.names import is_name, variables
@@ -94,7 +95,9 @@ def _ground_truth(answer: str) -> Number:
     except ValueError:
         number = None
     if number is None:
-        raise ValueError(f"Expected a number as ground truth, maybe behind '{GSM8K_MARKER}', but got {answer[-80:]!r}.")
+        raise SettingError(
+            f"Expected a number as ground truth, maybe behind '{GSM8K_MARKER}', but got {answer[-80:]!r}."
+        )
     return number
 
 

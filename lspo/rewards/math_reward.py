@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
+from lspo.errors import MissingLibraryError, SettingError
 from lspo.rewards.answers.equality import Equality, Question, Verdict, option, option_value
 from lspo.rewards.answers.extraction import AnswerFormat, final_answer, gold_text
 from lspo.rewards.answers.normal_form import clean, form
@@ -121,17 +122,17 @@ class MathReward(Reward):
         require_number: bool = False,
     ) -> None:
         if answer_format not in get_args(AnswerFormat):
-            raise ValueError(
+            raise SettingError(
                 f"Expected `answer_format` to be one of {', '.join(get_args(AnswerFormat))}, but got {answer_format!r}."
             )
         if workers < 1:
-            raise ValueError(f"Expected `workers` to be at least 1, but got {workers}.")
+            raise SettingError(f"Expected `workers` to be at least 1, but got {workers}.")
         if time_limit_seconds <= 0:
-            raise ValueError(f"Expected `time_limit_seconds` to be positive, but got {time_limit_seconds}.")
+            raise SettingError(f"Expected `time_limit_seconds` to be positive, but got {time_limit_seconds}.")
         if call_limit_seconds <= 0:
-            raise ValueError(f"Expected `call_limit_seconds` to be positive, but got {call_limit_seconds}.")
+            raise SettingError(f"Expected `call_limit_seconds` to be positive, but got {call_limit_seconds}.")
         if importlib.util.find_spec("latex2sympy2_extended") is None:
-            raise ModuleNotFoundError(
+            raise MissingLibraryError(
                 "Expected the library `latex2sympy2_extended`, with which MathReward reads expressions, but it is not "
                 'installed. Install it with: pip install "lspo[math]"'
             )

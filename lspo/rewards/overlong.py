@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from lspo.errors import SettingError
 from lspo.rewards.base import Response, Reward
 from lspo.rewards.wrapper import RewardWrapper
 from lspo.types import Score
@@ -35,12 +36,12 @@ class SoftOverlongPunishment(RewardWrapper):
 
     def __init__(self, reward: Reward, max_response_tokens: int, buffer_tokens: int, factor: float = 1.0) -> None:
         if not 1 <= buffer_tokens <= max_response_tokens:
-            raise ValueError(
+            raise SettingError(
                 f"Expected `buffer_tokens` to be from 1 to max_response_tokens={max_response_tokens}, "
                 f"but got {buffer_tokens}."
             )
         if not 0 <= factor < float("inf"):
-            raise ValueError(f"Expected `factor` to be finite and not negative, but got {factor}.")
+            raise SettingError(f"Expected `factor` to be finite and not negative, but got {factor}.")
         super().__init__(reward)
         self.max_response_tokens, self.buffer_tokens, self.factor = max_response_tokens, buffer_tokens, factor
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
+from lspo.errors import SettingError
 from lspo.rewards.base import Response, Reward, checked, verdicts_of
 from lspo.rewards.formats import FormatReward
 from lspo.types import Prompt, Score
@@ -25,20 +26,20 @@ class WeightedReward(Reward):
 
     def __init__(self, parts: dict[str, Reward], weights: dict[str, float], accuracy: str) -> None:
         if not parts or set(parts) != set(weights):
-            raise ValueError(
+            raise SettingError(
                 "Expected `parts` and `weights` to have the same names, and at least one, "
                 f"but got {sorted(parts)} and {sorted(weights)}."
             )
         if accuracy not in parts:
-            raise ValueError(f"Expected `accuracy` to name one of the parts {sorted(parts)}, but got {accuracy!r}.")
+            raise SettingError(f"Expected `accuracy` to name one of the parts {sorted(parts)}, but got {accuracy!r}.")
         if isinstance(parts[accuracy], FormatReward):
-            raise ValueError(
+            raise SettingError(
                 f"Expected `accuracy` to name a part that checks the answer, but {accuracy!r} is a "
                 f"{type(parts[accuracy]).__name__}, which checks its form alone."
             )
         for name, weight in weights.items():
             if not math.isfinite(weight):
-                raise ValueError(f"Expected the weight of {name!r} to be finite, but got {weight}.")
+                raise SettingError(f"Expected the weight of {name!r} to be finite, but got {weight}.")
         self.parts, self.weights, self.accuracy = dict(parts), dict(weights), accuracy
 
     def score_batch(self, responses: Sequence[Response]) -> list[Score]:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from lspo.errors import RunError, SettingError
+
 Request = dict[str, Any]
 Failure = Literal["timeout", "crash", "given_up"]
 """Took too long; ended its worker; or was waiting or running when the time of its call was spent."""
@@ -190,7 +192,7 @@ class WorkerPool:
         self._failed_starts += 1  # one may have been killed from outside
         if self._failed_starts >= MAX_FAILED_STARTS:
             self._failed_starts = 0
-            raise RuntimeError(
+            raise RunError(
                 f"Expected a worker process to start, but {MAX_FAILED_STARTS} in a row did not: the last one ended "
                 f"with code {worker.process.returncode} ({failure}). "
                 f"Run it by hand to see why: {' '.join(self.command)}"
@@ -245,7 +247,7 @@ class _Worker:
         # The worker's own alarm, should nobody be left to kill it.
         line = json.dumps({**request, "id": number, "seconds": 2 * limit_seconds + 1}).encode() + b"\n"
         if len(line) > MAX_REQUEST_BYTES:
-            raise ValueError(f"Expected a request of at most {MAX_REQUEST_BYTES} bytes, but got {len(line)}.")
+            raise SettingError(f"Expected a request of at most {MAX_REQUEST_BYTES} bytes, but got {len(line)}.")
         self.asked, self.deadline = number, time.monotonic() + limit_seconds
         with suppress(OSError):  # a dead worker is found out by reading
             self._stdin.write(line)
@@ -263,7 +265,7 @@ class _Worker:
         self.received = rest
         reply: dict[str, Any] = json.loads(line)
         if "failed" in reply:
-            raise RuntimeError(f"Expected a worker process to start, but it failed with {reply['failed']}.")
+            raise RunError(f"Expected a worker process to start, but it failed with {reply['failed']}.")
         if reply.get("id") != self.asked:
             return "crash"
         return reply

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lspo.errors import SettingError
 from lspo.objectives.advantages import Scale
 from lspo.types import PerToken, Prompt, RolloutBatch, RolloutGroup
 
@@ -43,13 +44,13 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if self.max_response_tokens < 1:
-            raise ValueError(f"Expected `max_response_tokens` to be at least 1, but got {self.max_response_tokens}.")
+            raise SettingError(f"Expected `max_response_tokens` to be at least 1, but got {self.max_response_tokens}.")
         if self.temperature < 0:
-            raise ValueError(f"Expected `temperature` to be at least 0, but got {self.temperature}.")
+            raise SettingError(f"Expected `temperature` to be at least 0, but got {self.temperature}.")
         if not 0 < self.top_p <= 1:
-            raise ValueError(f"Expected `top_p` to be above 0 and at most 1, but got {self.top_p}.")
+            raise SettingError(f"Expected `top_p` to be above 0 and at most 1, but got {self.top_p}.")
         if self.top_k < 0:
-            raise ValueError(f"Expected `top_k` to be at least 0, where 0 is all tokens, but got {self.top_k}.")
+            raise SettingError(f"Expected `top_k` to be at least 0, where 0 is all tokens, but got {self.top_k}.")
 
     @property
     def stream(self) -> int:

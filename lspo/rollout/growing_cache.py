@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
+from lspo.errors import SettingError
+
 BLOCK_TOKENS = 32
 GROWTH = 0.25
 """A cache that is full grows by a block, or by this share of its length if that is more: copies stay few."""
@@ -42,7 +44,7 @@ def cache_argument(model: Any) -> str:
     for name in CACHE_ARGUMENTS:
         if name in parameters:
             return name
-    raise ValueError(
+    raise SettingError(
         f"Expected a model that takes a cache of transformers, but the forward of {type(model).__name__} has none of "
         f"{', '.join(CACHE_ARGUMENTS)}. `TransformersEngine` can't sample from it; `VLLMEngine` may."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lspo.errors import RunError
 from lspo.rollout.base import RolloutEngine
 
 
@@ -13,7 +14,7 @@ def refresh(engine: RolloutEngine, iteration: int) -> None:
     """
     engine.update()
     if engine.version != iteration:
-        raise RuntimeError(
+        raise RunError(
             f"Expected {type(engine).__name__} to have the weights of iteration {iteration} after its update, "
             f"but it says version {engine.version}. Rollouts from it would be stale."
         )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from lspo.batching.collate import TrainingRollout, collate
+from lspo.errors import RunError
 from lspo.rollout.base import PolicyHandle, Sampling
 from lspo.types import Prompt, Rollout
 
@@ -59,7 +60,7 @@ def check_gap(gap: float, tolerance: float, *, engine: str, version: int) -> Non
         RuntimeError: With both numbers.
     """
     if not gap <= tolerance:
-        raise RuntimeError(
+        raise RunError(
             f"Expected {engine} to have the weights of iteration {version} after its update, but its log-probs of the "
             f"same tokens differ from the trainer's by {gap:.3g} nats in the mean, more than verify_tolerance="
             f"{tolerance:g}. Either weights did not arrive whole, or the engine computes something else: another "

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lspo.batching.collate import pad_left
 from lspo.batching.dealing import spread
+from lspo.errors import RunError, SettingError
 from lspo.models.decoding import response_text
 from lspo.models.head import plain_model
 from lspo.models.pretrained import exact_tokens
@@ -52,9 +53,9 @@ class TransformersEngine(RolloutEngine):
         self, max_batch_responses: int = 256, verify: bool = True, verify_tolerance: float | None = None
     ) -> None:
         if max_batch_responses < 1:
-            raise ValueError(f"Expected `max_batch_responses` to be at least 1, but got {max_batch_responses}.")
+            raise SettingError(f"Expected `max_batch_responses` to be at least 1, but got {max_batch_responses}.")
         if verify_tolerance is not None and not verify_tolerance > 0:
-            raise ValueError(f"Expected `verify_tolerance` to be above 0, but got {verify_tolerance}.")
+            raise SettingError(f"Expected `verify_tolerance` to be above 0, but got {verify_tolerance}.")
         self.max_batch_responses = max_batch_responses
         self.verify, self.verify_tolerance = verify, verify_tolerance
         self._policy: PolicyHandle | None = None
@@ -81,7 +82,7 @@ class TransformersEngine(RolloutEngine):
             self._by_length = True
             without_padding = start_gap(policy, self._write, tolerance=self.verify_tolerance)
             if not without_padding.fine:
-                raise RuntimeError(found.problem(policy.name_or_path))
+                raise RunError(found.problem(policy.name_or_path))
             warnings.warn(
                 f"{policy.name_or_path} is not exact beside padding on the left (by {found.mean:.2g} nats per token): "
                 "prompts of unlike lengths are written in batches of their own, which takes longer.",
@@ -145,7 +146,7 @@ class TransformersEngine(RolloutEngine):
 
     def _ready(self) -> PolicyHandle:
         if self._policy is None:
-            raise RuntimeError("Expected `TransformersEngine.setup` to be called before it is used.")
+            raise RunError("Expected `TransformersEngine.setup` to be called before it is used.")
         return self._policy
 
 
@@ -255,7 +256,7 @@ class _Decoding:
         exact = exact_tokens(self.model.config)
         longest = max(len(prompt.token_ids) for prompt in self.prompts)
         if exact is not None and longest + sampling.max_response_tokens > exact[0]:
-            raise ValueError(
+            raise SettingError(
                 f"Expected prompt and response to have at most {exact[0]} tokens together, beyond which {self.name} "
                 f"can't be trained on what it samples: {exact[1]}. But a prompt of {longest} and max_response_tokens="
                 f"{sampling.max_response_tokens} may need {longest + sampling.max_response_tokens}. Lower one of them."
@@ -270,7 +271,7 @@ class _Decoding:
         if not len(broken):
             return
         prompt, what = self.prompts[int(broken[0]) // self.group_size], logits[0]
-        raise RuntimeError(
+        raise RunError(
             f"Expected finite logits from {self.name} to sample from, but for token {position + 1} of a response to "
             f"prompt {prompt.id} {int(what.isnan().sum())} of {what.numel()} are NaN and {int(what.isposinf().sum())} "
             f"infinite; so it is in {len(broken)} responses of this batch. In float16 numbers overflow: train with "

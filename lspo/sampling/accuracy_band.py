@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from lspo.errors import SettingError
 from lspo.sampling.base import KEPT, Decision, GroupSelector, GroupStats
 
 
@@ -37,7 +38,7 @@ class AccuracyBand(GroupSelector):
         ordered = self.low <= self.high if self.inclusive else self.low < self.high
         if not (self.low >= 0 and ordered and self.high <= 1):
             between = "<=" if self.inclusive else "<"
-            raise ValueError(
+            raise SettingError(
                 f"Expected 0 <= low {between} high <= 1 as accuracy bounds, but got low={self.low}, high={self.high}."
             )
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Literal, get_args
 
+from lspo.errors import SettingError
 from lspo.sampling.base import Decision, GroupSelector, GroupStats
 from lspo.sampling.chain import Chain
 
@@ -48,16 +49,16 @@ class Annealed(GroupSelector):
         schedule: AnnealSchedule = "linear",
     ) -> None:
         if iterations < 1:
-            raise ValueError(f"Expected `iterations` to be at least 1, but got {iterations}.")
+            raise SettingError(f"Expected `iterations` to be at least 1, but got {iterations}.")
         if first < 0:
-            raise ValueError(f"Expected `first` to be at least 0, but got {first}.")
+            raise SettingError(f"Expected `first` to be at least 0, but got {first}.")
         if schedule not in get_args(AnnealSchedule):
-            raise ValueError(f"Expected `schedule` to be one of linear, cosine, but got {schedule!r}.")
+            raise SettingError(f"Expected `schedule` to be one of linear, cosine, but got {schedule!r}.")
         self.start, self.end = start, end
         self.iterations, self.first, self.schedule = iterations, first, schedule
         # Whatever can't be changed step by step is told now, and not in the middle of a run.
         if not _changing(start, between(start, end, 1.0)):
-            raise ValueError(
+            raise SettingError(
                 f"Expected two selectors with different settings to go between, but got {start!r} twice. Name what "
                 "changes in `end`, or use the selector as it is."
             )
@@ -91,19 +92,19 @@ def between(start: GroupSelector, end: GroupSelector, progress: float) -> Any:
         ValueError: If there is none.
     """
     if type(start) is not type(end):
-        raise ValueError(
+        raise SettingError(
             f"Expected `start` and `end` to be selectors of the same class, but got {type(start).__name__} and "
             f"{type(end).__name__}. To go from one rule to another, widen the bounds of the first until it keeps all."
         )
     if isinstance(start, Chain) and isinstance(end, Chain):
         if len(start.selectors) != len(end.selectors):
-            raise ValueError(
+            raise SettingError(
                 "Expected two chains of equal length, but got "
                 f"{len(start.selectors)} and {len(end.selectors)} selectors."
             )
         return Chain(*(between(a, b, progress) for a, b in zip(start.selectors, end.selectors, strict=True)))
     if not is_dataclass(start):
-        raise ValueError(
+        raise SettingError(
             f"Expected selectors whose settings are fields to go between, but {type(start).__name__} is no dataclass. "
             "Decorate it with `@dataclass(frozen=True)`, or anneal the selectors within it."
         )
@@ -120,7 +121,7 @@ def _number_between(name: str, start: Any, end: Any, progress: float) -> Any:
     numbers = [isinstance(value, int | float) and not isinstance(value, bool) for value in (start, end)]
     if not all(numbers):
         hint = " Write the number in place of None: for a cap, 1.0 is none." if None in (start, end) else ""
-        raise ValueError(
+        raise SettingError(
             f"Expected `{name}` to be a number, or equal, in `start` and `end`, but got {start!r} and {end!r}.{hint}"
         )
     if progress in (0, 1):

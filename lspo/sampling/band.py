@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from lspo.errors import SettingError
 from lspo.sampling.base import KEPT, Decision
 from lspo.sampling.quantile import QuantileRule, quantile
 from lspo.types import GroupMask, PerGroup
@@ -54,7 +55,7 @@ class BandRule:
 
     def __post_init__(self) -> None:
         if not 0 <= self.low <= self.high <= self.cap <= 1:
-            raise ValueError(
+            raise SettingError(
                 "Expected 0 <= low <= high <= max <= 1 as shares of the pool, "
                 f"but got low={self.low}, high={self.high}, max={self.max}."
             )
@@ -137,7 +138,7 @@ def check_names(settings: object, **choices: Any) -> None:
     for name, words in choices.items():
         value, allowed = getattr(settings, name), get_args(words)
         if value not in allowed:
-            raise ValueError(f"Expected `{name}` to be one of {', '.join(allowed)}, but got {value!r}.")
+            raise SettingError(f"Expected `{name}` to be one of {', '.join(allowed)}, but got {value!r}.")
 
 
 def _exact(value: float) -> Fraction:

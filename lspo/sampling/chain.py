@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from lspo.errors import SettingError
 from lspo.sampling.base import Decision, GroupSelector, GroupStats
 
 
@@ -25,7 +26,7 @@ class Chain(GroupSelector):
     def __init__(self, *in_turn: GroupSelector, selectors: Sequence[GroupSelector] = ()) -> None:
         self.selectors = (*in_turn, *selectors)
         if not self.selectors:
-            raise ValueError("Expected at least one selector in a `Chain`, but got none.")
+            raise SettingError("Expected at least one selector in a `Chain`, but got none.")
 
     def __repr__(self) -> str:
         return f"Chain({', '.join(map(repr, self.selectors))})"

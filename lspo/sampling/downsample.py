@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import isfinite
 
+from lspo.errors import SettingError
 from lspo.types import RolloutGroup
 
 
@@ -32,7 +33,7 @@ class Downsampler(ABC):
             ValueError: Unless 2 <= keep <= group_size.
         """
         if not 2 <= self.keep <= group_size:
-            raise ValueError(
+            raise SettingError(
                 f"Expected to keep between 2 responses, so that a group has a baseline, and group_size={group_size} "
                 f"of each group, but got keep={self.keep} of {type(self).__name__}."
             )
@@ -45,7 +46,7 @@ class Downsampler(ABC):
         """
         places = sorted(set(self.choose(group)))
         if len(places) != self.keep or not 0 <= min(places) <= max(places) < len(group.rollouts):
-            raise ValueError(
+            raise SettingError(
                 f"Expected {type(self).__name__} to choose keep={self.keep} different places of the "
                 f"{len(group.rollouts)} responses to {group.prompt.id}, but got {places}."
             )
@@ -72,7 +73,9 @@ class MaxVariance(Downsampler):
 
     def __post_init__(self) -> None:
         if self.keep < 2:
-            raise ValueError(f"Expected `keep` to be at least 2, so that a group has a baseline, but got {self.keep}.")
+            raise SettingError(
+                f"Expected `keep` to be at least 2, so that a group has a baseline, but got {self.keep}."
+            )
 
     def choose(self, group: RolloutGroup) -> Sequence[int]:
         whole_first = sorted(range(len(group.rollouts)), key=lambda place: group.rollouts[place].truncated)
@@ -95,9 +98,9 @@ def max_variance_subset(rewards: Sequence[float], keep: int) -> list[int]:
     """
     size = len(rewards)
     if not 2 <= keep <= size:
-        raise ValueError(f"Expected `keep` to be between 2 and the {size} rewards there are, but got {keep}.")
+        raise SettingError(f"Expected `keep` to be between 2 and the {size} rewards there are, but got {keep}.")
     if not all(map(isfinite, rewards)):
-        raise ValueError(f"Expected finite rewards to compare variances of, but got {list(rewards)}.")
+        raise SettingError(f"Expected finite rewards to compare variances of, but got {list(rewards)}.")
     ascending = sorted(range(size), key=lambda place: (rewards[place], place))
     values = [Fraction(rewards[place]) for place in ascending]
     # Of the i least, and of the keep - i greatest: the sum, and the sum of squares.

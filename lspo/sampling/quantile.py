@@ -6,6 +6,7 @@ import math
 from fractions import Fraction
 from typing import Literal
 
+from lspo.errors import SettingError
 from lspo.types import PerGroup
 
 QuantileRule = Literal["inverted_cdf", "linear"]
@@ -30,9 +31,9 @@ def quantile(values: PerGroup, share: float, *, rule: QuantileRule = "inverted_c
     """
     size = len(values)
     if not size:
-        raise ValueError("Expected at least one value to take a quantile of, but got none.")
+        raise SettingError("Expected at least one value to take a quantile of, but got none.")
     if not 0 <= share <= 1:
-        raise ValueError(f"Expected a share between 0 and 1, but got {share}.")
+        raise SettingError(f"Expected a share between 0 and 1, but got {share}.")
     ordered = values.double().sort().values
     exact = Fraction(repr(float(share)))
     if rule == "inverted_cdf":
@@ -43,4 +44,4 @@ def quantile(values: PerGroup, share: float, *, rule: QuantileRule = "inverted_c
         above = min(below + 1, size - 1)
         low, high = float(ordered[below]), float(ordered[above])
         return low + (high - low) * float(place - below)
-    raise ValueError(f"Expected `quantile` to be 'inverted_cdf' or 'linear', but got {rule!r}.")
+    raise SettingError(f"Expected `quantile` to be 'inverted_cdf' or 'linear', but got {rule!r}.")

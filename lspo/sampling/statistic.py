@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from lspo.errors import SettingError
 from lspo.types import PerGroup, PerResponse
 
 LengthStatistic = Literal["mean", "median", "max", "correct_mean"]
@@ -35,4 +36,4 @@ def group_length(lengths: PerResponse, accuracy: PerResponse, *, statistic: Leng
     if statistic == "correct_mean":
         correct = accuracy > 0.5
         return (lengths * correct).sum(dim=1) / correct.sum(dim=1)
-    raise ValueError(f"Expected `statistic` to be mean, median, max or correct_mean, but got {statistic!r}.")
+    raise SettingError(f"Expected `statistic` to be mean, median, max or correct_mean, but got {statistic!r}.")

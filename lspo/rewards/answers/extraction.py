@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from lspo.boxed import BOX, joins, last_boxed
+from lspo.errors import SettingError
 from lspo.rewards.answers.markers import (
     ANSWER_COLON,
     ANSWER_FIELD,
@@ -133,7 +134,7 @@ def gold_text(answer: str) -> str:
         found = boxed_answer(found) or ""
     found = found.strip()
     if not found or len(found) > MAX_ANSWER_CHARACTERS:
-        raise ValueError(
+        raise SettingError(
             "Expected a ground truth to be an answer, or to have one behind '####' or in \\boxed{}, of up to "
             f"{MAX_ANSWER_CHARACTERS} characters, but got {answer[-80:]!r}."
         )

@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
+from lspo.errors import MissingLibraryError, SettingError
+
 if TYPE_CHECKING:
     import httpx
 
@@ -55,7 +57,7 @@ def require_http() -> None:
     """
     missing = [name for name in ("httpx", "tenacity") if importlib.util.find_spec(name) is None]
     if missing:
-        raise ModuleNotFoundError(
+        raise MissingLibraryError(
             f"Expected httpx and tenacity to be installed for requests to a vLLM server, but there is no "
             f"{' and no '.join(missing)}. Install both, `pip install httpx tenacity`. The extra `lspo[vllm]` has them "
             "too, with vLLM itself, which only the server needs.",
@@ -92,10 +94,10 @@ class VLLMClient:
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or not _is_plain(parts):
-            raise ValueError(f"Expected `url` of the server to be like 'http://localhost:8000', but got {url!r}.")
+            raise SettingError(f"Expected `url` of the server to be like 'http://localhost:8000', but got {url!r}.")
         for name, seconds in (("timeout_seconds", timeout_seconds), ("absence_seconds", absence_seconds)):
             if not seconds > 0:
-                raise ValueError(f"Expected `{name}` to be above 0, but got {seconds}.")
+                raise SettingError(f"Expected `{name}` to be above 0, but got {seconds}.")
         self.url = url.rstrip("/")
         self._headers = {"Content-Type": "application/json"}
         if api_key:

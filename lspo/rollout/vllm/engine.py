@@ -16,6 +16,7 @@ from unittest import mock
 import torch
 import torch.distributed as dist
 
+from lspo.errors import RunError, SettingError
 from lspo.rollout.base import PolicyHandle, RolloutEngine, Sampling
 from lspo.rollout.sync_check import PROBE_SAMPLING, PROBES, check_gap, probe_gap, probe_prompts, tolerance_for
 from lspo.rollout.vllm.requests import check_lengths, request_seeds, request_settings, require_vllm, written_rollout
@@ -70,20 +71,20 @@ class VLLMEngine(RolloutEngine):
         arguments: dict[str, Any] | None = None,
     ) -> None:
         if tensor_parallel_size < 1:
-            raise ValueError(f"Expected `tensor_parallel_size` to be at least 1, but got {tensor_parallel_size}.")
+            raise SettingError(f"Expected `tensor_parallel_size` to be at least 1, but got {tensor_parallel_size}.")
         if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
-            raise ValueError(f"Expected `dtype` to be 'auto' or the name of one of torch's types, but got {dtype!r}.")
+            raise SettingError(f"Expected `dtype` to be 'auto' or the name of one of torch's types, but got {dtype!r}.")
         if not 0 < gpu_memory_utilization <= 1:
-            raise ValueError(
+            raise SettingError(
                 f"Expected `gpu_memory_utilization` to be above 0 and at most 1, but got {gpu_memory_utilization}."
             )
         if sleep_level not in (0, 1, 2):
-            raise ValueError(f"Expected `sleep_level` to be 0, 1 or 2, but got {sleep_level!r}.")
+            raise SettingError(f"Expected `sleep_level` to be 0, 1 or 2, but got {sleep_level!r}.")
         if verify_tolerance is not None and not verify_tolerance > 0:
-            raise ValueError(f"Expected `verify_tolerance` to be above 0, but got {verify_tolerance}.")
+            raise SettingError(f"Expected `verify_tolerance` to be above 0, but got {verify_tolerance}.")
         own = sorted(set(arguments or {}) & set(_OWN_ARGUMENTS))
         if own:
-            raise ValueError(
+            raise SettingError(
                 f"Expected `arguments` to leave {', '.join(own)} alone, which the engine sets itself or has a setting "
                 "for."
             )
@@ -106,7 +107,7 @@ class VLLMEngine(RolloutEngine):
 
     def setup(self, policy: PolicyHandle, *, rank: int = 0, world_size: int = 1) -> None:
         if world_size % self.tensor_parallel_size:
-            raise ValueError(
+            raise SettingError(
                 f"Expected the number of processes to be a multiple of tensor_parallel_size="
                 f"{self.tensor_parallel_size}, but got {world_size}."
             )
@@ -298,7 +299,7 @@ class VLLMEngine(RolloutEngine):
 
     def _empty_cache(self) -> None:
         if self._ready()[1].reset_prefix_cache() is False:
-            raise RuntimeError("Expected vLLM to empty its cache, but requests are still in flight there.")
+            raise RunError("Expected vLLM to empty its cache, but requests are still in flight there.")
 
     def _verify(self, sent: dict[str, Fingerprint]) -> None:
         policy, llm = self._ready()
@@ -323,7 +324,7 @@ class VLLMEngine(RolloutEngine):
             "probe_gap": gap,
         }
         if comparison.differing:
-            raise RuntimeError(
+            raise RunError(
                 f"Expected vLLM to hold the weights of iteration {policy.version} after its update, but "
                 f"{len(comparison.differing)} of {comparison.compared} that could be compared differ in their bits: "
                 f"{', '.join(comparison.differing[:4])}. Responses would be those of other weights."
@@ -363,7 +364,7 @@ class VLLMEngine(RolloutEngine):
 
     def _ready(self) -> tuple[PolicyHandle, Any]:
         if self._policy is None or self._llm is None:
-            raise RuntimeError("Expected `VLLMEngine.setup` to be called before it is used.")
+            raise RunError("Expected `VLLMEngine.setup` to be called before it is used.")
         return self._policy, self._llm
 
 

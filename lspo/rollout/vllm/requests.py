@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from lspo.errors import MissingLibraryError, RunError, SettingError
 from lspo.models.decoding import response_text
 from lspo.rollout.base import PolicyHandle, Sampling
 from lspo.rollout.keyed_sampling import row_keys
@@ -23,7 +24,7 @@ def require_vllm(what: str) -> None:
     """
     # Not by its metadata: the build for CPUs is a package of another name.
     if importlib.util.find_spec("vllm") is None:
-        raise ModuleNotFoundError(
+        raise MissingLibraryError(
             f"Expected vLLM to be installed for {what}, but it is not. Install the extra, `pip install "
             "'lspo[vllm]'`; without a GPU see docs/vllm.md; or take `TransformersEngine`, or a server with "
             "`VLLMServerEngine` and another `transfer` than 'nccl'.",
@@ -70,7 +71,7 @@ def check_lengths(prompts: Sequence[Prompt], sampling: Sampling, max_model_len: 
     """
     longest = max((len(prompt.token_ids) for prompt in prompts), default=0)
     if max_model_len is not None and longest + sampling.max_response_tokens > max_model_len:
-        raise ValueError(
+        raise SettingError(
             f"Expected prompt and response to fit into the engine's max_model_len={max_model_len} tokens, but a prompt "
             f"of {longest} and max_response_tokens={sampling.max_response_tokens} need "
             f"{longest + sampling.max_response_tokens}. Raise `max_model_len`, or lower `batches.max_prompt_tokens` or "
@@ -99,13 +100,13 @@ def written_rollout(
     ended = finish_reason == "stop" and len(token_ids) > 0 and token_ids[-1] in settings["stop_token_ids"]
     cut = finish_reason == "length" and len(token_ids) == settings["max_tokens"]
     if not ended and not cut:
-        raise RuntimeError(
+        raise RunError(
             f"Expected a response to end at an end token or at its limit of {settings['max_tokens']} tokens, but vLLM "
             f"ended one after {len(token_ids)} and gives the reason {finish_reason!r}. Has the server a limit of its "
             "own, or words to stop at?"
         )
     if len(logprobs) != len(token_ids):
-        raise RuntimeError(
+        raise RunError(
             f"Expected a log-prob for each of {len(token_ids)} tokens from vLLM, but got {len(logprobs)}: "
             f"{list(logprobs)[:8]}."
         )

@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from lspo.errors import RunError, SettingError
 from lspo.rollout.vllm.client import ServerRefusalError, VLLMClient
 from lspo.rollout.vllm.transfer import BACKEND
 from lspo.rollout.weight_stream import WeightStream
@@ -149,7 +150,7 @@ class PathSender(LSPOSender):
     def path(self) -> Path:
         """The file with the weights of the last update."""
         if self._path is None:
-            raise RuntimeError("Expected weights to be prepared before they are sent, but none were.")
+            raise RunError("Expected weights to be prepared before they are sent, but none were.")
         return self._path
 
     def prepare(self, weights: WeightStream) -> None:
@@ -231,7 +232,7 @@ class NCCLSender(Sender):
 
     def connect(self, client: VLLMClient) -> None:
         if not torch.cuda.is_available():
-            raise RuntimeError("Expected a GPU for transfer='nccl', but there is none. Set transfer='path'.")
+            raise RunError("Expected a GPU for transfer='nccl', but there is none. Set transfer='path'.")
         from vllm.distributed.device_communicators.pynccl import PyNcclCommunicator
         from vllm.distributed.utils import StatelessProcessGroup
 
@@ -296,4 +297,4 @@ def make_sender(transfer: Transfer, folder: Path) -> Sender:
         return BytesSender()
     if transfer == "nccl":
         return NCCLSender()
-    raise ValueError(f"Expected `transfer` to be one of {', '.join(get_args(Transfer))}, but got {transfer!r}.")
+    raise SettingError(f"Expected `transfer` to be one of {', '.join(get_args(Transfer))}, but got {transfer!r}.")

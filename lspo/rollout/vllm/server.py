@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lspo.errors import RunError
 from lspo.rollout.vllm.client import ServerAwayError, ServerRefusalError, VLLMClient
 
 
@@ -35,7 +36,7 @@ class VLLMServer:
         except ServerRefusalError as error:
             if error.status not in (401, 403):
                 raise
-            raise RuntimeError(
+            raise RunError(
                 f"Expected the vLLM server to let this run in, but it asks for a key: {error}. Have the key in the "
                 "environment variable that `api_key_variable` names."
             ) from error
@@ -44,7 +45,7 @@ class VLLMServer:
                 self.model, self.max_model_len = entry["id"], entry.get("max_model_len")
                 return
         names = ", ".join(f"{entry['id']} (from {entry.get('root')})" for entry in served)
-        raise RuntimeError(
+        raise RunError(
             f"Expected the vLLM server at {self.url} to serve {wanted}, but it serves {names}. Start it with "
             "the policy's model, or set `model` to the name it goes by there."
         )
@@ -77,7 +78,7 @@ class VLLMServer:
                 raise
             raise ServerAwayError(str(error)) from error
         except (KeyError, IndexError, TypeError) as error:
-            raise RuntimeError(
+            raise RunError(
                 f"Expected tokens and log-probs in an answer of the vLLM server at {self.url}, but {error!r} is not "
                 "there. Is it vLLM 0.32?"
             ) from error

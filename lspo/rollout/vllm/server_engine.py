@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from lspo.errors import RunError, SettingError
 from lspo.rollout.base import PolicyHandle, RolloutEngine, Sampling
 from lspo.rollout.sync_check import PROBE_SAMPLING, check_gap, probe_gap, probe_prompts, tolerance_for
 from lspo.rollout.vllm.client import FIRST_WAIT, ServerAwayError, ServerRefusalError, VLLMClient, require_http
@@ -81,14 +82,14 @@ class VLLMServerEngine(RolloutEngine):
         verify_tolerance: float | None = None,
     ) -> None:
         if not isinstance(getattr(torch, dtype, None), torch.dtype):
-            raise ValueError(f"Expected `dtype` to be the name of one of torch's types, but got {dtype!r}.")
+            raise SettingError(f"Expected `dtype` to be the name of one of torch's types, but got {dtype!r}.")
         if max_requests < 1:
-            raise ValueError(f"Expected `max_requests` to be at least 1, but got {max_requests}.")
+            raise SettingError(f"Expected `max_requests` to be at least 1, but got {max_requests}.")
         if verify_tolerance is not None and not verify_tolerance > 0:
-            raise ValueError(f"Expected `verify_tolerance` to be above 0, but got {verify_tolerance}.")
+            raise SettingError(f"Expected `verify_tolerance` to be above 0, but got {verify_tolerance}.")
         urls = [url] if isinstance(url, str) else list(url)
         if not urls or len({one.rstrip("/") for one in urls}) < len(urls):
-            raise ValueError(f"Expected `url` to name at least one server, and none twice, but got {url!r}.")
+            raise SettingError(f"Expected `url` to name at least one server, and none twice, but got {url!r}.")
         self.servers = [
             VLLMServer(
                 VLLMClient(
@@ -148,7 +149,7 @@ class VLLMServerEngine(RolloutEngine):
             pass  # gathering weights takes all ranks, and here what is left of them
         problem, luggage = self._shared((None if failure is None else str(failure), self._sender.luggage()))
         if problem is not None:
-            raise RuntimeError(problem) from failure
+            raise RunError(problem) from failure
         if self._rank != 0:
             self._sender.adopt(luggage)
         self._metrics = {"sync_seconds": time.perf_counter() - started, "interruptions": 0.0}
@@ -167,7 +168,7 @@ class VLLMServerEngine(RolloutEngine):
     def _groups(self, wanted: list[tuple[Prompt, int]], group_size: int, sampling: Sampling) -> Groups:
         policy = self._ready()
         if not self._marker:
-            raise RuntimeError("Expected `VLLMServerEngine.update` to be called before `generate`.")
+            raise RunError("Expected `VLLMServerEngine.update` to be called before `generate`.")
         for server in self.servers:
             check_lengths([prompt for prompt, _ in wanted], sampling, server.max_model_len)
         settings = request_settings(sampling, eos_token_ids=policy.eos_token_ids)
@@ -183,7 +184,7 @@ class VLLMServerEngine(RolloutEngine):
                 in_a_row += 1
                 self._metrics["interruptions"] = self._metrics.get("interruptions", 0.0) + 1
                 if in_a_row > MAX_INTERRUPTIONS:
-                    raise RuntimeError(
+                    raise RunError(
                         f"Expected the vLLM server to answer requests with at most {MAX_INTERRUPTIONS} interruptions "
                         f"in a row, but there was another one (last: {error}). See the server's log; if it is slow, "
                         "raise `timeout_seconds` or lower `max_requests`."
@@ -242,7 +243,7 @@ class VLLMServerEngine(RolloutEngine):
                 if error.status == 404
                 else f"It must be of the policy's architecture, started with {self._sender.flags}; its log says more."
             )
-            raise RuntimeError(
+            raise RunError(
                 f"Expected the vLLM server to take weights (transfer='{self.transfer}'), but it refused: {error}. "
                 f"{hint}"
             ) from error
@@ -254,7 +255,7 @@ class VLLMServerEngine(RolloutEngine):
             if server.held_marker() == self._marker:
                 continue
             if not self._sender.can_resend:
-                raise RuntimeError(
+                raise RunError(
                     f"Expected the vLLM server at {server.url} to keep its weights, but it has others now: it "
                     f"restarted, or another run uses it. Weights sent by '{self.transfer}' can't be sent again within "
                     "an iteration; resume from the last checkpoint."
@@ -377,7 +378,7 @@ class VLLMServerEngine(RolloutEngine):
 
     def _ready(self) -> PolicyHandle:
         if self._policy is None:
-            raise RuntimeError("Expected `VLLMServerEngine.setup` to be called before it is used.")
+            raise RunError("Expected `VLLMServerEngine.setup` to be called before it is used.")
         return self._policy
 
 

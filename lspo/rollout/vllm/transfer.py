@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lspo.errors import RunError, SettingError
 from lspo.rollout.weight_stream import Comparison, Fingerprint, compare, fingerprint
 
 BACKEND = "lspo"
@@ -72,7 +73,7 @@ class UpdateInfo:
         if self.path is not None:
             return _file_weights(self.path)
         if self.safetensors is None:
-            raise ValueError("Expected one of `offered`, `path` and `safetensors` in the update, but got none.")
+            raise SettingError("Expected one of `offered`, `path` and `safetensors` in the update, but got none.")
         from safetensors.torch import load
 
         return load(base64.b64decode(self.safetensors)).items()
@@ -107,7 +108,7 @@ def check_held(
     held, packed = held_weights(model, dtype=dtype)
     comparison = compare(sent, gather(held), packed=packed)
     if comparison.differing:
-        raise RuntimeError(
+        raise RunError(
             f"Expected vLLM to hold the weights that were sent, but {len(comparison.differing)} of "
             f"{comparison.compared} that could be compared differ in their bits: "
             f"{', '.join(comparison.differing[:4])}. Responses would be those of other weights; or they "
