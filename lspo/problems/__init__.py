@@ -15,8 +15,11 @@ from lspo.problems.presets import (
     as_set,
 )  # fmt: skip
 from lspo.problems.running_sum import RunningSumProblems
+from lspo.problems.trl import TRLProblems
+from lspo.problems.verl import VerlProblems
 
 __all__ = [
     "AIME24", "AIME25", "GSM8K", "MATH", "MATH500", "DAPOMath17k", "DatasetProblems", "MinervaMath", "MixedProblems",
-    "Note", "OlympiadBench", "Problem", "ProblemSet", "RunningSumProblems", "as_set",
+    "Note", "OlympiadBench", "Problem", "ProblemSet", "RunningSumProblems", "TRLProblems",
+    "VerlProblems", "as_set",
 ]  # fmt: skip
