@@ -28,6 +28,7 @@ class TRLProblems(DatasetProblems):
         path: Hub name or file; from Python also a `datasets.Dataset`, or a list of rows.
         name: Configuration of a hub data set.
         split: Which part of it.
+        prompt: Column with the prompt, where it is not yet in TRL's form, as a set's `problem`.
         answer: Column with the ground truth. None: the first there is of `solution`, `ground_truth` and `answer`; the
             ground truth is empty if there is none.
         **settings: Those of `DatasetProblems`.
@@ -36,19 +37,20 @@ class TRLProblems(DatasetProblems):
         ValueError: If it is neither, or a setting is out of range, and on reading, if a column or a prompt is missing.
     """
 
-    column_advice: ClassVar[str] = "TRL's prompts are in `prompt`. Name the ground truth's column with `answer`."
+    column_advice: ClassVar[str] = "TRL's prompts are in the column `prompt`. Name others with `prompt` and `answer`."
 
     def __init__(
         self,
         path: str | os.PathLike[str] | Any,
         name: str | None = None,
         split: str = "train",
+        prompt: str = "prompt",
         answer: str | None = None,
         **settings: Any,
     ) -> None:
         in_memory = not isinstance(path, str | os.PathLike)
         super().__init__(
-            IN_MEMORY if in_memory else path, name=name, split=split, prompt="prompt", answer=answer or "", **settings
+            IN_MEMORY if in_memory else path, name=name, split=split, prompt=prompt, answer=answer or "", **settings
         )
         self._table = _table(path, split) if in_memory else None
         self._without_answers = False

@@ -91,6 +91,16 @@ def test_the_prompt_that_rewards_see_is_what_was_asked() -> None:
     assert type(plain.extra["prompt"]) is str
 
 
+def test_a_prompt_in_another_column_is_put_into_trls_form() -> None:
+    (asked,) = read([{"problem": "1 + 1?", "solution": "2"}], prompt="problem", system_prompt="Be brief.")
+    assert asked.answer == "2"
+    assert asked.extra == {
+        "problem": "1 + 1?",
+        "solution": "2",
+        "prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "1 + 1?"}],
+    }
+
+
 def test_a_reward_of_trl_gets_the_chat(chat_tokenizer: Any) -> None:
     def brief(prompts: Any, completions: Any, level: Any, **kwargs: Any) -> list[float]:
         assert prompts == [row["prompt"] for row in ROWS]
@@ -105,8 +115,16 @@ def test_a_reward_of_trl_gets_the_chat(chat_tokenizer: Any) -> None:
 @pytest.mark.parametrize(
     ("rows", "settings", "message"),
     [
-        ([{"question": "?"}], {}, r"column 'prompt' in dataset, but it has question\. TRL's prompts are in `prompt`"),
-        ([{"prompt": "?"}], {"answer": "truth"}, r"column 'truth' in dataset, .* ground truth's column with `answer`"),
+        (
+            [{"question": "?"}],
+            {},
+            r"column 'prompt' in dataset, but it has question\. TRL's prompts are in the column `prompt`",
+        ),
+        (
+            [{"prompt": "?"}],
+            {"answer": "truth"},
+            r"column 'truth' in dataset, .* Name others with `prompt` and `answer`",
+        ),
         (
             [{"prompt": "?"}, {"prompt": None}],
             {},
