@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 from lspo.boxed import last_boxed
 from lspo.errors import SettingError
@@ -22,11 +22,12 @@ AnswerFrom = Literal["whole", "last_boxed"]
 
 
 class Columns(NamedTuple):
-    """Where a row has its problem and its answer."""
+    """Where a row has its problem, its answer (None: nowhere), and what rewards and logs need besides."""
 
     prompt: str
-    answer: str
+    answer: str | None
     answer_from: AnswerFrom
+    extra: tuple[str, ...] = ()
 
 
 class DatasetProblems(ProblemSet):
@@ -66,6 +67,9 @@ class DatasetProblems(ProblemSet):
     Raises:
         ValueError: If a setting is out of range, and on reading, if columns, rows or answers are not there.
     """
+
+    column_advice: ClassVar[str] = "Name the columns with `prompt` and `answer`, and others with `extra`."
+    """What to do where a column is not there."""
 
     def __init__(
         self,
@@ -113,15 +117,17 @@ class DatasetProblems(ProblemSet):
         self._stem = Path(self.path).stem
         self._tally = Tally()
 
-    def _open(self) -> Rows:
-        return open_rows(self.path, self.name, self.split)
-
-    def _hint(self) -> str:
-        return "Name the columns with `prompt` and `answer`, and others with `extra`."
-
     def columns(self, names: Sequence[str]) -> Columns:
         """Where problem and answer are, in a set that has columns of these names."""
-        return Columns(self.prompt, self.answer, self.answer_from)
+        return Columns(self.prompt, self.answer, self.answer_from, self.extra)
+
+    def open(self) -> Rows:
+        """The rows, to be read as often as needed."""
+        return open_rows(self.path, self.name, self.split)
+
+    def answer_text(self, cell: Any, booleans: tuple[str, str]) -> str | None:
+        """The ground truth that a cell holds, as text; None if it holds none."""
+        return as_text(cell, booleans=booleans)
 
     def problems(self) -> Iterator[Problem]:
         tally = self._tally = Tally()
@@ -134,10 +140,10 @@ class DatasetProblems(ProblemSet):
         return self._tally.notes(deduplicated=self.deduplicate)
 
     def _problems(self, tally: Tally) -> Iterator[Problem]:
-        rows = self._open()
+        rows = self.open()
         columns = self.columns(rows.column_names)
-        asked = {name: self._parts(name, rows.column_names) for name in (columns.prompt, columns.answer)}
-        others = {name: self._parts(name, rows.column_names) for name in self.extra}
+        asked = {name: self._parts(name, rows.column_names) for name in columns[:2] if name is not None}
+        others = {name: self._parts(name, rows.column_names) for name in columns.extra}
         limit = self.max_answer_characters
         for number, (row, values) in enumerate(self._read(rows, asked, others)):
             tally.rows += 1
@@ -156,6 +162,10 @@ class DatasetProblems(ProblemSet):
                 f"Expected a problem ({columns.prompt!r}) and an answer ({columns.answer!r}"
                 f"{', boxed' if columns.answer_from == 'last_boxed' else ''}) in each row of {self.path}, but "
                 f"{tally.incomplete} of {tally.rows} rows lack one; the first are rows {first}. To leave them out, set "
+                "`drop_incomplete=True`."
+                if columns.answer is not None
+                else f"Expected a problem ({columns.prompt!r}) in each row of {self.path}, but {tally.incomplete} of "
+                f"{tally.rows} rows lack one; the first are rows {first}. To leave them out, set "
                 "`drop_incomplete=True`."
             )
 
@@ -176,7 +186,7 @@ class DatasetProblems(ProblemSet):
             return split_name(name, columns)
         except KeyError:
             raise SettingError(
-                f"Expected a column {name!r} in {self.path}, but it has {', '.join(columns)}. {self._hint()}"
+                f"Expected a column {name!r} in {self.path}, but it has {', '.join(columns)}. {self.column_advice}"
             ) from None
 
     def _cells(
@@ -199,8 +209,10 @@ class DatasetProblems(ProblemSet):
         try:
             found = cell(row, parts[columns.prompt])
             prompt = as_messages(found) or as_text(found, booleans=rows.booleans)
-            answer = as_text(cell(row, parts[columns.answer]), booleans=rows.booleans)
-            extra = {name: cell(others, parts[name]) for name in self.extra}
+            answer: str | None = ""
+            if columns.answer is not None:
+                answer = self.answer_text(cell(row, parts[columns.answer]), rows.booleans)
+            extra = {name: cell(others, parts[name]) for name in columns.extra}
         except ValueError as error:
             raise SettingError(f"{error}, in row {number} of {self.path}.") from error
         if answer is not None and columns.answer_from == "last_boxed":

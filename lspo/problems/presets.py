@@ -146,7 +146,7 @@ class MinervaMath(DatasetProblems):
 
     def columns(self, names: Sequence[str]) -> Columns:
         if "solution" in names and "answer" not in names:
-            return Columns("problem", "solution", "last_boxed")
+            return Columns("problem", "solution", "last_boxed", self.extra)
         return super().columns(names)
 
 

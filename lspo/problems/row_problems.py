@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from lspo.errors import SettingError
 from lspo.problems.columns import look_up
@@ -27,20 +27,19 @@ class RowProblems(DatasetProblems):
         [('rows-0', '1 + 1 = ?', '2')]
     """
 
+    column_advice: ClassVar[str] = (
+        "Name the columns that have problem and answer, as RowProblems(rows, prompt='problem', answer='solution'), and "
+        "others with `extra`."
+    )
+
     def __init__(self, rows: Any, **settings: Any) -> None:
         _check_rows(rows)
         self.rows = rows
         super().__init__(f"the {len(rows)} rows given", **settings)
         self._stem = "rows"
 
-    def _open(self) -> Rows:
-        return TableRows(self.rows, self.path) if _is_table(self.rows) else MappingRows(self.rows)
-
-    def _hint(self) -> str:
-        return (
-            "Name the columns that have problem and answer, as RowProblems(rows, prompt='problem', answer='solution'), "
-            "and others with `extra`."
-        )
+    def open(self) -> Rows:
+        return TableRows(self.rows.with_format(None), self.path) if _is_table(self.rows) else MappingRows(self.rows)
 
 
 class MappingRows(Rows):

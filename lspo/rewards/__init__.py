@@ -8,6 +8,8 @@ from lspo.rewards.gsm8k import GSM8KReward
 from lspo.rewards.math_reward import MathReward
 from lspo.rewards.overlong import SoftOverlongPunishment
 from lspo.rewards.shuffled import ShuffledReward
+from lspo.rewards.trl import TRLReward
+from lspo.rewards.verl import VerlReward
 from lspo.rewards.weighted import WeightedReward
 from lspo.rewards.wrapper import RewardWrapper
 from lspo.types import Score
@@ -27,6 +29,8 @@ __all__ = [
     "Score",
     "ShuffledReward",
     "SoftOverlongPunishment",
+    "TRLReward",
+    "VerlReward",
     "WeightedReward",
     "score_groups",
 ]

@@ -24,6 +24,7 @@ class Response:
     """What a reward may look at: a response's text and token count, and the prompt with its ground truth.
 
     Responses of one group have one `draw_index`. Another group of the same prompt, drawn again, has another.
+    `token_ids` are those that were sampled, the end token included.
     """
 
     text: str
@@ -31,6 +32,7 @@ class Response:
     num_tokens: int
     truncated: bool
     draw_index: int | None = None
+    token_ids: tuple[int, ...] = ()
 
 
 class Reward(ABC):  # noqa: B024 (either of two methods is overridden)
@@ -191,7 +193,7 @@ def score_groups(reward: Reward, groups: Sequence[RolloutGroup]) -> list[Rollout
             than 0 or 1; the message names the reward, the prompt and what was returned.
     """
     responses = [
-        Response(rollout.text, group.prompt, rollout.num_tokens, rollout.truncated, group.draw_index)
+        Response(rollout.text, group.prompt, rollout.num_tokens, rollout.truncated, group.draw_index, rollout.token_ids)
         for group in groups
         for rollout in group.rollouts
     ]

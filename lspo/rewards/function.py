@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
-from lspo.errors import RunError, SettingError
-from lspo.rewards.async_calls import MAX_STALLS, LoopBlocked, TimedOut, run_concurrently
+from lspo.errors import SettingError
+from lspo.rewards.async_calls import TimedOut
 from lspo.rewards.base import EXCERPT_CHARACTERS, Response, Reward
-from lspo.rewards.plain_calls import TimeLimit
+from lspo.rewards.limited_calls import LimitedCalls
 from lspo.types import Prompt, Score
-
-ADVICE = "Use a client that awaits, such as `httpx.AsyncClient`, or write the function as a plain `def`."
 
 
 class FunctionReward(Reward):
@@ -49,61 +46,25 @@ class FunctionReward(Reward):
         concurrency: int = 64,
         time_limit_seconds: float | None = 60.0,
     ) -> None:
-        if concurrency < 1:
-            raise SettingError(f"Expected `concurrency` to be at least 1, but got {concurrency}.")
-        if time_limit_seconds is not None and time_limit_seconds <= 0:
-            raise SettingError(f"Expected `time_limit_seconds` to be positive, but got {time_limit_seconds}.")
-        self.function = _imported(function) if isinstance(function, str) else function
+        self.function = imported(function) if isinstance(function, str) else function
         if not callable(self.function):
             raise SettingError(f"Expected `function` to be one, but got {type(function).__name__}: {function!r}.")
-        self.name = function if isinstance(function, str) else _name(function)
+        self.name = function if isinstance(function, str) else name_of(function)
         self.concurrency, self.time_limit_seconds = concurrency, time_limit_seconds
+        self._calls = LimitedCalls(
+            self.function, self.name, concurrency=concurrency, time_limit_seconds=time_limit_seconds
+        )
         self._extra_parameters = _extra_parameters(self.function, self.name)
         self._timeouts = 0.0
-        self._warned: set[str] = set()
 
     def score(self, response: str, answer: str) -> Score:
         return self.score_batch([Response(response, Prompt("", "", (), answer), 0, truncated=False)])[0]
 
     def score_batch(self, responses: Sequence[Response]) -> list[Score]:
-        results = self._awaited(responses) if _is_async(self.function) else self._called(responses)
+        call = self._await if self._calls.awaits else self._call
+        results = self._calls.run([partial(call, response, self._columns(response)) for response in responses])
         self._timeouts += sum(isinstance(result, TimedOut) for result in results)
         return [Score(0.0, 0.0) if isinstance(result, TimedOut) else result for result in results]
-
-    def _called(self, responses: Sequence[Response]) -> Sequence[Score | TimedOut]:
-        if self.time_limit_seconds is None:
-            return [self._call(response, self._columns(response)) for response in responses]
-        with TimeLimit(self.time_limit_seconds, self._warn_of_overdue) as limit:
-            return [limit.call(partial(self._call, response, self._columns(response))) for response in responses]
-
-    def _awaited(self, responses: Sequence[Response]) -> Sequence[Score | TimedOut]:
-        waiting = [partial(self._await, response, self._columns(response)) for response in responses]
-        try:
-            results = run_concurrently(waiting, self.concurrency, self.time_limit_seconds)
-        except LoopBlocked as error:
-            raise RunError(
-                f"Expected reward function {self.name}, an `async def`, to await what takes time, but {MAX_STALLS} "
-                f"calls of one batch blocked the event loop for more than {self.time_limit_seconds:g} s each. {ADVICE}"
-            ) from error
-        if any(isinstance(result, TimedOut) and result.blocked for result in results):
-            self._warn_once(
-                f"Reward function {self.name}, an `async def`, blocked the event loop for more than "
-                f"{self.time_limit_seconds:g} s. The response counts as wrong, and calls that were running are run "
-                f"again. {ADVICE}"
-            )
-        return results
-
-    def _warn_of_overdue(self, reason: str) -> None:
-        self._warn_once(
-            f"A call of reward function {self.name} has taken more than {self.time_limit_seconds:g} s, its limit, and "
-            f"can't be interrupted: {reason}. Give the function a limit of its own, raise `time_limit_seconds`, or "
-            "write an `async def`."
-        )
-
-    def _warn_once(self, message: str) -> None:
-        if message not in self._warned:
-            self._warned.add(message)
-            warnings.warn(message, stacklevel=2)
 
     def _columns(self, response: Response) -> dict[str, Any]:
         """The parameters behind the first two."""
@@ -151,8 +112,7 @@ class FunctionReward(Reward):
 
     def metrics(self) -> dict[str, float]:
         timeouts, self._timeouts = self._timeouts, 0.0
-        limited = self.time_limit_seconds is not None
-        return {"function/timeouts": timeouts} if limited or _is_async(self.function) else {}
+        return {"function/timeouts": timeouts} if self._calls.may_time_out else {}
 
 
 def _checked(verdict: Any) -> Score:
@@ -164,7 +124,12 @@ def _checked(verdict: Any) -> Score:
     return Score.of(verdict)
 
 
-def _imported(path: str) -> Any:
+def imported(path: str) -> Any:
+    """What is at an import path, as `my_module.my_fn`.
+
+    Raises:
+        ValueError: If there is no such module, or nothing of that name in it.
+    """
     module_name, _, attribute = path.rpartition(".")
     if not module_name:
         raise SettingError(f"Expected `function` to be given as 'my_module.my_fn', but got {path!r}.")
@@ -180,21 +145,22 @@ def _imported(path: str) -> Any:
     return getattr(module, attribute)
 
 
-def _name(function: Any) -> str:
+def name_of(function: Any) -> str:
+    """Module and name of a function, or of the class of an object that is called like one."""
     name = getattr(function, "__qualname__", type(function).__qualname__)
     return f"{getattr(function, '__module__', type(function).__module__)}.{name}"
-
-
-def _is_async(function: Any) -> bool:
-    while isinstance(function, partial):
-        function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def _extra_parameters(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:
     """The parameters behind response and ground truth, which can be given by name."""
     kinds = inspect.Parameter
     parameters = list(inspect.signature(function).parameters.values())
+    if any(parameter.name == "completions" for parameter in parameters):
+        raise SettingError(
+            f"Expected reward function {name} to take one response and its answer, as in "
+            f"`def {name.rpartition('.')[2]}(response, answer)`, but it takes {inspect.signature(function)}, a list of "
+            f"completions, as TRL's do. Use `TRLReward`: --data.reward=TRLReward --data.reward.functions={name}."
+        )
     if any(parameter.kind is kinds.VAR_POSITIONAL for parameter in parameters[:2]):
         return [parameter for parameter in parameters if parameter.kind in (kinds.KEYWORD_ONLY, kinds.VAR_KEYWORD)]
     first, rest = parameters[:2], parameters[2:]
