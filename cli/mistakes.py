@@ -119,9 +119,9 @@ def _class(setting: str, message: str) -> str | None:
 def _reward_of(function: Any, path: str) -> str:
     """The flags by which a function is a reward, by whose convention it is written."""
     try:
-        names = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        names = {}
+        names = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # some functions that are written in C
+        names = []
     if "completions" in names:
         return f"--data.reward=TRLReward --data.reward.functions={path}"
     if "solution_str" in names:
