@@ -103,8 +103,7 @@ def _class(setting: str, message: str) -> str | None:
     found = _imported(path)
     if setting == "data.reward" and found is not None and not inspect.isclass(found) and callable(found):
         return (
-            f"Expected a class of rewards as `data.reward`, but {given} is a function. "
-            f"Type: --data.reward=FunctionReward --data.reward.function={path}"
+            f"Expected a class of rewards as `data.reward`, but {given} is a function. Type: {_reward_of(found, path)}"
         )
     if colon:
         return (
@@ -115,6 +114,20 @@ def _class(setting: str, message: str) -> str | None:
         f"Expected a class of the kind {kind} as `{setting}`, but {path} is not one. Derive it: "
         f"`class {path.rpartition('.')[2]}({kind})`. --{setting}.help lists the library's."
     )
+
+
+def _reward_of(function: Any, path: str) -> str:
+    """The flags by which a function is a reward, by whose convention it is written."""
+    try:
+        names = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # some functions that are written in C
+        names = []
+    if "completions" in names:
+        return f"--data.reward=TRLReward --data.reward.functions={path}"
+    if "solution_str" in names:
+        module, _, name = path.rpartition(".")
+        return f"--data.reward=VerlReward --data.reward.path={module} --data.reward.name={name}"
+    return f"--data.reward=FunctionReward --data.reward.function={path}"
 
 
 def _imported(path: str) -> Any:

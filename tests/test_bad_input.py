@@ -76,6 +76,14 @@ def judge(response, answer):
     return 1.0
 
 
+def trl_style(completions, **kwargs):
+    return [1.0] * len(completions)
+
+
+def compute_score(data_source, solution_str, ground_truth, extra_info=None):
+    return 1.0
+
+
 class AllWrong(Reward):
     def score(self, response, answer):
         return 0.0
@@ -181,6 +189,14 @@ def own_function(place: Path, policy: Path) -> list[str]:
     return ["--data.reward=FunctionReward", "--data.reward.function=own.judge"]
 
 
+def verl_data(place: Path, policy: Path) -> list[str]:
+    row = {"data_source": "quiz", "question": "1=", "answer": "1"}
+    (place / "set.jsonl").write_text("\n".join([json.dumps(row)] * 8))
+    settings = {"path": "set.jsonl", "extra": ["data_source"]}
+    data = json.dumps({"class_path": "DatasetProblems", "init_args": settings})
+    return ["--data.reward=VerlReward", "--data.reward.path=own_classes", "--data.train", data]
+
+
 def no_end_token(place: Path, policy: Path) -> list[str]:
     return [copy_of(policy, place, changed={"tokenizer_config.json": {"eos_token": None}})]
 
@@ -279,6 +295,16 @@ REFUSED = [
     Row("function in place of a reward", ["--data.reward=own_classes.judge"],
         r"own_classes\.judge is a function\. "
         r"Type: --data\.reward=FunctionReward --data\.reward\.function=own_classes\.judge\n"),
+    Row("function of TRL in place of a reward", ["--data.reward=own_classes.trl_style"],
+        r"Type: --data\.reward=TRLReward --data\.reward\.functions=own_classes\.trl_style\n"),
+    Row("function of verl in place of a reward", ["--data.reward=own_classes.compute_score"],
+        r"--data\.reward=VerlReward --data\.reward\.path=own_classes --data\.reward\.name=compute_score\n"),
+    Row("function of TRL as a `FunctionReward`",
+        ["--data.reward=FunctionReward", "--data.reward.function=own_classes.trl_style"],
+        r"as TRL's do\. Use `TRLReward`: --data\.reward=TRLReward --data\.reward\.functions=own_classes\.trl_style\."),
+    Row("functions of TRL, none of which decides accuracy",
+        ["--data.reward=TRLReward", "--data.reward.functions=[own_classes.trl_style, own_classes.trl_style]"],
+        r"decides accuracy: one of the functions trl_style, trl_style_2, or the sum from which on"),
     Row("class behind a colon", ["--data.reward=own_classes:Half"], r"Type: --data\.reward=own_classes\.Half\n"),
     Row("class of another kind", ["--data.reward=own_classes.NoReward"], r"Derive it: `class NoReward\(Reward\)`"),
     Row("file of Python in place of a class", ["--data.reward=own_classes.py"],
@@ -405,6 +431,11 @@ REFUSED = [
     Row("tags that are left out of responses", ["--data.reward=PatternFormat", "--data.reward.pattern=<pad>1"],
         r"what PatternFormat looks for, but in this tokenizer <pad> .* Set `sampling\.skip_special_tokens=False`"),
     Row("reward that scores nothing", ["--data.reward=lspo.rewards.Reward"], r"override `score` or `score_batch`"),
+    Row("verl's reward on other data",
+        ["--data.reward=VerlReward", "--data.reward.path=own_classes", "--data.reward.correct_above=0.5"],
+        r"Expected a column 'data_source' for own_classes\.compute_score, .* Read the set with `VerlProblems`"),
+    Row("verl's reward that does not say what is correct", verl_data,
+        r"Expected own_classes\.compute_score to say what is correct, .* without `acc`\. Set `correct_above`"),
     Row("reward function without its column", own_function,
         r"Expected a column 'level' for reward function own\.judge"),
     Row("prompts that are all too long", ["--data.batches.max_prompt_tokens=1"],

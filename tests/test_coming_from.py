@@ -169,3 +169,23 @@ def test_a_configuration_builds_at_its_own_size(
 def test_a_configuration_trains(place: Path, arguments: list[str]) -> None:
     main(["fit", *arguments, f"--model.model={place / 'policy'}", "--trainer.callbacks+=my_score.Steps", *SMALL])
     assert (place / "steps.txt").read_text() == "2"
+
+
+@pytest.mark.parametrize(
+    ("flags", "correct"),
+    [
+        (["functions=my_rewards.accuracy_reward"], "accuracy_reward"),
+        (["functions=[my_rewards.accuracy_reward, my_rewards.think_format_reward]", "correct=0.5"], 0.5),
+        (["functions=[my_rewards.accuracy_reward, my_rewards.think_format_reward]", "correct=1"], 1.0),
+        (
+            ["functions=[my_rewards.accuracy_reward, my_rewards.think_format_reward]", "correct=accuracy_reward"],
+            "accuracy_reward",
+        ),
+    ],
+)
+def test_functions_by_flags(place: Path, flags: list[str], correct: str | float) -> None:
+    given = ["--data.reward=TRLReward", *(f"--data.reward.{flag}" for flag in flags)]
+    reward = LSPOCommand(args=["--config", "quickstart", *given], run=False).datamodule.reward
+    assert isinstance(reward, TRLReward)
+    assert reward.correct == correct
+    assert type(reward.correct) is type(correct)
