@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lspo.errors import FolderError, SettingError
+from lspo.errors import OccupiedError, SettingError
 from lspo.lightning_modules.checkpoints import entries_of_parts, put_in_place, remove
 from lspo.lightning_modules.sources import save_model
 from lspo.models.pretrained import check_model
@@ -86,7 +86,7 @@ def export_checkpoint(
     """
     target = Path(folder)
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
-        raise FolderError(f"Expected {target} to be a folder that is empty or not there. Name another one.")
+        raise OccupiedError(f"Expected {target} to be a folder that is empty or not there. Name another one.")
     source = Path(checkpoint)
     weights, name = _parts(source) if source.is_dir() else _file(source)
     weights = {key.removeprefix(PREFIX): cast(value, dtype) for key, value in weights.items() if key.startswith(PREFIX)}

@@ -32,3 +32,7 @@ class UnreachableError(LSPOError, ConnectionError):
 
 class FolderError(LSPOError, OSError):
     """A file or folder is there, but can't be used as it is asked."""
+
+
+class OccupiedError(LSPOError, FileExistsError):
+    """There is something where a new file or folder was to be."""

@@ -114,12 +114,16 @@ class DatasetProblems(ProblemSet):
         self.extra = tuple(extra)
         self.drop_incomplete, self.deduplicate = drop_incomplete, deduplicate
         self.special_tokens_in_text = special_tokens_in_text
-        self._stem = Path(self.path).stem
         self._tally = Tally()
 
     def columns(self, names: Sequence[str]) -> Columns:
         """Where problem and answer are, in a set that has columns of these names."""
         return Columns(self.prompt, self.answer, self.answer_from, self.extra)
+
+    @property
+    def stem(self) -> str:
+        """What ids of problems begin with."""
+        return Path(self.path).stem
 
     def open(self) -> Rows:
         """The rows, to be read as often as needed."""
@@ -222,7 +226,7 @@ class DatasetProblems(ProblemSet):
     def _problem(
         self, number: int, prompt: str | tuple[Message, ...], answer: str, extra: Mapping[str, Any]
     ) -> Problem:
-        name = f"{self._stem}-{number}"
+        name = f"{self.stem}-{number}"
         chat = self.chat
         if chat is None:
             chat = not isinstance(prompt, str) or self.system_prompt is not None

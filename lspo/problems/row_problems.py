@@ -36,7 +36,10 @@ class RowProblems(DatasetProblems):
         _check_rows(rows)
         self.rows = rows
         super().__init__(f"the {len(rows)} rows given", **settings)
-        self._stem = "rows"
+
+    @property
+    def stem(self) -> str:
+        return "rows"
 
     def open(self) -> Rows:
         return TableRows(self.rows.with_format(None), self.path) if _is_table(self.rows) else MappingRows(self.rows)

@@ -91,9 +91,9 @@ def test_reads_numbers_and_text_up_to_a_size() -> None:
 @pytest.mark.parametrize("piece", ["1", "1,", "-$", "####", "-", "9.", "#### 9"])
 def test_hostile_text_is_wrong_and_fast(piece: str) -> None:
     hostile = piece * 10**6
-    started = time.perf_counter()
+    started = time.process_time()
     assert GSM8KReward().score(hostile, "#### 7").accuracy == 0.0
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @settings(max_examples=50, deadline=None)

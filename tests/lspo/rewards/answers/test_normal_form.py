@@ -87,11 +87,11 @@ def test_out_of_proportion(text: str) -> None:
 )
 def test_hostile_text_is_fast(piece: str) -> None:
     text = (piece * 1000)[:1000]
-    started = time.perf_counter()
+    started = time.process_time()
     cleaned = clean(text)
     form(cleaned), parse_number(cleaned), is_words(cleaned), too_big(cleaned), is_prose(cleaned)
     read_cleaned(cleaned), read_cleaned(cleaned + "=1")
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 PIECES = [
@@ -107,6 +107,6 @@ PIECES = [
 @pytest.mark.parametrize("before", ["", "Answer: ", "The answer is ", "#### ", "**Answer", "\\boxed{"])
 def test_hostile_responses_are_fast(before: str, piece: str) -> None:
     text = f"{before}{(piece * 20_000)[:20_000]}Answer: 5"
-    started = time.perf_counter()
+    started = time.process_time()
     final_answer(text, "any")
-    assert time.perf_counter() - started < 1.5
+    assert time.process_time() - started < 1.5
