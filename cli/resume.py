@@ -21,8 +21,8 @@ from lspo.lightning_modules.csv_logger import KeepingWriter, ResumableCSVLogger
 
 DEPTH, NAMED = 5, 8
 LAST = "last"
-SAME_NAME = "x"
-"""Last part of a place that says the name of a run's folder, not where it is."""
+SAME_NAME, ITSELF = "x", "_"
+"""Last part of a place that says the name of a run's folder, not where it is; and of one that is the folder."""
 
 
 def newest_checkpoint(trainer: Trainer, stage: str) -> str:
@@ -72,7 +72,9 @@ def go_on_in_own_folder(trainer: Trainer, path: str, content: Mapping[str, Any])
 
     Returns: The folder; None if it is not one of this configuration's: then the loggers make a new one.
     """
-    places = [_in_full(Path(path)), *([_in_full(Path(content[LOG_DIR])) / "_"] if content.get(LOG_DIR) else [])]
+    # What the checkpoint itself says comes first: it may be in another folder than the run's.
+    own_word = [_in_full(Path(content[LOG_DIR])) / ITSELF] if content.get(LOG_DIR) else []
+    places = [*own_word, _in_full(Path(path))]
     if not trainer.loggers:
         return Path(trainer.default_root_dir)
     folder = None
@@ -151,12 +153,19 @@ def _folder_of_run(logger: Any, places: list[Path]) -> Path | None:
     for place in places:
         if place.is_relative_to(_in_full(root)):
             parts = place.relative_to(_in_full(root)).parts
-            if len(parts) > 1 and (root / parts[0]).is_dir():
-                return root / parts[0]
+            own = root / parts[0] if len(parts) > 1 else None
+            if own is not None and own.is_dir() and (parts[1:] == (ITSELF,) or _is_of_a_run(own)):
+                return own
     same = [
         root / place.parent.name for place in places if place.name == SAME_NAME and (root / place.parent.name).is_dir()
     ]
     return same[0] if same else None
+
+
+def _is_of_a_run(folder: Path) -> bool:
+    """Whether a run has written here, rather than several below."""
+    written = (folder / CONFIG).is_file() or (folder / "metrics.csv").is_file()
+    return written or any(folder.glob("events.out.tfevents*"))
 
 
 def _go_on(logger: Any, folder: Path, step: int) -> None:

@@ -24,7 +24,7 @@ _groups: list[Any] = []
 """The world, and the group for all its ranks."""
 
 
-class RankError(RuntimeError):
+class RankError(RunError):
     """Another rank has failed; the message is that rank's."""
 
 

@@ -216,9 +216,14 @@ def check_version(state: Mapping[str, Any]) -> None:
     )
 
 
+def _is_setting(name: str, value: Any) -> bool:
+    """Whether an attribute is one, and no counter of the run."""
+    return not name.startswith("_") and isinstance(value, str | int | float | None)
+
+
 def in_words(part: Any) -> str:
     """A piece's class and plain settings: alike in every process, as an address in memory is not."""
     if getattr(type(part), "__repr__", None) != object.__repr__:
         return repr(part)
-    plain = {name: value for name, value in sorted(vars(part).items()) if isinstance(value, str | int | float | None)}
+    plain = {name: value for name, value in sorted(vars(part).items()) if _is_setting(name, value)}
     return f"{type(part).__name__}({', '.join(f'{name}={value!r}' for name, value in plain.items())})"

@@ -11,10 +11,8 @@ from torch import Tensor
 
 from lspo.lightning_modules.checkpoints import (
     BROKEN,
-    LOG_DIR,
     check_weights,
     forget_callbacks,
-    log_folder,
     refuse_broken,
 )
 from lspo.lightning_modules.export import NAME, cast, write_pretrained
@@ -56,19 +54,12 @@ class CheckpointHooks(ShardedPolicy):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[NAME] = self.name_or_path
-        if self._trainer is not None and self.trainer.is_global_zero and self.trainer.loggers:
-            # Not `trainer.log_dir`, a broadcast: a rank that fails may write alone.
-            folders = [folder for logger in self.trainer.loggers if (folder := log_folder(logger))]
-            checkpoint[LOG_DIR] = folders[0] if folders else None
         checkpoint["nonfinite_in_a_row"] = self._step.nonfinite_at(self._place)
         if self._update_is_broken:
             checkpoint[BROKEN] = (
                 "it was written when an optimizer's update was broken off, of which the weights hold a part"
             )
-        # Lightning asks the module alone.
-        hook = getattr(getattr(self._trainer, "datamodule", None), "on_save_checkpoint", None)
-        if hook is not None:
-            hook(checkpoint)
+        super().on_save_checkpoint(checkpoint)
 
     @property
     def updates_made(self) -> int:

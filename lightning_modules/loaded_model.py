@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lspo.errors import SettingError
+from lspo.errors import MissingFileError, SettingError
 from lspo.lightning_modules.sources import ModelSource, cache_folder, save_model, whole_or_not_at_all
 from lspo.models.supported import check_supported
 
@@ -55,19 +54,45 @@ class LoadedModel(ModelSource):
             raise SettingError("Expected a tokenizer with an end token, but it has none. Set tokenizer.eos_token.")
         check_supported(model.config, f"the loaded {kind}")
         self.model, self.tokenizer = model, tokenizer
-        _ = self.folder  # of the weights as they are now
+        self._name = self._digest()
 
-    @cached_property
+    @property
     def folder(self) -> Path:
+        return cache_folder() / f"loaded-{self._name}"
+
+    def _digest(self) -> str:
+        """Of all that the folder would hold."""
         digest = hashlib.blake2b(self.model.config.to_json_string().encode(), digest_size=8)
         for name, tensor in self.model.state_dict().items():
             digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-        digest.update(repr(sorted(self.tokenizer.get_vocab().items())).encode())
-        digest.update(str((self.tokenizer.eos_token_id, self.tokenizer.chat_template)).encode())
-        return cache_folder() / f"loaded-{digest.hexdigest()}"
+        generation = getattr(self.model, "generation_config", None)
+        digest.update(b"" if generation is None else generation.to_json_string().encode())
+        tokenizer = self.tokenizer
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        digest.update(
+            repr(sorted(tokenizer.get_vocab().items())).encode() if backend is None else backend.to_str().encode()
+        )
+        digest.update(repr((sorted(tokenizer.special_tokens_map.items()), tokenizer.chat_template)).encode())
+        return digest.hexdigest()
+
+    def release(self) -> None:
+        """Lets go of the model: it has been read from the folder."""
+        self.model = None
 
     def prepare(self) -> None:
+        if self.model is None:
+            if not self.folder.is_dir():
+                raise MissingFileError(
+                    f"Expected the weights of the loaded model in {self.folder}, where they were written, but they are "
+                    "gone. Load the model anew, and make another PolicyModule of it."
+                )
+            return
+        if self._digest() != self._name:
+            raise SettingError(
+                "Expected the loaded model and its tokenizer to stay as they were when PolicyModule was made of them, "
+                "but they have changed since. Make the PolicyModule behind the change."
+            )
         if not self.folder.is_dir():
             with whole_or_not_at_all(self.folder) as scratch:
                 save_model(self.model, self.tokenizer, scratch)

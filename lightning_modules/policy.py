@@ -216,6 +216,8 @@ class PolicyModule(ScheduleHooks, CheckpointHooks, ShardedPolicy, RolloutModule)
             return
         precision = str(self.trainer.precision) if self._trainer is not None else "32-true"
         self.model = load_model(self.name_or_path, dtype=weight_dtype(precision), **self._model_settings)
+        if isinstance(self.source, ModelSource):
+            self.source.release()
         self._sharding = sharding_for(self.trainer.strategy if self._trainer is not None else None)
         self._sharding.prepare(self, self.model)
 

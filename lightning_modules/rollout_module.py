@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lspo.errors import SettingError
 from lspo.lightning_modules.callbacks import default_callbacks
+from lspo.lightning_modules.checkpoints import LOG_DIR, log_folder, write_whole_checkpoints
 from lspo.lightning_modules.evaluation_hooks import EvaluationHooks
 from lspo.lightning_modules.sharding import Sharding, sharding_for
 from lspo.models.causal_lm import eos_token_ids, evaluation_mode, model_logprobs
@@ -58,6 +59,19 @@ class RolloutModule(EvaluationHooks, PolicyHandle):
                 f"Expected a strategy that leaves the model whole, as ddp, but {type(self.trainer.strategy).__name__} "
                 f"cuts it, and {type(self).__name__} is a RolloutModule. Derive it from PolicyModule."
             )
+
+    def setup(self, stage: str) -> None:
+        write_whole_checkpoints(self.trainer.strategy)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self._trainer is not None and self.trainer.is_global_zero and self.trainer.loggers:
+            # Not `trainer.log_dir`, a broadcast: a rank that fails may write alone.
+            folders = [folder for logger in self.trainer.loggers if (folder := log_folder(logger))]
+            checkpoint[LOG_DIR] = folders[0] if folders else None
+        # Lightning asks the module alone.
+        hook = getattr(getattr(self._trainer, "datamodule", None), "on_save_checkpoint", None)
+        if hook is not None:
+            hook(checkpoint)
 
     # --- PolicyHandle
 

@@ -64,6 +64,9 @@ class ModelSource(ABC):
     def folder(self) -> Path:
         """Where it is, or will be."""
 
+    def release(self) -> None:  # noqa: B027 (most hold nothing)
+        """Lets go of what it was made of; called in every process, when the model has been read."""
+
 
 class RandomWeights(ModelSource):
     """A random start: weights drawn for a configuration, with a tokenizer from a folder or hub.

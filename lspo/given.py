@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import import_module
@@ -35,13 +36,16 @@ def as_piece(given: Any, kind: Callable[..., Piece], setting: str, *, example: s
         raise SettingError(f"{expected}, but got {'None' if given is None else f'{type(given).__name__}: {given!r}'}.")
     if not issubclass(given, kind):
         raise SettingError(f"{expected}, but got the class {given.__name__}, which is not derived from it.")
+    if inspect.isabstract(given) or given is kind:
+        raise SettingError(f"{expected}, but got {given.__name__} itself, from which those are derived.")
     try:
-        return cast(Piece, given())
+        inspect.signature(given).bind()
     except TypeError as error:
         raise SettingError(
             f"{expected}, but got the class {given.__name__}, which needs settings ({error}). Write "
             f"{given.__name__}(...)."
         ) from error
+    return cast(Piece, given())
 
 
 def _by_name(name: str, kind: type[Any], expected: str) -> type[Any]:
@@ -51,7 +55,8 @@ def _by_name(name: str, kind: type[Any], expected: str) -> type[Any]:
         for short, found in vars(package).items()
         if inspect.isclass(found) and issubclass(found, kind) and not inspect.isabstract(found) and found is not kind
     }
-    for known in (_plain(name), _plain(name + kind.__name__)):
+    last_word = re.findall("[A-Z][a-z]*", kind.__name__)[-1]
+    for known in (_plain(name), _plain(name + last_word)):
         if known in classes:
             return classes[known]
     close = get_close_matches(_plain(name), classes, n=1)

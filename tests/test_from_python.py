@@ -9,19 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy
+import pandas
 import pytest
 import torch
 from lightning.pytorch import Trainer
 from transformers import AutoModelForCausalLM
 
 from lspo.datamodules import Evaluation, EvaluationSet, RolloutDataModule, Rounds
+from lspo.errors import SettingError
 from lspo.lightning_modules import HealthWarnings, LoadedModel, PolicyModule
 from lspo.models.causal_lm import load_tokenizer
 from lspo.models.tokenizers import character_tokenizer
-from lspo.objectives import DAPO, GRPO, DrGRPO
+from lspo.objectives import DAPO, GRPO, DrGRPO, Objective
 from lspo.problems import DatasetProblems, RowProblems, RunningSumProblems, as_set
-from lspo.rewards import FunctionReward, GSM8KReward
-from lspo.rollout import Sampling, TransformersEngine
+from lspo.rewards import FunctionReward, GSM8KReward, Reward
+from lspo.rollout import Sampling, TransformersEngine, VLLMEngine
 from lspo.sampling import AccuracyBand, KeepAll
 from lspo.tasks.running_sum import ALPHABET
 from lspo.testing import tiny_model
@@ -140,6 +143,65 @@ def test_rows_are_read_as_a_file_of_them_is(tmp_path: Path) -> None:
     named = RowProblems([{"problem": "x", "solution": "so \\boxed{3}"}], prompt="problem", answer="solution",
                         answer_from="last_boxed")  # fmt: skip
     assert [(one.text, one.answer) for one in named.problems()] == [("x", "3")]
+
+
+@pytest.mark.parametrize("kind", ["torch", "numpy", "pandas"])
+def test_cells_of_arrays_and_tensors_are_what_they_hold(kind: str) -> None:
+    chat = [{"role": "user", "content": "1 + 1"}]
+    table = datasets.Dataset.from_list([{"question": chat, "answer": [2, 3]}, {"question": chat, "answer": [4]}])
+    formatted = table.with_format(kind)
+    rows: Any = [RowProblems(formatted)]
+    if kind == "pandas":
+        rows.append(RowProblems(table.to_pandas().to_dict("records")))
+    else:
+        rows.append(RowProblems([formatted[0], formatted[1]]))
+    for problems in rows:
+        first, second = problems.problems()
+        assert (first.answer, second.answer) == ("2, 3", "4")
+        assert first.messages == tuple(chat)
+    assert [one.answer for one in RowProblems([{"question": "x", "answer": ("69", "84")}]).problems()] == ["69, 84"]
+    single = RowProblems(
+        [{"question": "x", "answer": value} for value in (numpy.float32(0.1), torch.tensor(4), pandas.NaT)]
+    )
+    with pytest.raises(SettingError, match="1 of 3 rows lack one; the first are rows 2"):
+        list(single.problems())
+    single.drop_incomplete = True
+    assert [one.answer for one in single.problems()] == ["0.1", "4"]
+
+
+def test_a_cell_that_is_no_data_is_refused() -> None:
+    with pytest.raises(SettingError, match=r"but got function: .*, in row 0 of the 1"):
+        list(RowProblems([{"question": "x", "answer": is_right}]).problems())
+
+
+def test_a_loaded_model_that_has_changed_since_is_refused(loaded: tuple[Any, Any], tmp_path: Path) -> None:
+    model, tokenizer = loaded
+    policy = PolicyModule(model, tokenizer=tokenizer)
+    with torch.no_grad():
+        next(iter(model.parameters()))[0, 0] += 1.0
+    with pytest.raises(SettingError, match="but they have changed since"):
+        trainer_of(tmp_path).fit(policy, data_of(ROWS))
+
+
+def test_what_ends_a_response_is_part_of_a_loaded_model(loaded: tuple[Any, Any]) -> None:
+    model, tokenizer = loaded
+    first = LoadedModel(model, tokenizer).folder
+    model.generation_config.eos_token_id = [1, 2]
+    second = LoadedModel(model, tokenizer).folder
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<stop>"]})
+    assert len({first, second, LoadedModel(model, tokenizer).folder}) == 3
+
+
+def test_a_class_with_a_mistake_of_its_own_is_not_said_to_need_settings() -> None:
+    class Broken(Reward):
+        def __init__(self) -> None:
+            self.number = 1 + "2"  # type: ignore[operator]
+
+    with pytest.raises(TypeError, match="unsupported operand"):
+        data_of(ROWS, Broken)
+    with pytest.raises(SettingError, match="but got Objective itself, from which those are derived"):
+        PolicyModule("x", objective=Objective)  # type: ignore[arg-type]
+    assert isinstance(data_of(ROWS, engine="vllm").engine, VLLMEngine)  # type: ignore[arg-type]
 
 
 def test_names_and_classes_stand_for_what_has_no_settings() -> None:

@@ -6,6 +6,8 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date, time, timedelta
+from numbers import Number
 from typing import Any
 
 from lspo.errors import SettingError
@@ -142,6 +144,11 @@ def as_text(value: Any, *, booleans: tuple[str, str] = ("False", "True")) -> str
                 f"long numbers, but got {value!r}: write the column as text"
             )
         return str(int(value))
+    if not isinstance(value, str | Number | date | time | timedelta):
+        raise SettingError(
+            f"Expected text, a number or a list, but got {type(value).__name__}: {str(value)[:EXCERPT_CHARACTERS]}. "
+            "Write it as text"
+        )
     text = str(value)
     if not text.isascii() and LONE_SURROGATE.search(text):
         raise SettingError(

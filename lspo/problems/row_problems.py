@@ -60,7 +60,27 @@ class MappingRows(Rows):
 
     def read(self, names: set[str]) -> Iterator[dict[str, Any]]:
         for row in self._rows:
-            yield {name: row.get(name) for name in names}
+            cells = {str(name): cell for name, cell in row.items() if str(name) in names}
+            yield {name: plain(cells.get(name)) for name in names}
+
+
+def plain(cell: Any) -> Any:
+    """A cell as a file has it: arrays, tensors and tuples are lists, and what pandas calls missing is None.
+
+    Example:
+        >>> import numpy
+        >>> plain({"answer": (1, 2)}), plain(numpy.array([1, 2]))
+        ({'answer': [1, 2]}, [1, 2])
+    """
+    if isinstance(cell, Mapping):
+        return {str(name): plain(value) for name, value in cell.items()}
+    if isinstance(cell, list | tuple):
+        return [plain(value) for value in cell]
+    if type(cell).__name__ in ("NAType", "NaTType"):
+        return None
+    if type(cell).__module__ == "numpy" and getattr(cell, "ndim", 1) == 0 and str(cell.dtype) in ("float16", "float32"):
+        return float(str(cell))  # its shortest text, not the digits of double
+    return plain(cell.tolist()) if hasattr(cell, "tolist") else cell
 
 
 def _has(row: Mapping[str, Any], way: Sequence[str]) -> bool:

@@ -371,3 +371,22 @@ def test_a_curve_in_a_remote_folder() -> None:
             writer.save()
     with fsspec.open(f"{folder}/metrics.csv", "r") as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["0", "1", "2"]
+
+
+def test_checkpoints_of_a_folder_of_their_own_are_no_run(tiny: dict[str, Any]) -> None:
+    tiny["trainer"]["callbacks"][1]["init_args"]["dirpath"] = "runs/tiny/kept"
+    Path("tiny.yaml").write_text(yaml.safe_dump(tiny))
+    assert fit("--trainer.max_epochs=1") == 0
+    assert fit("--ckpt_path=runs/tiny/kept/last.ckpt") == 0
+    assert sorted(os.listdir("runs/tiny")) == ["kept", "version_0"]
+    assert not Path("runs/tiny/kept/metrics.csv").exists()
+    assert steps_of(curve(), "loss/total") == [0, 1, 2, 3]
+
+
+def test_a_run_of_another_configuration_below_the_root_is_left_alone(tiny: dict[str, Any]) -> None:
+    assert fit("--trainer.max_epochs=1", "--trainer.logger.init_args.name=other") == 0
+    with pytest.warns(UserWarning, match="The dirpath has changed"):
+        assert fit("--trainer.logger.init_args.name=", "--ckpt_path=runs/other/version_0/checkpoints/last.ckpt") == 0
+    assert sorted(os.listdir("runs/other")) == ["version_0"]
+    assert steps_of(curve("runs/other/version_0"), "loss/total") == [0, 1]
+    assert steps_of(curve("runs/version_0"), "loss/total") == [2, 3]

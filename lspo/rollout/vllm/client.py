@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
-from lspo.errors import MissingLibraryError, SettingError
+from lspo.errors import MissingLibraryError, RunError, SettingError
 
 if TYPE_CHECKING:
     import httpx
@@ -32,11 +32,11 @@ AWAY_STATUS = (502, 503, 504)
 NO_STATUS = 0
 
 
-class ServerAwayError(RuntimeError):
+class ServerAwayError(RunError):
     """The server does not answer: it is down, unreachable, or slower than the time-out."""
 
 
-class ServerRefusalError(RuntimeError):
+class ServerRefusalError(RunError):
     """The server answers, and says no.
 
     Args:
@@ -100,7 +100,10 @@ class VLLMClient:
                 raise SettingError(f"Expected `{name}` to be above 0, but got {seconds}.")
         self.url = url.rstrip("/")
         self._headers = {"Content-Type": "application/json"}
+        api_key = api_key and api_key.strip()  # a file of secrets ends in a line break
         if api_key:
+            if not (api_key.isascii() and api_key.isprintable()):
+                raise SettingError("Expected a key of the server of printable ASCII characters, but it has others.")
             self._headers["Authorization"] = f"Bearer {api_key}"
         self._lock = threading.Lock()
         self._idle: list[httpx.Client] = []
@@ -188,6 +191,8 @@ class VLLMClient:
             raise TimeoutError(f"no connection within {first:g} s") from error
         except httpx.TimeoutException as error:
             raise TimeoutError(f"no answer within {seconds:g} s") from error
+        except (httpx.LocalProtocolError, httpx.InvalidURL) as error:
+            raise ServerRefusalError(f"{method} {self.url}{path} can't be sent: {error}", NO_STATUS) from error
         except httpx.HTTPError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise ssl.SSLCertVerificationError(str(error)) from error
