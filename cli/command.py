@@ -29,7 +29,7 @@ from lspo.cli.before_run import (
     remove_empty_log_folders,
 )
 from lspo.cli.config_file import check_config
-from lspo.cli.errors import FAILED_RUN, WRONG_SETTING, exit_status, report
+from lspo.cli.errors import FAILED_RUN, INTERRUPTED, WRONG_SETTING, exit_status, report
 from lspo.cli.plain_data import as_settings, is_object
 from lspo.cli.recipes import resolve
 from lspo.cli.resume import LAST, content_of, go_on_in_own_folder, newest_checkpoint, said
@@ -38,6 +38,7 @@ from lspo.cli.suggest import SuggestingParser, setting_names
 from lspo.datamodules import RolloutDataModule
 from lspo.errors import SettingError
 from lspo.lightning_modules import IterationCheckpoint, PolicyModule, ResumableCSVLogger
+from lspo.lightning_modules.callbacks.graceful_stop import stop_status
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     # Counted in optimizer steps; an iteration often has fewer than Lightning's 50.
@@ -134,7 +135,23 @@ class LSPOCommand(LightningCLI):
             with warnings.catch_warnings():
                 if subcommand == "fit" and _is_on_disk(ckpt_path) and not trial:
                     self._go_on_from(str(ckpt_path))
-                super()._run_subcommand(subcommand)
+                self._run_to_its_end(subcommand)
+
+    def _run_to_its_end(self, subcommand: str) -> None:
+        """Runs, and ends with the status of the signal that stopped it, if one did.
+
+        By then every rank has been through the barrier behind the checkpoint: a launcher may end the others.
+        """
+        try:
+            super()._run_subcommand(subcommand)
+        except SystemExit as stop:
+            # Lightning's own status is 1 after any Ctrl-C.
+            if not isinstance(stop.__context__, KeyboardInterrupt):
+                raise
+            status = stop_status(self.trainer)
+            raise SystemExit(INTERRUPTED if status is None else status) from None
+        if status := stop_status(self.trainer):
+            raise SystemExit(status)
 
     def _go_on_from(self, path: str) -> None:
         """Has a resumed run write into its own folder, and says so."""

@@ -17,7 +17,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lspo.errors import LSPOError, RunError
 
 TRACEBACK_VARIABLE = "LSPO_TRACEBACK"
-WRONG_SETTING, FAILED_RUN = 2, 1
+WRONG_SETTING, FAILED_RUN, INTERRUPTED = 2, 1, 130
 
 
 def exit_status(error: BaseException, *, constructing: bool = False) -> int | None:

@@ -44,6 +44,8 @@ class GracefulStop(RolloutCallback):
         self._requeue = False
         self._speaks = True
         self.stopped = False
+        self.status = 0
+        """What a command should end with: 130 after Ctrl-C, 143 after SIGTERM, as shells count; on every rank."""
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # The evaluation before training may take long.
@@ -67,6 +69,7 @@ class GracefulStop(RolloutCallback):
             return
         if self._received is not None:
             # Not the handler that was there before: Lightning's for SIGTERM would wait for the end of a batch.
+            self.status = _status(number)
             raise KeyboardInterrupt(f"A second signal: {signal.Signals(number).name}")
         self._received = signal.Signals(number)
         if self._speaks:
@@ -78,7 +81,7 @@ class GracefulStop(RolloutCallback):
                 os.write(2, f"\n{text}\n".encode())
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self.stopped = False
+        self.stopped, self.status = False, 0
         for timer in _timers(trainer):
             timer._interval = None  # type: ignore[assignment]
 
@@ -95,6 +98,12 @@ class GracefulStop(RolloutCallback):
         if asked and self._requeue_signal is not None:
             mine = self._received == self._requeue_signal
             self._requeue = trainer.strategy.reduce_boolean_decision(mine, all=False)
+        if asked:
+            had = [trainer.strategy.reduce_boolean_decision(self._received == one, all=False) for one in SIGNALS]
+            # A job that goes back into the queue, or whose time is over, has done what it was asked to do.
+            self.status = (
+                0 if self._requeue else next((_status(one) for one, it in zip(SIGNALS, had, strict=True) if it), 0)
+            )
         return asked
 
     def on_collect_start(self, trainer: Trainer, pl_module: LightningModule, plan: CollectPlan) -> None:
@@ -114,6 +123,7 @@ class GracefulStop(RolloutCallback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if isinstance(exception, StopCollecting):
+            self.stopped = True
             # Collecting has put the order of prompts back to where the iteration began.
             self._save(trainer, str(exception))
         self._restore()
@@ -138,6 +148,17 @@ def has_stopped(trainer: Trainer) -> bool:
     """True if a signal, or the end of its time, ends the run, with a checkpoint to go on from."""
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
     return any(callback.stopped for callback in callbacks if isinstance(callback, GracefulStop))
+
+
+def stop_status(trainer: Trainer) -> int | None:
+    """What a command should end with that a signal, or the end of its time, has stopped; None: none has."""
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    stops = [one for one in callbacks if isinstance(one, GracefulStop) and (one.stopped or one.status)]
+    return max((one.status for one in stops), default=None)
+
+
+def _status(number: int) -> int:
+    return 128 + number
 
 
 def _count(iterations: int) -> str:

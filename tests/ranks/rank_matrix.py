@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, Trainer
 from rank_strategies import FSDP1OnCPU, FullPrecision
 
 import lspo.lightning_modules.policy as policy_file
@@ -126,7 +126,7 @@ def run(folder: str, way: dict[str, Any]) -> dict[str, Any]:
     data = Batches(steps)
     starts: dict[str, Any] = {}
 
-    class Start(policy_file.Callback):
+    class Start(Callback):
         def on_train_start(self, trainer: Any, module: Any) -> None:
             starts.update({name: tensor.clone() for name, tensor in module.full_weights()})
             cut = sum(parameter.numel() for parameter in map(local, module.parameters()))
