@@ -6,6 +6,10 @@ import csv
 import json
 import logging
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -390,3 +394,38 @@ def test_a_run_of_another_configuration_below_the_root_is_left_alone(tiny: dict[
     assert sorted(os.listdir("runs/other")) == ["version_0"]
     assert steps_of(curve("runs/other/version_0"), "loss/total") == [0, 1]
     assert steps_of(curve("runs/version_0"), "loss/total") == [2, 3]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_ends_with_the_status_of_the_signal(tiny: dict[str, Any], number: int, status: int) -> None:
+    """Whether it comes during a round, or while the weights are trained."""
+    code = "import sys; from lspo.cli.main import main; main(sys.argv[1:])"
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root), "PYTHONWARNINGS": "ignore"}
+    with Path("output.txt").open("wb") as output:
+        run = subprocess.Popen(
+            [sys.executable, "-c", code, "fit", "--config", "tiny.yaml", "--trainer.max_epochs=5000"],
+            env=environment, stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        until = time.monotonic() + 120
+        while "Iteration 1/" not in Path("output.txt").read_text() and time.monotonic() < until:
+            time.sleep(0.02)
+        run.send_signal(number)
+        assert run.wait(timeout=60) == status, Path("output.txt").read_text()
+    finally:
+        run.kill()
+    assert "Go on with the same command and --ckpt_path" in Path("output.txt").read_text()
+
+
+def test_a_run_whose_time_is_over_ends_well(tiny: dict[str, Any]) -> None:
+    assert fit("--trainer.max_epochs=5000", "--trainer.max_time=00:00:00:02") == 0
+    assert list(Path("runs/tiny/version_0/checkpoints").glob("stopped*"))
+
+
+def test_ctrl_c_before_anything_is_generated(tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def setup(self: PolicyModule, stage: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PolicyModule, "setup", setup)
+    assert fit() == 130
