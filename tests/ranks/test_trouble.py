@@ -59,7 +59,7 @@ def test_a_rank_that_raises_is_heard_by_the_other(fit: Fit, strategy: str, rank:
     )
     assert codes == [1, 1], texts
     assert f"ValueError: No luck in {where}." in texts[rank]
-    told = f"RankError: Rank {rank} failed with RuntimeError: Reward Trouble raised ValueError: No luck in {where}."
+    told = f"RankError: Rank {rank} failed with RunError: Reward Trouble raised ValueError: No luck in {where}."
     assert told in texts[1 - rank], texts[1 - rank]
     assert seconds < 60
     # Nothing waits for a rank that may be in a collective operation.
@@ -75,7 +75,7 @@ def test_a_rank_that_can_not_begin_is_heard_by_the_other(fit: Fit) -> None:
     """Before anything watches over the ranks: a file or a server that is not there on one machine."""
     codes, texts, seconds = fit("raise-setup", trouble={"rank": 1, "where": "setup", "how": "raise", "iteration": 0})
     assert codes == [1, 1], texts
-    assert "RankError: Rank 1 failed with ValueError: Expected prompts in 'train'" in texts[0], texts[0]
+    assert "RankError: Rank 1 failed with SettingError: Expected prompts in 'train'" in texts[0], texts[0]
     assert "No luck in setup." in texts[0], texts[0]
     assert seconds < 60
 
