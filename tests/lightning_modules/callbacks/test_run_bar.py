@@ -63,7 +63,7 @@ def test_nothing_is_lost_above_the_bar(columns: int, policy_folder: Path, tmp_pa
 
     status, text = terminal.run_in_terminal(command, columns, env, stop_in_iteration_2)
     assert sent, text
-    assert status == 1
+    assert status == 130
     rows = terminal.screen(text, columns)
     # A line that the terminal has wrapped fills its row.
     whole = "".join(row if len(row) == columns else row + "\n" for row in rows)
