@@ -30,14 +30,13 @@ from lspo.lightning_modules.sources import ModelSource
 from lspo.lightning_modules.update_watch import UpdateWatch
 from lspo.models.causal_lm import (
     check_head,
-    eos_token_ids,
     load_model,
     load_tokenizer,
     model_logprobs,
 )
 from lspo.models.pretrained import check_model, context_tokens, exact_tokens
 from lspo.models.training_mode import switch_off_dropout_modules
-from lspo.models.weight_names import file_weights, tied_weights
+from lspo.models.weight_names import file_weights
 from lspo.objectives import DAPO, Objective
 from lspo.objectives.advantages import Scale
 from lspo.objectives.correction import MismatchCorrection
@@ -129,16 +128,8 @@ class PolicyModule(ScheduleHooks, CheckpointHooks, ShardedPolicy, RolloutModule)
             self._tokenizer = load_tokenizer(self.name_or_path)
         return self._tokenizer
 
-    @property
-    def eos_token_ids(self) -> tuple[int, ...]:
-        return eos_token_ids(self.tokenizer, getattr(self.model, "generation_config", None))
-
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
         yield from file_weights(self.model, self._sharding.full_weights(self.model))
-
-    @property
-    def tied_weights(self) -> dict[str, str]:
-        return tied_weights(self.model)
 
     @torch.no_grad()
     def logprobs(self, batch: RolloutBatch) -> PerToken:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback
 from torch import Tensor
 
@@ -16,9 +15,9 @@ from lspo.lightning_modules.callbacks import default_callbacks
 from lspo.lightning_modules.checkpoints import LOG_DIR, log_folder, write_whole_checkpoints
 from lspo.lightning_modules.evaluation_hooks import EvaluationHooks
 from lspo.lightning_modules.sharding import Sharding, sharding_for
-from lspo.models.causal_lm import eos_token_ids, evaluation_mode, model_logprobs
-from lspo.models.weight_names import file_weights, tied_weights
+from lspo.models.causal_lm import model_logprobs
 from lspo.rollout import PolicyHandle
+from lspo.rollout.local_policy import LocalPolicy
 from lspo.types import PerToken, RolloutBatch
 
 
@@ -76,12 +75,16 @@ class RolloutModule(EvaluationHooks, PolicyHandle):
     # --- PolicyHandle
 
     @property
+    def _local(self) -> LocalPolicy:
+        return LocalPolicy(self.model, self.tokenizer)
+
+    @property
     def name_or_path(self) -> str:
-        return str(getattr(self.model, "name_or_path", ""))
+        return self._local.name_or_path
 
     @property
     def eos_token_ids(self) -> tuple[int, ...]:
-        return eos_token_ids(self.tokenizer, getattr(self.model, "generation_config", None))
+        return self._local.eos_token_ids
 
     @property
     def version(self) -> int:
@@ -105,18 +108,16 @@ class RolloutModule(EvaluationHooks, PolicyHandle):
 
     @contextmanager
     def unsharded(self) -> Iterator[Any]:
-        with evaluation_mode(self.model), self.trainer.precision_plugin.forward_context():
-            yield self.model
+        with self._local.unsharded() as model, self.trainer.precision_plugin.forward_context():
+            yield model
 
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
-        weights = self.model.state_dict().items()
-        yield from file_weights(self.model, ((name, tensor.detach()) for name, tensor in weights))
+        return self._local.full_weights()
 
     @property
     def tied_weights(self) -> dict[str, str]:
-        return tied_weights(self.model)
+        return self._local.tied_weights
 
-    @torch.no_grad()
     def logprobs(self, batch: RolloutBatch) -> PerToken:
         with self.trainer.precision_plugin.forward_context():
-            return RolloutModule.forward(self, batch.to(self.device))
+            return self._local.logprobs(batch)

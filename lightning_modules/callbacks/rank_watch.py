@@ -50,15 +50,19 @@ class RankWatch(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if isinstance(exception, Exception):
             leave_connected()
-        if self._watch is not None and isinstance(exception, Exception):
-            first = self._watch.tell(f"Rank {trainer.global_rank} failed with {type(exception).__name__}: {exception}")
-            if first is not None:
-                # This rank's own error may be no more than that of a closed connection.
-                _say(trainer.global_rank, first)
+            self._tell(trainer.global_rank, exception)
         self._end()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._end()
+
+    def _tell(self, rank: int, exception: Exception) -> None:
+        if self._watch is None:
+            return
+        first = self._watch.tell(f"Rank {rank} failed with {type(exception).__name__}: {exception}")
+        if first is not None:
+            # This rank's own error may be no more than that of a closed connection.
+            _say(rank, first)
 
     def _end(self) -> None:
         if self._watch is not None:
