@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from lspo.errors import SettingError
@@ -10,6 +11,20 @@ from lspo.given import as_piece
 from lspo.rewards import FunctionReward, Reward
 from lspo.rollout import RolloutEngine
 from lspo.sampling import GroupSelector
+
+
+def as_sets(given: Any, setting: str) -> dict[str, Any]:
+    """Held-out sets by name, as `val` and `test` take them.
+
+    Raises:
+        ValueError: If they have no names: a list of dicts would pass for a dict.
+    """
+    if given is not None and not isinstance(given, Mapping):
+        raise SettingError(
+            f"Expected `{setting}` to name its sets, as {{'held_out': ...}}, but got {type(given).__name__}. Write "
+            f"{setting}={{'held_out': ...}} with it."
+        )
+    return dict(given or {})
 
 
 def as_reward(given: Any) -> Reward:

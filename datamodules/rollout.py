@@ -27,7 +27,7 @@ from lspo.datamodules.evaluation import Evaluation
 from lspo.datamodules.evaluation_loader import EvaluationLoader
 from lspo.datamodules.evaluation_set import EvaluationSet
 from lspo.datamodules.exchange import all_gather_objects, tell_failure
-from lspo.datamodules.given import as_engine, as_reward, as_selector
+from lspo.datamodules.given import as_engine, as_reward, as_selector, as_sets
 from lspo.datamodules.held_out import HeldOutSets
 from lspo.datamodules.layout import layout_on
 from lspo.datamodules.loading import load_prompts
@@ -99,7 +99,7 @@ class RolloutDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.train_set = None if train is None else as_set(train)
-        self.val_sets, self.test_sets = dict(val or {}), dict(test or {})
+        self.val_sets, self.test_sets = as_sets(val, "val"), as_sets(test, "test")
         self.reward = as_reward(reward)
         self.selector = as_selector(selector)
         self.engine = TransformersEngine() if engine is None else as_engine(engine)

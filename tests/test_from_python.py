@@ -232,6 +232,8 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "no selector": ("selector", None, "but got None. KeepAll.. trains on every group"),
     "unknown name of a selector": ("selector", "length bnd", "'length bnd'. Did you mean LengthBand"),
     "function as selector": ("selector", is_right, "Expected `selector` to be a GroupSelector, as Chain"),
+    "held-out rows without a name": ("val", ROWS, "to name its sets, as {'held_out': ...}, but got list"),
+    "held-out set without a name": ("test", RunningSumProblems(4), "`test` to name its sets.*but got RunningSumProb"),
     "unknown name of an engine": ("engine", "vllm-engin", "Expected `engine` to be a RolloutEngine"),
     "empty list": ("train", [], "Expected at least one problem, but the list given has no rows"),
     "rows that are no dicts": ("train", ["1 + 1"], "but got str as row 0: '1 . 1'. Write each row as"),

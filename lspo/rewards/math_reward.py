@@ -38,15 +38,10 @@ class Answer:
     option: str = ""
 
     @classmethod
-    def of(cls, text: str) -> Answer:
+    def of(cls, text: str, *, is_gold: bool = False) -> Answer:
+        """The same of a text; of one that names an option and its value, as `(C) 12`, both."""
         cleaned = clean(text)
-        return cls(cleaned, form(cleaned), read_cleaned(cleaned))
-
-    @classmethod
-    def ground_truth(cls, text: str) -> Answer:
-        """The same; of one that names an option and its value, as `(C) 12`, both."""
-        cleaned = clean(text)
-        letter, value = option_value(cleaned)
+        letter, value = option_value(cleaned, of_a_response=not is_gold)
         return cls(cleaned, form(cleaned), read_cleaned(clean(value) if letter else cleaned), letter)
 
 
@@ -238,7 +233,7 @@ class _Judge:
         if gold.form == answer.form and gold.form:
             return True
         chosen = option(gold.option or gold.text, answer.text)
-        if chosen is not None and not (gold.option and not chosen):
+        if chosen is not None and (chosen or not gold.option or answer.option):
             return chosen
         return self._equality.same(gold.shape, answer.shape)
 
@@ -267,7 +262,7 @@ def _no_counts() -> dict[str, float]:
 
 @lru_cache(maxsize=4096)
 def _gold(answer: str) -> Answer:
-    return Answer.ground_truth(gold_text(answer))
+    return Answer.of(gold_text(answer), is_gold=True)
 
 
 @lru_cache(maxsize=4096)

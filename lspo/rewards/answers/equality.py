@@ -44,6 +44,8 @@ _OPTION = re.compile(
     r"(?:(?:option|choice|answer)\s*)?(?:\(([A-J])\)|([A-J])(?=[).:]|$)|([A-J])$)\s*[).:]?(.*)",
     re.DOTALL | re.IGNORECASE,
 )
+_OPTION_OF_GOLD = re.compile(r"\(([A-J])\)\s*(.+)", re.DOTALL)
+_CHOSEN = re.compile(r"\(?([A-J])\)\s+((?:[0-9.$\\]|-[0-9.]).*)", re.DOTALL)
 _OTHER_OPTION = re.compile(r"\(([A-J])\)|\b([A-J])[).:]")
 _BOUND = re.compile(r"\\(?:sum|prod|lim)(?:\\limits)?\s*_\s*\{?\s*([a-zA-Z])")
 _BOUND_VARIABLE = re.compile(r"\\(?:sum|prod|int|lim)(?![a-zA-Z])")
@@ -277,10 +279,19 @@ def option(gold: str, answer: str) -> Verdict:
     return None if chosen is None else chosen == set(letters[1])
 
 
-def option_value(gold: str) -> tuple[str, str]:
-    """The letter and the value of a ground truth that has both, as `(C) 12`; else no letter, and all of it."""
-    found = re.fullmatch(r"\(([A-J])\)\s*(.+)", unwrapped(gold), re.DOTALL)
-    return (found[1], found[2]) if found else ("", gold)
+def option_value(text: str, *, of_a_response: bool = False) -> tuple[str, str]:
+    r"""The letter and the value of a text that has both, as `(C) 12`; else no letter, and all of it.
+
+    A response may be a formula that begins with a letter in brackets: there a space and a number, or a command, follow.
+
+    Example:
+        >>> option_value("(C) x + 1"), option_value("B) 42", of_a_response=True)
+        (('C', 'x + 1'), ('B', '42'))
+        >>> option_value("(A)^2", of_a_response=True), option_value("(A) + b", of_a_response=True)
+        (('', '(A)^2'), ('', '(A) + b'))
+    """
+    found = (_CHOSEN if of_a_response else _OPTION_OF_GOLD).fullmatch(unwrapped(text))
+    return (found[1], found[2]) if found else ("", text)
 
 
 def _options(text: str) -> set[str] | None:
