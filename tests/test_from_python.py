@@ -22,7 +22,7 @@ from lspo.lightning_modules import HealthWarnings, LoadedModel, PolicyModule
 from lspo.models.causal_lm import load_tokenizer
 from lspo.models.tokenizers import character_tokenizer
 from lspo.objectives import DAPO, GRPO, DrGRPO, Objective
-from lspo.problems import DatasetProblems, RowProblems, RunningSumProblems, as_set
+from lspo.problems import DatasetProblems, RowProblems, RunningSumProblems, as_set, row_problems
 from lspo.rewards import FunctionReward, GSM8KReward, Reward
 from lspo.rollout import Sampling, TransformersEngine, VLLMEngine
 from lspo.sampling import AccuracyBand, KeepAll
@@ -167,6 +167,17 @@ def test_cells_of_arrays_and_tensors_are_what_they_hold(kind: str) -> None:
         list(single.problems())
     single.drop_incomplete = True
     assert [one.answer for one in single.problems()] == ["0.1", "4"]
+
+
+def test_a_key_within_a_column_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"question": "x", "m": {"level": number}} for number in range(50)]
+    rows.append({"question": "x", "m": {"level": 0, "answer": (1, 2)}})  # type: ignore[dict-item]
+    looked: list[int] = []
+    real = row_problems.has
+    monkeypatch.setattr(row_problems, "has", lambda row, way: looked.append(1) or real(row, way))
+    problems = RowProblems(rows, answer="m.answer", drop_incomplete=True)
+    assert [one.answer for one in problems.problems()] == ["1, 2"]
+    assert len(looked) == len(rows)
 
 
 def test_a_cell_that_is_no_data_is_refused() -> None:

@@ -120,6 +120,10 @@ class DatasetProblems(ProblemSet):
         """Where problem and answer are, in a set that has columns of these names."""
         return Columns(self.prompt, self.answer, self.answer_from, self.extra)
 
+    def all_columns(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The columns of these names, and what `extra` asks for within them."""
+        return tuple(dict.fromkeys((*names, *self.extra)))
+
     @property
     def stem(self) -> str:
         """What ids of problems begin with."""

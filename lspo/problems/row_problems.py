@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from lspo.errors import SettingError
-from lspo.problems.columns import look_up
 from lspo.problems.dataset import DatasetProblems
-from lspo.problems.rows import Rows, TableRows
+from lspo.problems.rows import JSONRows, Rows, TableRows, has
 
 
 class RowProblems(DatasetProblems):
@@ -33,35 +33,59 @@ class RowProblems(DatasetProblems):
     )
 
     def __init__(self, rows: Any, **settings: Any) -> None:
-        _check_rows(rows)
-        self.rows = rows
-        super().__init__(f"the {len(rows)} rows given", **settings)
+        path = f"the {len(rows)} rows given" if hasattr(rows, "__len__") else "the rows given"
+        self._given = rows_of(rows, path)
+        super().__init__(path, **settings)
 
     @property
     def stem(self) -> str:
         return "rows"
 
     def open(self) -> Rows:
-        return TableRows(self.rows.with_format(None), self.path) if _is_table(self.rows) else MappingRows(self.rows)
+        return self._given
 
 
-class MappingRows(Rows):
-    """Rows that are dicts. Some may lack keys that others have: they hold nothing there."""
+class MappingRows(JSONRows):
+    """Rows that are dicts: as those of JSON, but with whatever cells Python has.
 
-    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self._rows = rows
+    Args:
+        mappings: The rows.
+        path: What messages call them.
+    """
 
-    @property
-    def column_names(self) -> list[str]:
-        return list(dict.fromkeys(str(name) for row in self._rows for name in row))
+    booleans = Rows.booleans
+    named_within = math.inf
 
-    def have(self, way: Sequence[str]) -> bool:
-        return any(_has(row, way) for row in self._rows)
+    def __init__(self, mappings: Sequence[Mapping[str, Any]], path: str) -> None:
+        super().__init__(None, path, whole=False)
+        self._mappings = mappings
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        for row in self._mappings:
+            yield {str(name): cell for name, cell in row.items()}
 
     def read(self, names: set[str]) -> Iterator[dict[str, Any]]:
-        for row in self._rows:
-            cells = {str(name): cell for name, cell in row.items() if str(name) in names}
-            yield {name: plain(cells.get(name)) for name in names}
+        yield from map(plain, super().read(names))
+
+    def have(self, way: Sequence[str]) -> bool:
+        if tuple(way) not in self._known:
+            first = way[0]
+            self._known[tuple(way)] = any(has({first: plain(row[first])}, way) for row in self._rows() if first in row)
+        return self._known[tuple(way)]
+
+
+def rows_of(given: Any, path: str) -> Rows:
+    """Rows that Python has: a sequence of dicts, or a `datasets.Dataset`.
+
+    Args:
+        given: The rows. They are kept, not copied.
+        path: What messages call them.
+
+    Raises:
+        ValueError: If these are no rows.
+    """
+    _check_rows(given)
+    return TableRows(given.with_format(None), path) if is_table(given) else MappingRows(given, path)
 
 
 def plain(cell: Any) -> Any:
@@ -83,14 +107,7 @@ def plain(cell: Any) -> Any:
     return plain(cell.tolist()) if hasattr(cell, "tolist") else cell
 
 
-def _has(row: Mapping[str, Any], way: Sequence[str]) -> bool:
-    try:
-        return way[0] in row and look_up(row, way) is not None
-    except ValueError:
-        return False
-
-
-def _is_table(rows: Any) -> bool:
+def is_table(rows: Any) -> bool:
     """Whether this is a `datasets.Dataset`, found without importing `datasets`."""
     return hasattr(rows, "column_names") and hasattr(rows, "select_columns") and hasattr(rows, "__len__")
 
@@ -110,7 +127,7 @@ def _check_rows(rows: Any) -> None:
     kind = type(rows).__name__
     if kind in ADVICE:
         raise SettingError(f"{EXPECTED} {kind}, {ADVICE[kind]}")
-    if not _is_table(rows):
+    if not is_table(rows):
         if not isinstance(rows, Sequence) or isinstance(rows, str | bytes):
             raise SettingError(f"{EXPECTED} {kind}: {str(rows)[:80]}.")
         for number, row in enumerate(rows):

@@ -110,6 +110,7 @@ class JSONRows(Rows):
     """
 
     booleans = ("false", "true")
+    named_within: float = NAMED_WITHIN
 
     def __init__(self, texts: Any, path: str, *, whole: bool) -> None:
         self._texts, self._path, self._whole = texts, path, whole
@@ -121,7 +122,7 @@ class JSONRows(Rows):
         if self._names is None:
             names: dict[str, None] = {}
             for number, row in enumerate(self._rows()):
-                if number == NAMED_WITHIN:
+                if number == self.named_within:
                     break
                 names |= dict.fromkeys(row)
             if not names:
@@ -131,7 +132,7 @@ class JSONRows(Rows):
 
     def have(self, way: Sequence[str]) -> bool:
         if tuple(way) not in self._known:
-            self._known[tuple(way)] = any(_has(row, way) for row in self._rows())
+            self._known[tuple(way)] = any(has(row, way) for row in self._rows())
         return self._known[tuple(way)]
 
     def read(self, names: set[str]) -> Iterator[dict[str, Any]]:
@@ -188,7 +189,8 @@ def other_bytes(path: str, block: int, reason: str) -> str:
 _END: Any = object()
 
 
-def _has(row: Mapping[str, Any], way: Sequence[str]) -> bool:
+def has(row: Mapping[str, Any], way: Sequence[str]) -> bool:
+    """Whether a row has what this way leads to, be it nothing."""
     try:
         look_up({way[0]: None, **row}, way)
     except ValueError:

@@ -10,7 +10,8 @@ from lspo.errors import SettingError
 from lspo.problems.base import Note, Problem
 from lspo.problems.chat import Message
 from lspo.problems.dataset import Columns, DatasetProblems
-from lspo.problems.rows import Rows, TableRows
+from lspo.problems.row_problems import is_table, rows_of
+from lspo.problems.rows import Rows
 
 ANSWERS = ("solution", "ground_truth", "answer")
 """Columns of ground truth that are looked for, in this order."""
@@ -53,18 +54,16 @@ class TRLProblems(DatasetProblems):
         super().__init__(
             IN_MEMORY if in_memory else path, name=name, split=split, prompt=prompt, answer=answer or "", **settings
         )
-        self._table = _table(path, split) if in_memory else None
+        self._given = rows_of(_part(path, split), IN_MEMORY) if in_memory else None
         self._without_answers = False
 
     def open(self) -> Rows:
-        return super().open() if self._table is None else TableRows(self._table, self.path)
+        return super().open() if self._given is None else self._given
 
     def columns(self, names: Sequence[str]) -> Columns:
         answer = self.answer or next((name for name in ANSWERS if name in names), None)
         self._without_answers = answer is None
-        return Columns(
-            self.prompt, answer, self.answer_from, (*names, *(one for one in self.extra if one not in names))
-        )
+        return Columns(self.prompt, answer, self.answer_from, self.all_columns(names))
 
     def notes(self) -> list[Note]:
         if not self._without_answers:
@@ -83,19 +82,15 @@ class TRLProblems(DatasetProblems):
         )
 
 
-def _table(rows: Any, split: str) -> Any:
-    """Rows in memory as a `datasets.Dataset` that gives plain data."""
-    import datasets
-
-    if isinstance(rows, datasets.DatasetDict):
-        if split not in rows:
-            raise SettingError(f"Expected a split {split!r} in the data set, but it has {', '.join(map(str, rows))}.")
-        rows = rows[split]
-    if isinstance(rows, datasets.Dataset):
-        return rows.with_format(None)
-    if isinstance(rows, list | tuple) and rows and all(isinstance(row, Mapping) for row in rows):
-        return datasets.Dataset.from_list([dict(row) for row in rows])
-    raise SettingError(
-        "Expected a hub name, a file, a `datasets.Dataset` or a list with at least one row (a dictionary) as `path`, "
-        f"but got {type(rows).__name__}. Write a stream of rows to a file first, or take some as a list."
-    )
+def _part(given: Any, split: str) -> Any:
+    """Of a `datasets.DatasetDict` the split, as of a set on the hub; a data set or a list of rows as it is."""
+    if type(given).__name__ == "DatasetDict":
+        if split not in given:
+            raise SettingError(f"Expected a split {split!r} in the data set, but it has {', '.join(map(str, given))}.")
+        return given[split]
+    if not is_table(given) and not (isinstance(given, list | tuple) and given and isinstance(given[0], Mapping)):
+        raise SettingError(
+            "Expected a hub name, a file, a `datasets.Dataset` or a list with at least one row (a dictionary) as "
+            f"`path`, but got {type(given).__name__}. Write a stream of rows to a file first, or take some as a list."
+        )
+    return given

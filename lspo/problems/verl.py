@@ -37,11 +37,9 @@ class VerlProblems(DatasetProblems):
         super().__init__(path, name=name, split=split, prompt="prompt", answer="reward_model.ground_truth", **settings)
 
     def columns(self, names: Sequence[str]) -> Columns:
-        return Columns(
-            self.prompt, self.answer, self.answer_from, (*names, *(one for one in self.extra if one not in names))
-        )
+        return Columns(self.prompt, self.answer, self.answer_from, self.all_columns(names))
 
     def answer_text(self, cell: Any, booleans: tuple[str, str]) -> str | None:
-        if isinstance(cell, Mapping):
+        if isinstance(cell, Mapping) or (isinstance(cell, list) and any(isinstance(one, Mapping) for one in cell)):
             return json.dumps(cell, ensure_ascii=False)
         return super().answer_text(cell, booleans)

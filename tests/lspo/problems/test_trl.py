@@ -139,3 +139,12 @@ def test_a_reward_of_trl_gets_the_chat(chat_tokenizer: Any) -> None:
 def test_what_is_missing_is_named(rows: Any, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read(rows, **settings)
+
+
+def test_rows_of_unlike_columns_and_types_stay_as_they_are() -> None:
+    rows = [{"prompt": "a", "m": {"x": 1}, "solution": 1}, {"prompt": "b", "m": {"y": 1}, "solution": "two"}]
+    first, second = read(rows)
+    assert (first.answer, second.answer) == ("1", "two")
+    assert (first.extra["m"], second.extra["m"]) == ({"x": 1}, {"y": 1})
+    with pytest.raises(ValueError, match="1 of 2 rows lack one; the first are rows 0"):
+        read([{"prompt": "a"}, {"prompt": "b", "solution": "2"}])
