@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import torch
 from lspo.errors import MissingFileError, SettingError
 from lspo.lightning_modules.sources import ModelSource, cache_folder, save_model, whole_or_not_at_all
 from lspo.models.supported import check_supported
+
+PASSING = ("architectures", "dtype", "torch_dtype", "transformers_version", "_name_or_path", "padding", "truncation")
+"""What saving writes into a configuration, and what each call leaves in a tokenizer."""
 
 
 class LoadedModel(ModelSource):
@@ -61,18 +65,23 @@ class LoadedModel(ModelSource):
         return cache_folder() / f"loaded-{self._name}"
 
     def _digest(self) -> str:
-        """Of all that the folder would hold."""
-        digest = hashlib.blake2b(self.model.config.to_json_string().encode(), digest_size=8)
+        """Of all that the folder would hold, but for what using or saving the two changes."""
+        config = {name: value for name, value in self.model.config.to_dict().items() if name not in PASSING}
+        digest = hashlib.blake2b(json.dumps(config, sort_keys=True, default=str).encode(), digest_size=8)
+        seen: set[tuple[int, torch.Size]] = set()
         for name, tensor in self.model.state_dict().items():
             digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            if (place := (tensor.data_ptr(), tensor.shape)) not in seen:  # tied weights are there under two names
+                digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+                seen.add(place)
         generation = getattr(self.model, "generation_config", None)
         digest.update(b"" if generation is None else generation.to_json_string().encode())
         tokenizer = self.tokenizer
         backend = getattr(tokenizer, "backend_tokenizer", None)
-        digest.update(
-            repr(sorted(tokenizer.get_vocab().items())).encode() if backend is None else backend.to_str().encode()
-        )
+        words = sorted(tokenizer.get_vocab().items()) if backend is None else json.loads(backend.to_str())
+        if isinstance(words, dict):
+            words = {name: value for name, value in words.items() if name not in PASSING}
+        digest.update(json.dumps(words, sort_keys=True).encode())
         digest.update(repr((sorted(tokenizer.special_tokens_map.items()), tokenizer.chat_template)).encode())
         return digest.hexdigest()
 

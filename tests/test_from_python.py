@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,23 @@ def test_a_loaded_model_that_has_changed_since_is_refused(loaded: tuple[Any, Any
         next(iter(model.parameters()))[0, 0] += 1.0
     with pytest.raises(SettingError, match="but they have changed since"):
         trainer_of(tmp_path).fit(policy, data_of(ROWS))
+
+
+def test_using_and_saving_a_model_does_not_change_it(loaded: tuple[Any, Any], tmp_path: Path) -> None:
+    model, tokenizer = type(loaded[0])(loaded[0].config.__class__(**loaded[0].config.to_dict())), loaded[1]
+    model.config.architectures = None
+    source = LoadedModel(model, tokenizer)
+    tokenizer(["1=", "12="], padding=True, truncation=True, max_length=4)
+    source.prepare()
+    source.prepare()
+    assert LoadedModel(model, tokenizer).folder == source.folder
+    assert model.config.architectures  # saving has written it
+    # Once it has been read, it is let go of; the folder has all.
+    source.release()
+    source.prepare()
+    shutil.rmtree(source.folder)
+    with pytest.raises(FileNotFoundError, match="Load the model anew, and make another PolicyModule"):
+        source.prepare()
 
 
 def test_what_ends_a_response_is_part_of_a_loaded_model(loaded: tuple[Any, Any]) -> None:
