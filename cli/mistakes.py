@@ -118,13 +118,12 @@ def _class(setting: str, message: str) -> str | None:
 
 def _reward_of(function: Any, path: str) -> str:
     """The flags by which a function is a reward, by whose convention it is written."""
-    try:
-        names = list(inspect.signature(function).parameters)
-    except (TypeError, ValueError):  # some functions that are written in C
-        names = []
-    if "completions" in names:
+    from lspo.rewards.function import reward_for  # here, as messages of a first screen need no torch
+
+    kind = reward_for(function)
+    if kind == "TRLReward":
         return f"--data.reward=TRLReward --data.reward.functions={path}"
-    if "solution_str" in names:
+    if kind == "VerlReward":
         module, _, name = path.rpartition(".")
         return f"--data.reward=VerlReward --data.reward.path={module} --data.reward.name={name}"
     return f"--data.reward=FunctionReward --data.reward.function={path}"
@@ -134,5 +133,5 @@ def _imported(path: str) -> Any:
     module, _, name = path.rpartition(".")
     try:
         return getattr(importlib.import_module(module), name, None)
-    except (ImportError, ValueError):
+    except Exception:  # also what the user's module raises: this is said about something else
         return None

@@ -36,7 +36,8 @@ def as_reward(given: Any) -> Reward:
     if isinstance(given, list | tuple):
         raise SettingError(
             f"Expected `reward` to be one reward or function, but got {len(given)}. Add them up with WeightedReward, "
-            "or in one function; one of them decides what is correct."
+            "or in one function; functions of TRL with TRLReward([...], correct=...). One of them decides what is "
+            "correct."
         )
     if callable(given) and not inspect.isclass(given) and not isinstance(given, Reward):
         return FunctionReward(given)

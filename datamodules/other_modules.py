@@ -31,7 +31,8 @@ class FreshWeights:
 
 def report_missing_callbacks(trainer: Any, module: Any) -> None:
     """Says what a run without any callback of this library will not show. Lightning says so of `validation_step`."""
-    if not any(type(callback).__module__.startswith("lspo.") for callback in trainer.callbacks):
+    kinds = [kind for callback in trainer.callbacks for kind in type(callback).__mro__]
+    if not any(kind.__module__.startswith("lspo.") for kind in kinds):
         rank_zero_info(
             f"No callback of lspo is there: {type(module).__name__} brings none, so that rollouts are not logged, and "
             "nothing warns of a run that goes wrong. Derive it from `lspo.lightning_modules.RolloutModule`, or give "

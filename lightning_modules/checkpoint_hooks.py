@@ -6,13 +6,11 @@ import os
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from lspo.lightning_modules.checkpoints import (
     BROKEN,
     check_weights,
-    forget_callbacks,
     refuse_broken,
 )
 from lspo.lightning_modules.export import NAME, cast, write_pretrained
@@ -79,19 +77,11 @@ class CheckpointHooks(ShardedPolicy):
         return bool(getattr(scaler, "_per_optimizer_states", None)) and self._step.is_made(self._place)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if self._trainer is not None and self.trainer.state.fn != "fit":
-            # Weights alone. A run that goes on later in this process keeps its callbacks' counts.
-            forget_callbacks(checkpoint, self.trainer)
-        else:
+        super().on_load_checkpoint(checkpoint)
+        if self._trainer is None or self.trainer.state.fn == "fit":
             refuse_broken(checkpoint)
             self._step.nonfinite_in_a_row = checkpoint.get("nonfinite_in_a_row", 0)
             self._saved_optimizer = saved_settings(checkpoint)
         # Of a sharded one Lightning has no whole weights here.
         if "state_dict" in checkpoint:
             check_weights(checkpoint["state_dict"], self.state_dict())
-        datamodule = getattr(self._trainer, "datamodule", None)
-        if datamodule is not None and self.trainer.training and type(datamodule).__qualname__ not in checkpoint:
-            rank_zero_warn(
-                f"The checkpoint has no state of {type(datamodule).__name__}: the run goes on with these weights, but "
-                "with the first prompts of the order, and without surplus and histories."
-            )

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from lightning.pytorch import Callback
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from lspo.errors import SettingError
 from lspo.lightning_modules.callbacks import default_callbacks
-from lspo.lightning_modules.checkpoints import LOG_DIR, log_folder, write_whole_checkpoints
+from lspo.lightning_modules.checkpoints import LOG_DIR, forget_callbacks, log_folder, write_whole_checkpoints
 from lspo.lightning_modules.evaluation_hooks import EvaluationHooks
 from lspo.lightning_modules.sharding import Sharding, sharding_for
 from lspo.models.causal_lm import model_logprobs
@@ -71,6 +72,17 @@ class RolloutModule(EvaluationHooks, PolicyHandle):
         hook = getattr(getattr(self._trainer, "datamodule", None), "on_save_checkpoint", None)
         if hook is not None:
             hook(checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self._trainer is not None and self.trainer.state.fn != "fit":
+            # Weights alone. A run that goes on later in this process keeps its callbacks' counts.
+            forget_callbacks(checkpoint, self.trainer)
+        datamodule = getattr(self._trainer, "datamodule", None)
+        if datamodule is not None and self.trainer.training and type(datamodule).__qualname__ not in checkpoint:
+            rank_zero_warn(
+                f"The checkpoint has no state of {type(datamodule).__name__}: the run goes on with these weights, but "
+                "with the first prompts of the order, and without surplus and histories."
+            )
 
     # --- PolicyHandle
 

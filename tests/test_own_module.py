@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from lspo.datamodules import RolloutDataModule
-from lspo.lightning_modules import PolicyModule, RolloutModule, WeightSync
+from lspo.lightning_modules import PolicyModule, RolloutCallback, RolloutModule, WeightSync
 from lspo.models.causal_lm import load_model, load_tokenizer
 from lspo.rollout import PolicyHandle, Sampling
 from lspo.rollout.local_policy import LocalPolicy
@@ -61,11 +61,11 @@ SIZES: dict[str, Any] = {
 }  # fmt: skip
 
 
-def fit(module: LightningModule, folder: Path, *, accumulate: int = 1, **data: Any) -> Trainer:
+def fit(module: LightningModule, folder: Path, *, accumulate: int = 1, callbacks: Any = (), **data: Any) -> Trainer:
     trainer = Trainer(
         accelerator="cpu", devices=1, max_epochs=2, logger=False, enable_checkpointing=False, num_sanity_val_steps=0,
         enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
-        accumulate_grad_batches=accumulate,
+        accumulate_grad_batches=accumulate, callbacks=list(callbacks),
     )  # fmt: skip
     rows = [{"question": f"{number}{number}..............=", "answer": number} for number in range(10)]
     trainer.fit(module, RolloutDataModule(rows, ScriptedReward(), **SIZES | data))
@@ -173,3 +173,29 @@ def test_a_piece_alone(code: str, policy_folder: Path, capsys: pytest.CaptureFix
         assert re.match(r"8 groups of \d+ in \d+ rounds", printed)
     else:
         assert names["decision"].keep.tolist() == [True, False, False, True, True, True]
+
+
+@pytest.mark.filterwarnings("ignore:.*were cut at")
+def test_a_checkpoint_without_the_place_in_the_data_is_named(
+    reinforce: type[RolloutModule], policy_folder: Path, tmp_path: Path
+) -> None:
+    trainer = fit(reinforce(str(policy_folder)), tmp_path)
+    trainer.save_checkpoint(tmp_path / "whole.ckpt")
+    checkpoint = torch.load(tmp_path / "whole.ckpt", weights_only=True)
+    del checkpoint["RolloutDataModule"]
+    module = reinforce(str(policy_folder))
+    module._trainer = trainer
+    trainer.training = True
+    with pytest.warns(UserWarning, match="The checkpoint has no state of RolloutDataModule"):
+        module.on_load_checkpoint(checkpoint)
+
+
+@pytest.mark.filterwarnings("ignore:You passed in a `val_dataloader`")
+def test_a_callback_of_ones_own_kind_counts_as_one_of_ours(
+    policy_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Own(RolloutCallback): ...
+
+    with caplog.at_level("INFO"):
+        fit(Bare(policy_folder), tmp_path, callbacks=[Own()])
+    assert "No callback of lspo" not in caplog.text

@@ -91,6 +91,11 @@ class DatasetProblems(ProblemSet):
         deduplicate: bool = False,
         special_tokens_in_text: bool = False,
     ) -> None:
+        if not isinstance(path, str | os.PathLike):
+            raise SettingError(
+                f"Expected a hub name or a file as `path`, but got {type(path).__name__}. "
+                "Rows that Python has are read by `RowProblems`, and those made for TRL by `TRLProblems`."
+            )
         if "{prompt}" not in template:
             raise SettingError(
                 f"Expected `template` to say where the problem goes with '{{prompt}}', but got {template!r}."

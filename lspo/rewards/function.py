@@ -6,7 +6,7 @@ import importlib
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from lspo.errors import SettingError
 from lspo.rewards.async_calls import TimedOut
@@ -151,11 +151,29 @@ def name_of(function: Any) -> str:
     return f"{getattr(function, '__module__', type(function).__module__)}.{name}"
 
 
+def reward_for(function: Callable[..., Any]) -> Literal["TRLReward", "VerlReward", "FunctionReward"]:
+    """The class that calls a function as it is written to be called, by the names of its parameters."""
+    try:
+        names = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # some functions that are written in C
+        names = []
+    if "completions" in names:
+        return "TRLReward"
+    return "VerlReward" if "solution_str" in names else "FunctionReward"
+
+
 def _extra_parameters(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:
     """The parameters behind response and ground truth, which can be given by name."""
     kinds = inspect.Parameter
     parameters = list(inspect.signature(function).parameters.values())
-    if any(parameter.name == "completions" for parameter in parameters):
+    written_for = reward_for(function)
+    if written_for == "VerlReward" and parameters[0].name != "solution_str":
+        raise SettingError(
+            f"Expected reward function {name} to take a response and an answer first, as in "
+            f"`def {name.rpartition('.')[2]}(response, answer)`, but it takes {inspect.signature(function)}, as verl's "
+            "do. Use `VerlReward`, from Python VerlReward(function)."
+        )
+    if written_for == "TRLReward":
         raise SettingError(
             f"Expected reward function {name} to take one response and its answer, as in "
             f"`def {name.rpartition('.')[2]}(response, answer)`, but it takes {inspect.signature(function)}, a list of "

@@ -25,20 +25,27 @@ class LimitedCalls:
         name: What messages call it.
         concurrency: Calls of an `async def` at a time.
         time_limit_seconds: For one call; None: no limit.
+        blocked: What becomes of a call that blocks in place of awaiting, for a warning.
 
     Raises:
         ValueError: If a setting is out of its range.
     """
 
     def __init__(
-        self, function: Callable[..., Any], name: str, *, concurrency: int, time_limit_seconds: float | None
+        self,
+        function: Callable[..., Any],
+        name: str,
+        *,
+        concurrency: int,
+        time_limit_seconds: float | None,
+        blocked: str = "The response counts as wrong",
     ) -> None:
         if concurrency < 1:
             raise SettingError(f"Expected `concurrency` to be at least 1, but got {concurrency}.")
         if time_limit_seconds is not None and time_limit_seconds <= 0:
             raise SettingError(f"Expected `time_limit_seconds` to be positive, but got {time_limit_seconds}.")
         self.name, self.concurrency, self.time_limit_seconds = name, concurrency, time_limit_seconds
-        self.awaits = is_async(function)
+        self.awaits, self._blocked = is_async(function), blocked
         self._warned: set[str] = set()
 
     @property
@@ -71,8 +78,8 @@ class LimitedCalls:
         if any(isinstance(result, TimedOut) and result.blocked for result in results):
             self.warn_once(
                 f"Reward function {self.name}, an `async def`, blocked the event loop for more than "
-                f"{self.time_limit_seconds:g} s. The response counts as wrong, and calls that were running are run "
-                f"again. {ADVICE}"
+                f"{self.time_limit_seconds:g} s. {self._blocked}, and calls that were running are run again. "
+                f"{ADVICE}"
             )
         return results
 

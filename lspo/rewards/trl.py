@@ -31,8 +31,9 @@ class TRLReward(Reward):
 
     A function is called once for a batch of responses, with lists of one item per response, by name: `completions`,
     `prompts`, `completion_ids`, and each column of the data set. Without `**kwargs` it gets those that it names.
-    Where the data set's `prompt` is a chat, prompts are lists of messages and a completion is
-    `[{"role": "assistant", "content": ...}]`; they are text otherwise. `answer` is the ground truth if no column has
+    Where `TRLProblems` reads a chat, prompts are lists of messages and a completion is
+    `[{"role": "assistant", "content": ...}]`; they are text otherwise. (Another set shows its chats so if `extra` names
+    the column, and that is called `prompt`.) `answer` is the ground truth if no column has
     that name. An `async def` is awaited.
 
     None says that a function does not apply to a response: it is left out of the sum. Responses that no function
@@ -133,7 +134,11 @@ class _Function:
         self.name = function if isinstance(function, str) else name_of(function)
         self.short_name = self.name.rpartition(".")[2]
         self.calls = LimitedCalls(
-            self.function, self.name, concurrency=concurrency, time_limit_seconds=time_limit_seconds
+            self.function,
+            self.name,
+            concurrency=concurrency,
+            time_limit_seconds=time_limit_seconds,
+            blocked="The batch is tried again, one response at a time",
         )
         self.timeouts = 0.0
         parameters = inspect.signature(self.function).parameters.values()
@@ -187,12 +192,12 @@ class _Function:
 
     def _arguments(self, responses: Sequence[Response]) -> dict[str, Any]:
         rows = [_row(response) for response in responses]
-        names = dict.fromkeys(name for row in rows for name in row)
-        columns = {name: [row.get(name) for row in rows] for name in names}
-        arguments: dict[str, Any] = {**columns, "trainer_state": _NoTrainerState()}
-        if not self._takes_all:
-            arguments = {name: value for name, value in arguments.items() if name in self._named}
-        return arguments
+        names = dict.fromkeys(name for row in rows for name in row if self._takes(name))
+        columns = {name: [_cell(row.get(name)) for row in rows] for name in names}
+        return {**columns, "trainer_state": _NoTrainerState()} if self._takes("trainer_state") else columns
+
+    def _takes(self, name: str) -> bool:
+        return self._takes_all or name in self._named
 
     def _checked(self, returned: Any, responses: Sequence[Response]) -> Values:
         if inspect.iscoroutine(returned):
@@ -252,8 +257,13 @@ def _row(response: Response) -> dict[str, Any]:
         **columns,
         "prompts": chat or response.prompt.text,
         "completions": [{"role": "assistant", "content": response.text}] if chat else response.text,
-        "completion_ids": list(response.token_ids),
+        "completion_ids": response.token_ids,
     }
+
+
+def _cell(value: Any) -> Any:
+    """Token ids as a list, which they are for TRL."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 class _NoTrainerState:

@@ -7,9 +7,11 @@ import inspect
 import math
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from hashlib import blake2b
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +99,7 @@ class VerlReward(RewardWrapper):
             pred = returned.get("pred")
             answer = None if pred is None else str(pred)
             numbers = {name: value for name, value in returned.items() if name not in ("score", "acc", "pred")}
-            parts = {name: float(value) for name, value in numbers.items() if isinstance(value, int | float)}
+            parts = {name: float(value) for name, value in numbers.items() if isinstance(value, Real)}
             if returned.get("acc") is not None:
                 return Score(_number(returned["acc"], "acc"), reward, parts, answer)
             return Score(self._accuracy(reward), reward, parts, answer)
@@ -138,7 +140,12 @@ class VerlReward(RewardWrapper):
                 f"{error} It was tried with an empty response, which a policy may write: return a score of 0 for text "
                 "that has no answer. With `correct_above` it is not tried before the run."
             ) from error
-        self.reward.metrics()  # a time-out of the trial is none of the run
+        if self.reward.metrics().get("function/timeouts"):  # none of the run's
+            warnings.warn(
+                f"{self._label} took more than {self.time_limit_seconds:g} s for an empty response, so that it is not "
+                "known before the run whether it says what is correct.",
+                stacklevel=2,
+            )
 
 
 class _UndecidedError(TypeError):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lspo.rewards import Response, VerlReward, score_groups
+from lspo.rewards import FunctionReward, Response, VerlReward, score_groups
 from lspo.types import Prompt, Rollout, RolloutGroup, Score
 
 ROW: dict[str, Any] = {
@@ -33,6 +33,19 @@ def bare(data_source: str, solution_str: str, ground_truth: str, extra_info: Any
 
 async def later(data_source: str, solution_str: str, ground_truth: str, extra_info: Any = None) -> bool:
     return solution_str == ground_truth
+
+
+def test_numbers_of_numpy_are_logged_and_a_verl_function_is_no_plain_one() -> None:
+    import numpy
+
+    def compute_score(data_source: str, solution_str: str, ground_truth: str, extra_info: Any = None) -> Any:
+        return {"score": 1.0, "acc": 1, "steps": numpy.int64(3), "share": numpy.float32(0.5), "note": "x"}
+
+    prompt = Prompt("p", "1 + 1", (1,), "2", {"data_source": "sums"})
+    (score,) = VerlReward(compute_score).score_batch([Response("2", prompt, 1, truncated=False)])
+    assert dict(score.parts) == {"steps": 3.0, "share": 0.5}
+    with pytest.raises(ValueError, match=r"as verl's do\. Use `VerlReward`"):
+        FunctionReward(compute_score)
 
 
 def test_acc_is_accuracy_score_the_reward_and_pred_the_answer() -> None:
