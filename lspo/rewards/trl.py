@@ -14,6 +14,7 @@ from lspo.rewards.async_calls import TimedOut
 from lspo.rewards.base import Response, Reward, VerdictError, describe
 from lspo.rewards.function import imported, name_of
 from lspo.rewards.limited_calls import LimitedCalls
+from lspo.rewards.weighted import check_weights
 from lspo.types import Prompt, Score
 
 GIVEN = ("prompts", "completions", "completion_ids", "trainer_state")
@@ -193,7 +194,9 @@ class _Function:
     def _arguments(self, responses: Sequence[Response]) -> dict[str, Any]:
         rows = [_row(response) for response in responses]
         names = dict.fromkeys(name for row in rows for name in row if self._takes(name))
-        columns = {name: [_cell(row.get(name)) for row in rows] for name in names}
+        columns = {name: [row.get(name) for row in rows] for name in names}
+        if "completion_ids" in columns:
+            columns["completion_ids"] = [list(ids) for ids in columns["completion_ids"]]
         return {**columns, "trainer_state": _NoTrainerState()} if self._takes("trainer_state") else columns
 
     def _takes(self, name: str) -> bool:
@@ -261,11 +264,6 @@ def _row(response: Response) -> dict[str, Any]:
     }
 
 
-def _cell(value: Any) -> Any:
-    """Token ids as a list, which they are for TRL."""
-    return list(value) if isinstance(value, tuple) else value
-
-
 class _NoTrainerState:
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
@@ -289,10 +287,9 @@ def _weights(given: Sequence[float] | None, names: Sequence[str]) -> dict[str, f
         raise SettingError(
             f"Expected one weight per function, so {len(names)} for {', '.join(names)}, but got {len(weights)}."
         )
-    for name, weight in zip(names, weights, strict=True):
-        if not math.isfinite(weight):
-            raise SettingError(f"Expected the weight of {name!r} to be finite, but got {weight}.")
-    return dict(zip(names, weights, strict=True))
+    named = dict(zip(names, weights, strict=True))
+    check_weights(named)
+    return named
 
 
 def _correct(given: float | str | None, names: Sequence[str]) -> float | str:

@@ -37,9 +37,7 @@ class WeightedReward(Reward):
                 f"Expected `accuracy` to name a part that checks the answer, but {accuracy!r} is a "
                 f"{type(parts[accuracy]).__name__}, which checks its form alone."
             )
-        for name, weight in weights.items():
-            if not math.isfinite(weight):
-                raise SettingError(f"Expected the weight of {name!r} to be finite, but got {weight}.")
+        check_weights(weights)
         self.parts, self.weights, self.accuracy = dict(parts), dict(weights), accuracy
 
     def score_batch(self, responses: Sequence[Response]) -> list[Score]:
@@ -90,3 +88,14 @@ class WeightedReward(Reward):
         with ExitStack() as stack:  # one part's failure keeps none of the others open
             for part in self.parts.values():
                 stack.callback(part.close)
+
+
+def check_weights(weights: Mapping[str, float]) -> None:
+    """Refuses weights of a sum that are not finite.
+
+    Raises:
+        ValueError: If one is; the message names it.
+    """
+    for name, weight in weights.items():
+        if not math.isfinite(weight):
+            raise SettingError(f"Expected the weight of {name!r} to be finite, but got {weight}.")
