@@ -196,7 +196,7 @@ class _Function:
         names = dict.fromkeys(name for row in rows for name in row if self._takes(name))
         columns = {name: [row.get(name) for row in rows] for name in names}
         if "completion_ids" in columns:
-            columns["completion_ids"] = [list(ids) for ids in columns["completion_ids"]]
+            columns["completion_ids"] = [list(response.token_ids) for response in responses]
         return {**columns, "trainer_state": _NoTrainerState()} if self._takes("trainer_state") else columns
 
     def _takes(self, name: str) -> bool:
