@@ -77,7 +77,6 @@ class CheckpointHooks(ShardedPolicy):
         return bool(getattr(scaler, "_per_optimizer_states", None)) and self._step.is_made(self._place)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_load_checkpoint(checkpoint)
         if self._trainer is None or self.trainer.state.fn == "fit":
             refuse_broken(checkpoint)
             self._step.nonfinite_in_a_row = checkpoint.get("nonfinite_in_a_row", 0)
@@ -85,3 +84,4 @@ class CheckpointHooks(ShardedPolicy):
         # Of a sharded one Lightning has no whole weights here.
         if "state_dict" in checkpoint:
             check_weights(checkpoint["state_dict"], self.state_dict())
+        super().on_load_checkpoint(checkpoint)
