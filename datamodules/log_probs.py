@@ -11,6 +11,7 @@ import torch
 
 from lspo.batching.collate import TrainingRollout, collate
 from lspo.batching.deal import BatchLayout
+from lspo.batching.dealing import least_bins, pack
 from lspo.errors import RunError
 from lspo.rollout import PolicyHandle
 from lspo.types import RolloutBatch, RolloutGroup
@@ -79,16 +80,12 @@ def store_logprobs(
         return list(groups)
     size = layout.data_parallel_size
     rollouts = {key: _training_rollout(groups, key) for key in missing}
-    longest = max(rollout.num_tokens for rollout in rollouts.values())
-    each = math.ceil(layout.minibatch_groups * len(groups[0].rollouts) / layout.bins)
-    if layout.max_micro_batch_tokens is not None:
-        each = max(1, min(each, layout.max_micro_batch_tokens // longest))
-    own = missing[rank % size :: size]
-    # Of another rank's work, where this rank has none left: the call is needed, its result is not.
-    calls = math.ceil(math.ceil(len(missing) / size) / each)
+    sizes = [rollouts[key].num_tokens for key in missing]
+    bins = pack(sizes, min(len(sizes), _calls(sizes, layout, len(groups[0].rollouts)) * size))
     found: dict[tuple[int, int], tuple[float, ...]] = {}
-    for call in range(calls):
-        keys = own[call * each : (call + 1) * each] or missing[:1]
+    for first in range(0, len(bins), size):
+        # Of another rank's work, where this rank has none left: the call is needed, its result is not.
+        keys = [missing[item] for item in (bins[first : first + size][rank % size :] or [[0]])[0]]
         batch = collate(
             [rollouts[key] for key in keys],
             pad_token_id=pad_token_id,
@@ -109,6 +106,16 @@ def store_logprobs(
         )
         for place, group in enumerate(groups)
     ]
+
+
+def _calls(sizes: Sequence[int], layout: BatchLayout, group_size: int) -> int:
+    """Forward passes of each rank: as many rollouts in each as in training, and no more tokens than it allows."""
+    each = math.ceil(layout.minibatch_groups * group_size / layout.bins)
+    bins = math.ceil(len(sizes) / each)
+    if layout.max_micro_batch_tokens is not None:
+        # One that is larger than the limit is alone.
+        bins = max(bins, least_bins(sizes, max(layout.max_micro_batch_tokens, *sizes)) or 1)
+    return math.ceil(bins / layout.data_parallel_size)
 
 
 def _training_rollout(groups: Sequence[RolloutGroup], key: tuple[int, int]) -> TrainingRollout:

@@ -2,6 +2,6 @@
 
 from lspo.batching.collate import TrainingRollout, collate
 from lspo.batching.deal import BatchLayout, deal, in_passes
-from lspo.batching.dealing import pack, spread
+from lspo.batching.dealing import least_bins, pack, spread
 
-__all__ = ["BatchLayout", "TrainingRollout", "collate", "deal", "in_passes", "pack", "spread"]
+__all__ = ["BatchLayout", "TrainingRollout", "collate", "deal", "in_passes", "least_bins", "pack", "spread"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from lspo.batching.collate import TrainingRollout, collate
-from lspo.batching.dealing import pack, spread
+from lspo.batching.dealing import least_bins, pack, spread
 from lspo.errors import RunError, SettingError
 from lspo.objectives.advantages import Baseline, Scale, group_advantages
 from lspo.types import RolloutBatch, RolloutGroup
@@ -87,10 +88,11 @@ def deal(
 ) -> list[list[RolloutBatch]]:
     """This rank's K micro-batches of each mini-batch.
 
-    What is dealt is the rollout: those of a mini-batch go into one bin for each rank and micro-batch, of like token
-    counts, computed alike on every rank. Fewer groups than planned are spread over the same number of mini-batches.
-    Masked responses are still dealt, and their rewards are part of their group's advantages. `temperature` is that of
-    groups which have none of their own.
+    What is dealt is the rollout: those of a mini-batch go into one bin for each rank and micro-batch. Rollouts of like
+    length are together, so that little is padding, and bins are of like padded size, computed alike on every rank. The
+    k-th micro-batches of all ranks are neighbours in length: ranks wait little for each other. Fewer groups than
+    planned are spread over the same number of mini-batches. Masked responses are still dealt, and their rewards are
+    part of their group's advantages. `temperature` is that of groups which have none of their own.
 
     Raises:
         RuntimeError: If there are fewer groups than mini-batches.
@@ -119,9 +121,9 @@ def deal(
             for place in places
             for rollout, advantage in zip(groups[place].rollouts, advantages[place], strict=True)
         ]
-        bins = pack([rollout.num_tokens for rollout in rollouts], layout.bins)
-        _check_tokens(rollouts, bins, layout)
-        own = bins[rank * layout.accumulate : (rank + 1) * layout.accumulate]
+        sizes = [rollout.num_tokens for rollout in rollouts]
+        bins = pack(sizes, layout.bins)
+        _check_tokens(sizes, bins, layout)
         minibatches.append(
             [
                 collate(
@@ -131,7 +133,7 @@ def deal(
                     num_sequences=sum(rollout.num_counted > 0 for rollout in rollouts),
                     temperature=temperature,
                 )
-                for members in own
+                for members in bins[rank :: layout.data_parallel_size]
             ]
         )
     return minibatches
@@ -148,29 +150,28 @@ def in_passes(minibatches: Sequence[Sequence[RolloutBatch]], passes: int, *, see
     return ordered
 
 
-def _padded_tokens(members: Sequence[int], rollouts: Sequence[TrainingRollout]) -> int:
-    return len(members) * max(rollouts[item].num_tokens for item in members)
-
-
-def _check_tokens(rollouts: Sequence[TrainingRollout], bins: Sequence[Sequence[int]], layout: BatchLayout) -> None:
+def _check_tokens(sizes: Sequence[int], bins: Sequence[Sequence[int]], layout: BatchLayout) -> None:
     limit = layout.max_micro_batch_tokens
-    worst = max(_padded_tokens(members, rollouts) for members in bins)
+    worst = max(_padded_tokens(members, sizes) for members in bins)
     if limit is None or worst <= limit:
         return
-    sizes = [rollout.num_tokens for rollout in rollouts]
-    least = worst
-    for accumulate in range(layout.accumulate + 1, len(sizes) // layout.data_parallel_size + 1):
-        finer = pack(sizes, accumulate * layout.data_parallel_size)
-        least = min(least, max(_padded_tokens(members, rollouts) for members in finer))
-        if least <= limit:
-            advice = f"`accumulate_grad_batches={accumulate}` fits this mini-batch."
-            break
+    ranks = layout.data_parallel_size
+    needed = least_bins(sizes, limit)
+    accumulate = math.ceil((needed or 0) / ranks)
+    if needed is not None and accumulate * ranks <= len(sizes):
+        advice = f"`accumulate_grad_batches={accumulate}` fits this mini-batch."
     else:
+        finest = pack(sizes, len(sizes) // ranks * ranks)
         advice = (
-            f"No `accumulate_grad_batches` fits: at best the largest has {least}, and the longest rollout alone "
+            "No `accumulate_grad_batches` fits: at best the largest has "
+            f"{max(_padded_tokens(members, sizes) for members in finest)}, and the longest rollout alone "
             f"{max(sizes)}. Raise the limit, or lower `max_response_tokens`."
         )
     raise SettingError(
         f"Expected micro-batches of at most batches.max_micro_batch_tokens={limit} tokens, padding included, but the "
         f"largest of {layout.bins} has {worst}. {advice}"
     )
+
+
+def _padded_tokens(members: Sequence[int], sizes: Sequence[int]) -> int:
+    return len(members) * max(sizes[item] for item in members)

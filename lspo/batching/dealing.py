@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from heapq import heapify, heappop, heappush
 from itertools import pairwise
 
 from lspo.errors import SettingError
@@ -22,29 +21,74 @@ def spread(total: int, parts: int) -> list[range]:
 
 
 def pack(sizes: Sequence[int], num_bins: int) -> list[list[int]]:
-    """Deals items into exactly `num_bins` bins of like total size, longest first, each into the emptiest bin.
+    """Deals items into exactly `num_bins` bins: like sizes together, in bins of like padded size.
 
-    Ties go to the bin with fewer items, then the lower number, so that every rank computes the same bins. Indices
-    within a bin ascend. No bin is empty.
+    A bin is padded to its longest item, so it costs len(bin) * max(its sizes). Of all ways to deal, the greatest bin's
+    cost is the least there is. The bins with the longest items come first. Indices within a bin ascend, items of one
+    size go in order, so that every rank computes the same bins. No bin is empty.
 
     Raises:
         ValueError: If there are fewer items than bins.
 
     Example:
         >>> pack([5, 1, 4, 2], 2)
-        [[0, 1], [2, 3]]
+        [[0, 2], [1, 3]]
     """
     if len(sizes) < num_bins:
         raise SettingError(
             f"Expected at least one rollout for each of {num_bins} micro-batches, but got {len(sizes)} rollouts. "
             "Lower `accumulate_grad_batches` or the number of devices, or raise `minibatch_groups`."
         )
-    bins: list[list[int]] = [[] for _ in range(num_bins)]
-    # The item count comes before the bin's number: items of size 0 would otherwise all land in one bin.
-    heap = [(0, 0, number) for number in range(num_bins)]
-    heapify(heap)
-    for item in sorted(range(len(sizes)), key=lambda item: (-sizes[item], item)):
-        total, count, number = heappop(heap)
-        bins[number].append(item)
-        heappush(heap, (total + sizes[item], count + 1, number))
-    return [sorted(members) for members in bins]
+    order = sorted(range(len(sizes)), key=lambda item: (-sizes[item], item))
+    # Nothing costs nothing: items of size 0 would otherwise all land in one bin.
+    falling = [max(1, sizes[item]) for item in order]
+    low, high = falling[0], falling[0] * len(falling)
+    while low < high:
+        middle = (low + high) // 2
+        if len(_runs(falling, middle)) <= num_bins:
+            high = middle
+        else:
+            low = middle + 1
+    runs = _split_to(num_bins, _runs(falling, low), falling)
+    return [sorted(order[place] for place in run) for run in runs]
+
+
+def least_bins(sizes: Sequence[int], most: int) -> int | None:
+    """The fewest bins whose padded size is at most `most`; None if an item alone is larger.
+
+    Example:
+        >>> least_bins([5, 1, 4, 2], 10), least_bins([5, 1, 4, 2], 4)
+        (2, None)
+    """
+    falling = [max(1, size) for size in sorted(sizes, reverse=True)]
+    if falling and falling[0] > most:
+        return None
+    return len(_runs(falling, most))
+
+
+def _runs(falling: Sequence[int], most: int) -> list[range]:
+    """Falling sizes cut into the fewest runs of at most `most` padded size, as far as single items allow."""
+    runs, start = [], 0
+    while start < len(falling):
+        stop = min(len(falling), start + max(1, most // falling[start]))
+        runs.append(range(start, stop))
+        start = stop
+    return runs
+
+
+def _split_to(count: int, runs: list[range], falling: Sequence[int]) -> list[range]:
+    """The runs with the costliest split in two, as evenly as can be, until there are `count`."""
+
+    def cost(run: range) -> int:
+        return falling[run.start] * len(run)
+
+    runs = list(runs)
+    while len(runs) < count:
+        place = max((at for at, run in enumerate(runs) if len(run) > 1), key=lambda at: (cost(runs[at]), -at))
+        run = runs[place]
+        middle = min(
+            range(run.start + 1, run.stop),
+            key=lambda at: max(falling[run.start] * (at - run.start), falling[at] * (run.stop - at)),
+        )
+        runs[place : place + 1] = [range(run.start, middle), range(middle, run.stop)]
+    return runs

@@ -105,6 +105,16 @@ def test_every_rollout_is_in_exactly_one_bin(
                 assert advantage == pytest.approx(float(advantages[name // 1000 - 1, name % 1000]))
 
 
+def test_ranks_have_rollouts_of_like_length_at_a_time() -> None:
+    """In lockstep, as under FSDP, a step takes as long as its longest micro-batch."""
+    layout = BatchLayout(12, 12, accumulate=3, data_parallel_size=2)
+    first, second = (deal(groups_of(12), layout, rank=rank, pad_token_id=PAD, temperature=1.0)[0] for rank in (0, 1))
+    widths = [[batch.token_ids.shape[1] for batch in batches] for batches in (first, second)]
+    in_turn = [width for pair in zip(*widths, strict=True) for width in pair]
+    assert in_turn == sorted(in_turn, reverse=True)
+    assert len(set(in_turn)) > 3
+
+
 def test_each_rollout_keeps_the_temperature_it_was_sampled_at() -> None:
     groups = [
         replace(group, temperature=heat)
