@@ -39,17 +39,18 @@ def install() -> None:
         RuntimeError: If the installed jsonargparse has no such functions: its inner workings have changed.
     """
     for name in FUNCTIONS:
-        found = getattr(_typehints, name, None)
-        if found is None:
+        if not hasattr(_typehints, name):
             raise RunError(
                 f"Expected jsonargparse to have `_typehints.{name}`, as versions 4.46 to 4.53 do, but it has not. "
                 "Install 'jsonargparse<5', or report this."
             )
+        found = getattr(_typehints, name)
         if getattr(found, "documented", False):
             continue
+        documented = _documented(found)
         for module_name, module in list(sys.modules.items()):
             if module_name.partition(".")[0] == "jsonargparse" and getattr(module, name, None) is found:
-                setattr(module, name, _documented(found))
+                setattr(module, name, documented)
 
 
 def _documented(path_of: Callable[..., Any]) -> Callable[..., Any]:

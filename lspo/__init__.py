@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lspo.names import PLACE_OF
 from lspo.version import __version__ as __version__
+
+TYPE_CHECKING = False  # type checkers know it by its name; importing `typing` would be most of the time this takes
 
 if TYPE_CHECKING:
     # The same names for type checkers and editors, to which the table in `lspo.names` is only text. A test compares.
