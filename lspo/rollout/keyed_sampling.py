@@ -131,10 +131,10 @@ def block_logsumexps(logits: RowLogits, temperature: float = 1.0) -> RowBlocks:
     # On a CPU a few rows at a time, so that what is made on the way stays in the cache. A GPU wants all at once.
     at_once = max(1, CACHED // vocabulary) if logits.device.type == "cpu" else max(1, len(logits))
     parts = []
-    for rows in logits.split(at_once):
+    for rows in torch.split(logits, at_once):
         rows = _scaled(rows, temperature)
         # A view of the full blocks and one of the rest: padding would copy the logits.
-        blocks = rows[:, : full * BLOCK].unflatten(-1, (full, BLOCK)).logsumexp(dim=-1)
+        blocks = rows[:, : full * BLOCK].view(len(rows), full, BLOCK).logsumexp(dim=-1)
         if full * BLOCK < vocabulary:
             blocks = torch.cat([blocks, rows[:, full * BLOCK :].logsumexp(dim=-1, keepdim=True)], dim=-1)
         parts.append(blocks)
@@ -142,7 +142,7 @@ def block_logsumexps(logits: RowLogits, temperature: float = 1.0) -> RowBlocks:
 
 
 def _greatest(logits: Float[Tensor, "R n"], noise: RowNoise) -> RowTokens:
-    """Where logits + noise are greatest. Numbers near 0 are rounded least, so two choices do not add up to more ties."""
+    """Where logits + noise are greatest. Near 0 floats are finest, so two choices do not add up to more ties."""
     return (logits - logits.amax(dim=-1, keepdim=True)).add_(noise).argmax(dim=-1)
 
 
@@ -173,8 +173,7 @@ def choose(
 
     Temperature 0 takes the most probable token; its log-prob is then that of temperature 1.
 
-    Args:
-        position: Of the token in its response, counted from 0: one number, or one for each row.
+    `position` is that of the token in its response, counted from 0: one number, or one for each row.
     """
     vocabulary = logits.shape[-1]
     greedy, blocked = temperature == 0, vocabulary > BLOCK
