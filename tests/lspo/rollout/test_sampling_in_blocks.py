@@ -46,11 +46,12 @@ def logits_of(shape: str, vocabulary: int = V) -> torch.Tensor:
 
 def draws(logits: torch.Tensor, rows: int, *, position: int = 0, seed: int = 0) -> torch.Tensor:
     """Tokens of many responses with the same logits, whose blocks are summed once."""
-    blocks = block_logsumexps(logits)
-    keys = keys_of(rows, seed).split(4096)
-    return torch.cat(
-        [sample_in_blocks(logits.expand(len(k), -1), blocks.expand(len(k), -1), k, position) for k in keys]
-    )
+    blocks, keys = block_logsumexps(logits), keys_of(rows, seed)
+    tokens = torch.empty(rows, dtype=torch.int64)
+    for some in torch.arange(rows).split(1024):
+        many, their = logits.expand(len(some), -1), blocks.expand(len(some), -1)
+        tokens[some] = sample_in_blocks(many, their, keys[some], position)
+    return tokens
 
 
 def deviation(observed: torch.Tensor, expected: torch.Tensor) -> float:
@@ -96,8 +97,8 @@ def test_tokens_follow_the_softmax(shape: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
-def test_two_million_tokens_follow_the_softmax(shape: str) -> None:
-    check_distribution(shape, 2_000_000)
+def test_a_million_tokens_follow_the_softmax(shape: str) -> None:
+    check_distribution(shape, 1_000_000)
 
 
 def check_pairs(rows: int) -> None:
@@ -129,8 +130,8 @@ def test_successive_draws_are_independent() -> None:
 
 
 @pytest.mark.slow
-def test_a_million_successive_draws_are_independent() -> None:
-    check_pairs(1_000_000)
+def test_200_000_successive_draws_are_independent() -> None:
+    check_pairs(200_000)
 
 
 @pytest.mark.parametrize("other", ["row", "position", "block", "seed", "token of its number", "first of its tokens"])
