@@ -6,7 +6,7 @@
 
 Times are milliseconds of the processor per call, one thread, the two ways by turns; on a GPU they are wall time.
 
-Quality is that of draws from a peaked, a flat and a heavy-tailed distribution over 152k tokens. First chi2 per degree of
+Quality: draws from a peaked, a flat and a heavy-tailed distribution over 152k tokens. First chi2 per degree of
 freedom, its standard deviation and the degrees of freedom: of tokens, of their blocks, of their places in a block, and
 of pairs at successive positions. Then how many of 10,000 draws moved with noise of 1e-6 on the logits. Last the draws
 in which the two greatest blocks were equal, and the two greatest tokens of the first block.
