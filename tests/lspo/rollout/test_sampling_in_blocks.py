@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ import torch
 
 from lspo.rollout.keyed_sampling import (
     BLOCK,
+    _at_position,
     _block_keys,
+    _hashes,
     _token_keys,
     block_logsumexps,
     block_noise,
@@ -155,6 +158,15 @@ def test_no_block_has_the_key_of_a_token() -> None:
     """So at one position of one response no block shares its hash with a token."""
     tokens, blocks = _token_keys(BLOCKS * BLOCK, torch.device("cpu")), _block_keys(BLOCKS, torch.device("cpu"))
     assert len(torch.cat([tokens, blocks]).unique()) == BLOCKS * BLOCK + BLOCKS
+
+
+@pytest.mark.parametrize("address", [_block_keys, _token_keys])
+def test_each_of_53_bits_of_a_hash_is_a_fair_coin(address: Callable[[int, torch.device], torch.Tensor]) -> None:
+    hashes = _hashes(_at_position(keys_of(100), 3), address(BLOCKS, torch.device("cpu")))
+    bits = (hashes.flatten()[:, None] >> torch.arange(54)) & 1
+    shares = bits.double().mean(0)
+    assert float(shares[53]) == 0
+    assert float((shares[:53] - 0.5).abs().max()) < 4 * 0.5 / math.sqrt(len(bits))
 
 
 @pytest.mark.parametrize("share", [1e-14, 1e-12, 1e-9, 1e-6, 1e-3, 0.1, 0.5, 0.9])
