@@ -44,31 +44,32 @@ class LayerHead:
         return layer if plain else None
 
     @property
-    def gathers(self) -> bool:
-        """True if calling the layer makes an exchange between ranks: it is a unit of FSDP's itself, or cut for good."""
-        kinds = {kind.__name__ for part in self.layer.modules() for kind in type(part).__mro__}
-        return not kinds.isdisjoint(UNITS) or any(hasattr(tensor, "to_local") for tensor in self._tensors())
+    def is_unit(self) -> bool:
+        """True if the layer, or a part of it, is gathered by FSDP at each call, by itself."""
+        return any(kind.__name__ in UNITS for part in self.layer.modules() for kind in type(part).__mro__)
+
+    @property
+    def is_cut(self) -> bool:
+        """True if ranks compute parts of the layer's output, each of its own part of the weights."""
+        return any(hasattr(tensor, "to_local") for _, _, tensor in self._places())
 
     def trained(self) -> list[Held]:
         """What in it gets a gradient, each tensor once."""
         found: dict[int, Held] = {}
-        for place, name, tensor in self._places():
+        for part, name, tensor in self._places():
             if tensor.requires_grad:
-                found.setdefault(id(tensor), Held(tensor, [])).places.append((place, name))
+                found.setdefault(id(tensor), Held(tensor, [])).places.append((part, name))
         return list(found.values())
 
-    def _tensors(self) -> Iterator[Tensor]:
-        return (tensor for _, _, tensor in self._places())
-
-    def _places(self) -> Iterator[tuple[dict[str, Any], str, Tensor]]:
+    def _places(self) -> Iterator[tuple[nn.Module, str, Tensor]]:
         """Where parameters are: also among plain attributes, where FSDP1 has the parts of its flat parameter."""
         for part in self.layer.modules():
             for name, value in part._parameters.items():
                 if value is not None:
-                    yield part._parameters, name, value
+                    yield part, name, value
             for name, value in vars(part).items():
                 if isinstance(value, Tensor) and isinstance(value._base, nn.Parameter):
-                    yield vars(part), name, value
+                    yield part, name, value
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,18 @@ class Held:
     """A tensor, and where modules hold it."""
 
     tensor: Tensor
-    places: list[tuple[dict[str, Any], str]]
+    places: list[tuple[nn.Module, str]]
 
 
 @contextmanager
 def replaced(held: Sequence[Held], others: Sequence[Tensor]) -> Iterator[None]:
     """Modules with other tensors in the place of those they held; whatever they hold by now is put back."""
-    places = [(place, name, other) for one, other in zip(held, others, strict=True) for place, name in one.places]
+    places: list[tuple[Any, str, Tensor]] = [
+        # FSDP1 moves tensors between the two from the forward to the backward pass.
+        (part._parameters if name in part._parameters else vars(part), name, other)
+        for one, other in zip(held, others, strict=True)
+        for part, name in one.places
+    ]
     present = [place[name] for place, name, _ in places]
     try:
         for place, name, other in places:

@@ -35,7 +35,7 @@ def chunked_logprobs(
     held = [] if linear is not None else head.trained()
     tensors = [one.tensor for one in held] if linear is None else [linear.weight, linear.bias]
     work = _Work(head, held, linear is not None, chunk_tokens, with_entropy, entropy_gradient, AutocastState.of(hidden))
-    return _ChunkedLogprobs.apply(work, hidden, targets, heat, *tensors)
+    return _ChunkedLogprobs.apply(work, hidden, targets, heat, *tensors)  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)

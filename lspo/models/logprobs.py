@@ -60,9 +60,16 @@ def target_logprobs(
     else:
         heat = temperature
     known = layer_head(head)
-    compute = recomputed_logprobs if known is None or known.gathers else chunked_logprobs
-    return compute(
-        known or head, hidden, targets, heat,
+    if known is not None and known.is_unit:
+        # Each call is an exchange between ranks, which have unlike numbers of tokens: one call, its logits whole.
+        chunk_tokens = max(len(targets), 1)
+    if known is None or known.is_unit or known.is_cut:
+        return recomputed_logprobs(
+            head, hidden, targets, heat,
+            chunk_tokens=chunk_tokens, with_entropy=with_entropy, entropy_gradient=entropy_gradient,
+        )  # fmt: skip
+    return chunked_logprobs(
+        known, hidden, targets, heat,
         chunk_tokens=chunk_tokens, with_entropy=with_entropy, entropy_gradient=entropy_gradient,
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 LEAST = -1e4
 """Below it, exp is 0 in float32 and float64 alike; a finite number, as 0 * -inf would be NaN."""
-BLOCK = {"cpu": 2**20}
+BLOCK = {"cpu": 2**18}
 """Logits that are worked on at a time: few enough for a processor's cache, and not too few elsewhere."""
 ELSEWHERE = 2**25
 
