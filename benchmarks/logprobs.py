@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/logprobs.py [--tokens 1024] [--repeat 5] [--ways whole,256,256+entropy]
 
 "whole": the logits of all tokens at once, with autograd. A number: `target_logprobs` by chunks of so many tokens.
-"+entropy": with the entropy of each token for the logs, "+bonus" with its gradient. Seconds are those of one thread,
+"+entropy": with the entropy of each token for the logs, "+bonus" with its gradient. "older-256": the same from another
+checkout, `--older FOLDER`. Seconds are those of one thread,
 which a shared machine does not change; the ways take turns, and the median is printed. Memory is the most resident
 memory over the inputs, looked at every few milliseconds.
 """
@@ -11,6 +12,7 @@ memory over the inputs, looked at every few milliseconds.
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import os
 import statistics
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -53,7 +56,7 @@ class Peak:
 
 def measure(arguments: argparse.Namespace) -> dict[str, float]:
     """One step in one way, after one of a few tokens for what is done once in a process."""
-    way, _, extra = arguments.way.partition("+")
+    way, _, extra = arguments.way.removeprefix("older-").partition("+")
     torch.set_num_threads(1)
     torch.manual_seed(0)
     dtype = getattr(torch, arguments.dtype)
@@ -61,6 +64,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     nn.init.normal_(head.weight, std=0.02)
     hidden = torch.randn(arguments.tokens, arguments.hidden, dtype=dtype, requires_grad=True)
     targets = torch.randint(0, arguments.vocabulary, (arguments.tokens,))
+    has_setting = "entropy_gradient" in inspect.signature(target_logprobs).parameters
     # The objective's gradient differs from token to token.
     weights = torch.randn(arguments.tokens) / arguments.tokens
 
@@ -74,7 +78,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
                 with torch.set_grad_enabled(extra == "bonus"):
                     entropies = normaliser - (logits.softmax(dim=-1) * logits).sum(dim=-1)
         else:
-            settings = {} if arguments.older or not extra else {"entropy_gradient": extra == "bonus"}
+            settings = {"entropy_gradient": extra == "bonus"} if has_setting else {}
             logprobs, entropies = target_logprobs(
                 hidden, targets, head, chunk_tokens=int(way), with_entropy=bool(extra), **settings
             )
@@ -105,7 +109,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--ways", default="whole,256,256+entropy,256+bonus")
-    parser.add_argument("--older", action="store_true", help="for a version without `entropy_gradient`")
+    parser.add_argument("--older", default=None, help="folder of another version's checkout, for ways named older-...")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.way:
@@ -115,7 +119,10 @@ def main() -> None:
     for _ in range(arguments.repeat):
         for way, results in found.items():
             command = [sys.executable, __file__, *sys.argv[1:], "--way", way]
-            results.append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))
+            root = arguments.older if way.startswith("older-") else str(Path(__file__).parents[1])
+            environment = {**os.environ, "PYTHONPATH": root}
+            ended = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
+            results.append(json.loads(ended.stdout))
             print(way, results[-1], file=sys.stderr, flush=True)
     print("| way | processor seconds | of the first way | MiB over the inputs | norms of the gradients |")
     print("|---|---|---|---|---|")
