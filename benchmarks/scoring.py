@@ -5,7 +5,8 @@
 
 The policy is tiny and random. The reward takes `--seconds` for each group: it waits, as for a judge or a process, or it
 computes in Python (`--busy`), which nothing in this process can do beside it. Rounds are run by turns, and wall time is
-what counts. Printed are median, least and greatest of each, and those of a round that is not scored.
+what counts. Printed are median, least and greatest of each, and those of a round that is not scored; and the medians of
+how long the main thread waited for the engine and for the reward. Those are steadier where the machine has other work.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def measure(writer: Any, arguments: argparse.Namespace) -> None:
         "beside": Beside(arguments.seconds, arguments.group_size, arguments.busy),
     }
     walls: dict[str, list[float]] = {name: [] for name in kinds}
-    phases: dict[str, dict[str, float]] = {}
+    phases: dict[str, list[dict[str, float]]] = {name: [] for name in kinds}
     tokens = 0
     for number in range(-1, arguments.rounds):  # one to warm up
         for name, reward in kinds.items():
@@ -111,15 +112,16 @@ def measure(writer: Any, arguments: argparse.Namespace) -> None:
             tokens = sum(group.num_tokens for group in groups)
             if number >= 0:
                 walls[name].append(wall)
-                phases[name] = seconds
+                phases[name].append(seconds)
     kind = "computes" if arguments.busy else "waits"
     print(
         f"{arguments.engine}: {arguments.groups} groups of {arguments.group_size}, {tokens} tokens; the reward {kind} "
         f"{arguments.seconds * arguments.groups:g} s in all; {arguments.rounds} rounds by turns"
     )
     for name, found in walls.items():
-        last = ", ".join(f"{phase} {value:.2f}" for phase, value in phases[name].items())
-        print(f"{name:12} {statistics.median(found):.2f} s ({min(found):.2f} to {max(found):.2f}); the last: {last}")
+        parts = {phase: statistics.median(one[phase] for one in phases[name]) for phase in phases[name][0]}
+        told = ", ".join(f"{phase} {value:.2f}" for phase, value in parts.items())
+        print(f"{name:12} {statistics.median(found):.2f} s ({min(found):.2f} to {max(found):.2f}); {told}")
 
 
 if __name__ == "__main__":

@@ -197,11 +197,13 @@ def test_a_thread_that_was_told_nothing_goes_on() -> None:
 
 def test_a_question_to_worker_processes_is_given_up(tmp_path: Path) -> None:
     """And its workers end, so that their late answers meet no other question."""
-    script = tmp_path / "hangs.py"
-    script.write_text("import time\nprint('{}', flush=True)\ntime.sleep(600)\n")
+    script, asked = tmp_path / "hangs.py", tmp_path / "asked"
+    script.write_text(
+        f"import time\nprint('{{}}', flush=True)\ninput()\nopen({str(asked)!r}, 'w').close()\ntime.sleep(600)\n"
+    )
     limits = {"time_limit_seconds": 300.0, "retry_limit_seconds": 300.0, "call_limit_seconds": 300.0}
     pool = WorkerPool(script, [], workers=1, **limits)
-    error = stopped(lambda: pool.ask([{"text": "1"}]), begun=lambda: bool(pool.pids))
+    error = stopped(lambda: pool.ask([{"text": "1"}]), begun=asked.exists)
     assert isinstance(error, StopScoring)
     assert pool.pids == []
     pool.close()  # waits for nobody
