@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lspo.errors import RunError, SettingError
+from lspo.rewards.stopping import LOOK_SECONDS, check_stop
 
 Request = dict[str, Any]
 Failure = Literal["timeout", "crash", "given_up"]
@@ -192,6 +193,7 @@ class WorkerPool:
         waiting = deque(numbers)
         replies: dict[int, Reply] = {}
         while len(replies) < len(numbers):
+            check_stop()
             if budget.seconds <= 0:
                 self._stop_work()
                 return {number: replies.get(number, "given_up") for number in numbers}
@@ -203,7 +205,7 @@ class WorkerPool:
                     selector.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
                 soonest = min(worker.deadline for worker in busy if worker.deadline is not None)
                 pause = min(soonest - time.monotonic(), budget.until_spent(at_work))
-                ready = [key.data for key, _ in selector.select(max(0.0, pause))]
+                ready = [key.data for key, _ in selector.select(max(0.0, min(pause, LOOK_SECONDS)))]
             budget.spend(at_work)
             for worker in busy:
                 reply = worker.receive() if worker in ready else worker.overdue()
