@@ -72,7 +72,7 @@ def run(workload: Workload, model: str, k: int, steps: int, turn: int, words: li
     from step_clock import StepClock
 
     import lspo
-    from lspo.datamodules import Batches, RolloutDataModule
+    from lspo.datamodules import RolloutDataModule
     from lspo.lightning_modules import PolicyModule
     from lspo.objectives import DAPO
     from lspo.problems import Problem, ProblemSet
@@ -91,6 +91,10 @@ def run(workload: Workload, model: str, k: int, steps: int, turn: int, words: li
     seed_everything(turn)
     arguments = settings(workload, k, turn)
     override(arguments, words)
+    if arguments["batches"]:
+        from lspo.datamodules import Batches
+
+        arguments["data"]["batches"] = Batches(**arguments["batches"])
     clock = StepClock()
     policy = PolicyModule(
         model,
@@ -100,8 +104,7 @@ def run(workload: Workload, model: str, k: int, steps: int, turn: int, words: li
     )
     data = RolloutDataModule(
         Sums(), Coin(), selector=KeepAll(), engine=TransformersEngine(**arguments["engine"]),
-        sampling=Sampling(**arguments["sampling"]), batches=Batches(**arguments["batches"]),
-        **arguments["data"],
+        sampling=Sampling(**arguments["sampling"]), **arguments["data"],
     )  # fmt: skip
     trainer = Trainer(
         accelerator="cpu", devices=1, max_epochs=steps, logger=False, enable_checkpointing=False,
