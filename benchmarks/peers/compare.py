@@ -162,7 +162,10 @@ def measure(arguments: argparse.Namespace, checkouts: Sequence[tuple[str, Path]]
 def main() -> None:
     arguments = parse()
     if arguments.costs:
-        print(table.costs(json.loads((arguments.results / "results.json").read_text())))
+        kept = arguments.results / "results.json"
+        if not kept.exists():
+            raise SystemExit(f"Expected the results of a run in {kept}: measure first, or name its folder: --results.")
+        print(table.costs(json.loads(kept.read_text())))
         return
     checkouts = labels(arguments.ours or [ROOT])
     if not arguments.without_trl and not arguments.trl_python.exists():
