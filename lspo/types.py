@@ -7,7 +7,7 @@ M response tokens of a whole batch in one row, H hidden size, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -179,34 +179,6 @@ class RolloutGroup:
         if missing:
             raise RunError(f"Expected a scored group, but {len(missing)} rollouts of {self.prompt.id} have no score.")
         return [rollout.score for rollout in self.rollouts if rollout.score is not None]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Plain data, for a checkpoint; without the prompt, whose `extra` may hold anything."""
-        # Not `asdict` of a rollout, which would copy token by token.
-        rollouts = [
-            {
-                **{
-                    name: value.tolist() if isinstance(value, np.ndarray) else value
-                    for name, value in vars(one).items()
-                },
-                "score": one.score and asdict(one.score),
-            }
-            for one in self.rollouts
-        ]
-        return {
-            "draw_index": self.draw_index,
-            "version": self.version,
-            "rollouts": rollouts,
-            "temperature": self.temperature,
-        }
-
-    @classmethod
-    def from_state_dict(cls, state: Mapping[str, Any], prompt: Prompt) -> RolloutGroup:
-        rollouts = (
-            Rollout(**{**rollout, "score": rollout["score"] and Score(**rollout["score"])})
-            for rollout in state["rollouts"]
-        )
-        return cls(**{**state, "prompt": prompt, "rollouts": tuple(rollouts)})
 
 
 class RolloutBatch:
