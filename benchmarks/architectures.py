@@ -190,7 +190,7 @@ class Subject:
     def text(self) -> Tensor:
         """One row without padding, longer than each window."""
         longest = max(self.rollouts, key=lambda item: item.num_tokens)
-        return torch.tensor([longest.prompt_ids + longest.rollout.token_ids])
+        return torch.tensor([longest.token_ids.tolist()])
 
 
 def training_rollouts(groups: list[RolloutGroup]) -> list[TrainingRollout]:
@@ -442,7 +442,7 @@ def logprobs_of(model: Any, items: list[TrainingRollout]) -> Tensor:
 
 def own_logprobs(reference: Any, item: TrainingRollout) -> Tensor:
     """The same of one row by transformers' own forward, without padding."""
-    ids = torch.tensor([item.prompt_ids + item.rollout.token_ids])
+    ids = torch.tensor([item.token_ids.tolist()])
     with torch.no_grad():
         logits = reference(input_ids=ids).logits[0, len(item.prompt_ids) - 1 : -1].float()
     return torch.log_softmax(logits, dim=-1).gather(-1, ids[0, len(item.prompt_ids) :, None]).squeeze(-1)

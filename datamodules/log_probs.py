@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from lspo.arrays import Logprobs, logprobs_of
 from lspo.batching.collate import TrainingRollout, collate
 from lspo.batching.deal import BatchLayout
 from lspo.batching.dealing import least_bins, pack
@@ -82,7 +83,7 @@ def store_logprobs(
     rollouts = {key: _training_rollout(groups, key) for key in missing}
     sizes = [rollouts[key].num_tokens for key in missing]
     bins = pack(sizes, min(len(sizes), _calls(sizes, layout, len(groups[0].rollouts)) * size))
-    found: dict[tuple[int, int], tuple[float, ...]] = {}
+    found: dict[tuple[int, int], Logprobs] = {}
     for first in range(0, len(bins), size):
         # Of another rank's work, where this rank has none left: the call is needed, its result is not.
         keys = [missing[item] for item in (bins[first : first + size][rank % size :] or [[0]])[0]]
@@ -94,7 +95,7 @@ def store_logprobs(
             temperature=temperature,
         )
         for key, row in zip(keys, policy.logprobs(batch).cpu().to(torch.float32), strict=True):
-            found[key] = tuple(row[: rollouts[key].rollout.num_tokens].tolist())
+            found[key] = logprobs_of(row[: rollouts[key].rollout.num_tokens])
     known = {key: logprobs for part in gather(found) for key, logprobs in part.items()}
     return [
         replace(

@@ -13,12 +13,14 @@ from lspo.collecting.plan import CollectPlan, LastYield
 from lspo.collecting.pool_history import PoolHistory
 from lspo.collecting.prompt_history import PromptHistory
 from lspo.collecting.report import CollectReport
+from lspo.columns import group_columns, groups_of
 from lspo.datamodules.prompts import PromptSource
+from lspo.datamodules.state_version_1 import from_version_1
 from lspo.datamodules.step_border import StepBorder
 from lspo.errors import RunError, SettingError
 from lspo.types import RolloutBatch, RolloutGroup
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 SETTINGS_OF_STEPS = ("train_groups", "minibatch_groups", "passes")
 """Iterations are counted in optimizer steps: with other numbers of these the count would mean something else."""
 SETTINGS_TOLD = ("selector", "reward", "sampling")
@@ -93,12 +95,12 @@ class LoopState:
         self._outcomes = None
 
     def border(self) -> dict[str, Any]:
-        """All but the queue, as plain data: the state between two iterations."""
+        """All but the queue: the state between two iterations, to return to within this process."""
         return {
             "prompts": self.ready_prompts.state_dict(),
             "history": self.history.state_dict(),
             "last_yield": asdict(self.last_yield),
-            "surplus": [group.state_dict() for group in self.surplus],
+            "surplus": list(self.surplus),
             "outcomes": self.outcomes.state_dict(),
         }
 
@@ -108,10 +110,7 @@ class LoopState:
         self.history.load_state_dict(border["history"])
         self.last_yield = LastYield(**border["last_yield"])
         self.outcomes.load_state_dict(border["outcomes"])
-        self.surplus = [
-            RolloutGroup.from_state_dict(group, self.ready_prompts.at(group["draw_index"]))
-            for group in border["surplus"]
-        ]
+        self.surplus = list(border["surplus"])
 
     @property
     def ready_prompts(self) -> PromptSource:
@@ -131,7 +130,13 @@ class LoopState:
         """
         left = [*step, *self.queue]
         queues = gather([batch.state_dict() for batch in left])
-        return {"state_version": STATE_VERSION, "settings": dict(settings), "queue": queues, **self.border()}
+        return {
+            "state_version": STATE_VERSION,
+            "settings": dict(settings),
+            "queue": queues,
+            **self.border(),
+            "surplus": group_columns(self.surplus),
+        }
 
     def load_state_dict(
         self, state: Mapping[str, Any], settings: Mapping[str, Any], *, rank: int, world_size: int
@@ -143,6 +148,8 @@ class LoopState:
                 that its micro-batches depend on.
         """
         check_version(state)
+        if state["state_version"] == 1:
+            state = from_version_1(state)
         queues = state["queue"]
         within = any(queues)
         self._compare(state["settings"], settings, within=within)
@@ -151,7 +158,7 @@ class LoopState:
                 f"Expected {len(queues)} processes, as this checkpoint was written within an iteration, but got "
                 f"{world_size}. Resume with {len(queues)}, or from a checkpoint of an iteration's end."
             )
-        self.return_to(state)
+        self.return_to({**state, "surplus": groups_of(state["surplus"], self.ready_prompts.at)})
         if state["settings"]["group_size"] != settings["group_size"]:
             self._drop_groups(state["settings"]["group_size"])
         self.queue.clear()
@@ -204,7 +211,7 @@ def check_version(state: Mapping[str, Any]) -> None:
         ValueError: If it is of a newer version, or of one before the first.
     """
     version = state.get("state_version")
-    if version == STATE_VERSION:
+    if type(version) is int and 1 <= version <= STATE_VERSION:
         return
     if isinstance(version, int) and version > STATE_VERSION:
         newer = f"was written by a newer lspo, as its state has version {version}. Install that one to go on with it"

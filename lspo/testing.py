@@ -168,7 +168,7 @@ class ScriptedEngine(RolloutEngine):
         token_ids = [2 + hashed("token", number, place) % 8 for place in range(size)]
         if self._policy is not None and token_ids and not truncated:
             token_ids[-1] = self._policy.eos_token_ids[0]
-        return Rollout(tuple(token_ids), (), truncated, written.text)
+        return Rollout(token_ids, (), truncated, written.text)
 
 
 class ScriptedReward(Reward):

@@ -6,15 +6,16 @@ M response tokens of a whole batch in one row, H hidden size, V vocabulary.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lspo.arrays import GivenRow, Ids, Logprobs, ids_of, logprobs_of, same_rows
 from lspo.errors import RunError
 
 Scalar = Float[Tensor, ""]
@@ -30,6 +31,9 @@ GroupMask = Bool[Tensor, " P"]
 GroupIndex = Int[Tensor, " P"]
 PerResponse = Float[Tensor, "P G"]
 ResponseMask = Bool[Tensor, "P G"]
+
+SHOWN_CHARACTERS = 40
+"""Of a response's text, where a rollout is printed."""
 
 
 @dataclass(frozen=True)
@@ -72,22 +76,50 @@ class Score:
         return cls(float(verdict), float(verdict))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False, eq=False, repr=False)
 class Rollout:
     """One sampled response: its tokens (the end token included), their engine log-probs, text and, later, its score.
+
+    Tokens and log-probs are read-only arrays of int32 and float32, made of any sequence of numbers: of 49 million
+    tokens Python's own numbers would take 4 GB, and arrays 0.4.
 
     A log-prob that is not finite is one that the engine could not give; its token is left out of the loss. An engine
     that gives none at all leaves `logprobs` empty: nothing is then known of the mismatch.
 
     `old_logprobs` are the trainer's under the weights that sampled it, stored where it may train later weights.
+
+    Raises:
+        RuntimeError: If token ids or log-probs are no rows of numbers, or token ids are out of range.
+
+    Example:
+        >>> Rollout((5, 6, 2), (-0.1, -0.2, -0.3), truncated=False, text="42")
+        Rollout(3 tokens, text='42')
     """
 
-    token_ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
+    token_ids: Ids
+    logprobs: Logprobs
     truncated: bool
     text: str
-    score: Score | None = None
-    old_logprobs: tuple[float, ...] | None = None
+    score: Score | None
+    old_logprobs: Logprobs | None
+
+    def __init__(
+        self,
+        token_ids: GivenRow,
+        logprobs: GivenRow,
+        truncated: bool,
+        text: str,
+        score: Score | None = None,
+        old_logprobs: GivenRow | None = None,
+    ) -> None:
+        vars(self).update(
+            token_ids=ids_of(token_ids),
+            logprobs=logprobs_of(logprobs),
+            truncated=truncated,
+            text=text,
+            score=score,
+            old_logprobs=None if old_logprobs is None else logprobs_of(old_logprobs),
+        )
 
     @property
     def num_tokens(self) -> int:
@@ -96,7 +128,27 @@ class Rollout:
     @property
     def num_nonfinite(self) -> int:
         """Tokens whose engine log-prob is not finite."""
-        return sum(not math.isfinite(logprob) for logprob in self.logprobs)
+        return len(self.logprobs) - int(np.isfinite(self.logprobs).sum())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Rollout):
+            return NotImplemented
+        return (self.truncated, self.text, self.score) == (other.truncated, other.text, other.score) and all(
+            same_rows(getattr(self, name), getattr(other, name)) for name in ("token_ids", "logprobs", "old_logprobs")
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.token_ids.tobytes(), self.truncated, self.text))
+
+    def __repr__(self) -> str:
+        text = self.text if len(self.text) <= SHOWN_CHARACTERS else self.text[:SHOWN_CHARACTERS] + "..."
+        cut = ", truncated" if self.truncated else ""
+        score = "" if self.score is None else f", {self.score}"
+        return f"Rollout({self.num_tokens} tokens{cut}, text={text!r}{score})"
+
+    def __reduce__(self) -> tuple[type[Rollout], tuple[Any, ...]]:
+        # By way of the constructor: arrays that come out of a pickle can be written to, and may be views of it.
+        return type(self), tuple(vars(self).values())
 
 
 @dataclass(frozen=True)
@@ -127,25 +179,6 @@ class RolloutGroup:
         if missing:
             raise RunError(f"Expected a scored group, but {len(missing)} rollouts of {self.prompt.id} have no score.")
         return [rollout.score for rollout in self.rollouts if rollout.score is not None]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Plain data, for a checkpoint; without the prompt, whose `extra` may hold anything."""
-        # Not `asdict` of a rollout, which would copy token by token.
-        rollouts = [{**vars(rollout), "score": rollout.score and asdict(rollout.score)} for rollout in self.rollouts]
-        return {
-            "draw_index": self.draw_index,
-            "version": self.version,
-            "rollouts": rollouts,
-            "temperature": self.temperature,
-        }
-
-    @classmethod
-    def from_state_dict(cls, state: Mapping[str, Any], prompt: Prompt) -> RolloutGroup:
-        rollouts = (
-            Rollout(**{**rollout, "score": rollout["score"] and Score(**rollout["score"])})
-            for rollout in state["rollouts"]
-        )
-        return cls(**{**state, "prompt": prompt, "rollouts": tuple(rollouts)})
 
 
 class RolloutBatch:

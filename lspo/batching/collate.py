@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from lspo.arrays import Ids
 from lspo.errors import SettingError
 from lspo.types import Rollout, RolloutBatch, Temperature
+
+Row = Sequence[int] | Sequence[float] | NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,11 @@ class TrainingRollout:
     temperature: float | None = None
 
     @property
+    def token_ids(self) -> Ids:
+        """Prompt and response."""
+        return np.concatenate([np.asarray(self.prompt_ids, dtype=np.int32), self.rollout.token_ids])
+
+    @property
     def num_counted(self) -> int:
         """Response tokens that count in the loss: those whose engine log-prob is finite."""
         return 0 if self.masked else self.rollout.num_tokens - self.rollout.num_nonfinite
@@ -38,24 +49,24 @@ class TrainingRollout:
         return len(self.prompt_ids) + self.rollout.num_tokens
 
 
-def pad_right(
-    rows: Sequence[Sequence[int]] | Sequence[Sequence[float]], *, value: int = 0, dtype: torch.dtype = torch.int64
-) -> Tensor:
+def pad_right(rows: Sequence[Row], *, value: int = 0, dtype: torch.dtype = torch.int64) -> Tensor:
     """Rows of unlike length as one tensor, filled up behind each row's end."""
     width = max((len(row) for row in rows), default=0)
     padded = torch.full((len(rows), width), value, dtype=dtype)
+    # Written as an array: it takes sequences and arrays alike, without a tensor for each row.
+    places = padded.numpy()
     for place, row in enumerate(rows):
-        padded[place, : len(row)] = torch.tensor(row, dtype=dtype)
+        places[place, : len(row)] = row
     return padded
 
 
-def pad_left(rows: Sequence[Sequence[int]], *, value: int) -> tuple[Tensor, Tensor]:
+def pad_left(rows: Sequence[Row], *, value: int) -> tuple[Tensor, Tensor]:
     """Rows filled up before each row's start, so that all end together; and their mask, True = a real token."""
     width = max((len(row) for row in rows), default=0)
     padded = torch.full((len(rows), width), value, dtype=torch.int64)
     mask = torch.zeros(len(rows), width, dtype=torch.bool)
     for place, row in enumerate(rows):
-        padded[place, width - len(row) :] = torch.tensor(row, dtype=torch.int64)
+        padded.numpy()[place, width - len(row) :] = row
         mask[place, width - len(row) :] = True
     return padded, mask
 
@@ -86,7 +97,7 @@ def collate(
     whole = all(len(item.rollout.logprobs) == item.rollout.num_tokens for item in rollouts)
     mask = (torch.arange(width)[None, :] < counted[:, None]) & known
     return RolloutBatch(
-        token_ids=pad_right([item.prompt_ids + item.rollout.token_ids for item in rollouts], value=pad_token_id),
+        token_ids=pad_right([item.token_ids for item in rollouts], value=pad_token_id),
         prompt_lengths=torch.tensor([len(item.prompt_ids) for item in rollouts]),
         response_mask=mask,
         advantages=torch.tensor([item.advantage for item in rollouts], dtype=torch.float32),
@@ -107,5 +118,5 @@ def _stored_logprobs(rollouts: Sequence[TrainingRollout], width: int) -> Tensor 
     stored = [item.rollout.old_logprobs for item in rollouts]
     if all(logprobs is None for logprobs in stored):
         return None
-    unknown = (math.nan,) * width
+    unknown = np.full(width, math.nan, dtype=np.float32)
     return pad_right([unknown if logprobs is None else logprobs for logprobs in stored], dtype=torch.float32)

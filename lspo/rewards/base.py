@@ -212,7 +212,14 @@ def score_groups(reward: Reward, groups: Sequence[RolloutGroup]) -> list[Rollout
             than 0 or 1; the message names the reward, the prompt and what was returned.
     """
     responses = [
-        Response(rollout.text, group.prompt, rollout.num_tokens, rollout.truncated, group.draw_index, rollout.token_ids)
+        Response(
+            rollout.text,
+            group.prompt,
+            rollout.num_tokens,
+            rollout.truncated,
+            group.draw_index,
+            tuple(rollout.token_ids.tolist()),
+        )
         for group in groups
         for rollout in group.rollouts
     ]

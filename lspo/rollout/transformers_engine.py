@@ -290,7 +290,5 @@ class _Decoding:
             text = response_text(
                 self.tokenizer, ids, eos_token_ids=self.eos_token_ids, skip_special_tokens=self.skip_special_tokens
             )
-            rollouts.append(
-                Rollout(tuple(ids), tuple(logprobs[row, :length].tolist()), truncated=not bool(stopped[row]), text=text)
-            )
+            rollouts.append(Rollout(ids, logprobs[row, :length].cpu(), truncated=not bool(stopped[row]), text=text))
         return RolloutGroup(self.prompts[place], self.keys[place], version, tuple(rollouts))

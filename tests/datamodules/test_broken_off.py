@@ -393,7 +393,7 @@ def test_what_was_counted_in_a_collection_that_was_broken_off_does_not_count_twi
     assert counts(whole)[0]["all_zero_rounds_in_a_row"] == 4
 
 
-@pytest.mark.parametrize("version", [2, 0, None, "1"])
+@pytest.mark.parametrize("version", [3, 0, None, "1", True])
 def test_a_state_of_another_version_is_refused(make_run: Callable[..., Any], tmp_path: Path, version: Any) -> None:
     run = make_run(trainer={"max_epochs": 1}).fit()
     run.trainer.save_checkpoint(tmp_path / "end.ckpt")
@@ -403,8 +403,8 @@ def test_a_state_of_another_version_is_refused(make_run: Callable[..., Any], tmp
     else:
         checkpoint["RolloutDataModule"]["state_version"] = version
     torch.save(checkpoint, tmp_path / "other.ckpt")
-    told = "newer lspo, as its state has version 2" if version == 2 else f"a state of version {version}, which"
-    with pytest.raises(ValueError, match=f"Expected the datamodule's state to have version 1, but .*{told}"):
+    told = "newer lspo, as its state has version 3" if version == 3 else f"a state of version {version}, which"
+    with pytest.raises(ValueError, match=f"Expected the datamodule's state to have version 2, but .*{told}"):
         make_run().fit(tmp_path / "other.ckpt")
 
 

@@ -24,7 +24,7 @@ def written(batches: list[Any]) -> dict[str, tuple[tuple[int, ...], ...]]:
     """Tokens of each prompt's responses."""
     groups = [group for batch in batches for group in batch.groups]
     assert len({group.prompt.id for group in groups}) == len(groups)
-    return {group.prompt.id: tuple(rollout.token_ids for rollout in group.rollouts) for group in groups}
+    return {group.prompt.id: tuple(tuple(rollout.token_ids.tolist()) for rollout in group.rollouts) for group in groups}
 
 
 def test_every_prompt_has_its_responses_scored() -> None:
@@ -60,7 +60,9 @@ def test_random_numbers_are_not_those_of_training() -> None:
     assert {call.sampling.seed for call in engine.calls} == {5 + EVALUATION_STREAM}
     assert {call.sampling.max_response_tokens for call in engine.calls} == {8}
     training = engine.generate(PROMPTS, group_size=3, sampling=Sampling(max_response_tokens=8, seed=5), keys=range(10))
-    trained = {group.prompt.id: tuple(rollout.token_ids for rollout in group.rollouts) for group in training}
+    trained = {
+        group.prompt.id: tuple(tuple(rollout.token_ids.tolist()) for rollout in group.rollouts) for group in training
+    }
     assert trained != written(list(loader(engine)))
 
 

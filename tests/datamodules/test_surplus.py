@@ -298,7 +298,7 @@ def test_ranks_share_the_work_and_call_equally_often(world_size: int, limit: int
 
 def test_what_is_stored_already_stays() -> None:
     policy, groups = _stub()
-    kept = (-9.0,) * groups[0].rollouts[1].num_tokens
+    kept = [-9.0] * groups[0].rollouts[1].num_tokens
     rollouts = list(groups[0].rollouts)
     rollouts[1] = replace(rollouts[1], old_logprobs=kept)
     groups[0] = replace(groups[0], rollouts=tuple(rollouts))
@@ -306,7 +306,7 @@ def test_what_is_stored_already_stays() -> None:
     stored = store_logprobs(
         groups, policy, layout, rank=0, gather=lambda found: [found], pad_token_id=0, temperature=1.0
     )
-    assert stored[0].rollouts[1].old_logprobs == kept
+    assert stored[0].rollouts[1].old_logprobs.tolist() == kept
     assert stored[0].rollouts[0].old_logprobs is not None
     again = store_logprobs(stored, None, layout, rank=0, gather=lambda found: [found], pad_token_id=0, temperature=1.0)
     assert again == stored

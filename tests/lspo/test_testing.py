@@ -57,7 +57,7 @@ def test_the_engine_follows_its_script_up_to_the_limit() -> None:
     assert [rollouts[draw][0].num_tokens for draw in range(10)] == [15, 16, 17, 18, 19, 20, 20, 20, 20, 20]
     assert [rollouts[draw][0].truncated for draw in range(10)] == [False] * 6 + [True] * 4
     assert rollouts[0][2].truncated
-    assert all(rollout.logprobs == () for group in rollouts.values() for rollout in group)
+    assert all(len(rollout.logprobs) == 0 for group in rollouts.values() for rollout in group)
 
 
 def test_the_engine_takes_its_version_from_the_policy_when_updated() -> None:
@@ -138,7 +138,7 @@ def test_the_stub_policys_logprobs_are_those_of_a_plain_forward() -> None:
     assert not logprobs.requires_grad
     for row, item in enumerate(items):
         start, size = len(item.prompt_ids), item.rollout.num_tokens
-        ids = torch.tensor([item.prompt_ids + item.rollout.token_ids])
+        ids = torch.tensor([item.token_ids.tolist()])
         logits = model(input_ids=ids).logits[0, start - 1 : -1] / 0.7
         expected = logits.log_softmax(-1).gather(-1, ids[0, start:, None]).squeeze(-1)
         torch.testing.assert_close(logprobs[row, :size], expected)

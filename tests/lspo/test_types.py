@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 import io
+import pickle
 
 import numpy as np
 import pytest
@@ -175,6 +177,63 @@ def test_a_group_without_scores_says_so():
     group = RolloutGroup(prompt, draw_index=0, version=0, rollouts=(scored(1.0, 5), scored(None, 8), scored(None, 9)))
     with pytest.raises(RuntimeError, match="Expected a scored group, but 2 rollouts of gsm8k/7 have no score"):
         _ = group.scores
+
+
+def test_rollouts_are_equal_by_their_values():
+    nan = float("nan")
+
+    def made(**changes):
+        given = {"token_ids": (5, 6), "logprobs": (-0.5, nan), "truncated": False, "text": "x", "old_logprobs": None}
+        return Rollout(**given | changes)
+
+    assert made() == made(token_ids=np.array([5, 6]), logprobs=torch.tensor([-0.5, nan]))
+    assert hash(made()) == hash(made())
+    for changes in (
+        {"token_ids": (5, 7)},
+        {"logprobs": (-0.5, -0.5)},
+        {"truncated": True},
+        {"text": "y"},
+        {"old_logprobs": (-0.5, nan)},
+        {"score": Score(1.0, 1.0)},
+    ):
+        assert made(**changes) != made()
+    assert made() != (5, 6)
+    prompt = Prompt(id="p", text="", token_ids=(1,), answer="")
+    assert RolloutGroup(prompt, 0, 0, (made(),)) == RolloutGroup(prompt, 0, 0, (made(),))
+    assert RolloutGroup(prompt, 0, 0, (made(),)) != RolloutGroup(prompt, 0, 0, (made(text="y"),))
+
+
+def test_a_rollout_says_little_of_itself():
+    rollout = Rollout(range(2000), (), True, "So we take " * 100, Score(1.0, 0.5))
+    assert repr(rollout).startswith(
+        "Rollout(2000 tokens, truncated, text='So we take So we take So we take So we t...', Score("
+    )
+    assert len(repr(rollout)) < 200
+
+
+def test_tokens_without_a_finite_log_prob_are_counted():
+    nan, inf = float("nan"), float("inf")
+    assert Rollout((5, 6, 7), (nan, -1.0, -inf), False, "").num_nonfinite == 2
+    assert Rollout((5, 6, 7), (), False, "").num_nonfinite == 0
+
+
+def test_a_changed_rollout_shares_its_rows():
+    """A score that is added copies no token."""
+    rollout = scored(None, 5, 6)
+    changed = dataclasses.replace(rollout, score=Score(1.0, 1.0))
+    assert changed.token_ids is rollout.token_ids
+    assert changed.logprobs is rollout.logprobs
+    assert changed.score == Score(1.0, 1.0)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_copy_can_not_be_written_to_either(copied):
+    rollout = Rollout((5, 6), (-0.5, float("nan")), False, "x", Score(1.0, 1.0, {"a": 0.5}), (-1.0, -2.0))
+    again = copied(rollout)
+    assert again == rollout
+    for row in (again.token_ids, again.logprobs, again.old_logprobs):
+        assert not row.flags.writeable
+        assert row.base is None
 
 
 def test_temperatures_of_their_own_move_with_the_batch(fields):

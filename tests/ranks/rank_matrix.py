@@ -144,7 +144,7 @@ def run(folder: str, way: dict[str, Any]) -> dict[str, Any]:
     written = engine.generate(
         [p for _, p in mine], group_size=4, sampling=Sampling(max_response_tokens=12), keys=[i for i, _ in mine]
     )
-    tokens = {group.draw_index: [r.token_ids for r in group.rollouts] for group in written}
+    tokens = {group.draw_index: [r.token_ids.tolist() for r in group.rollouts] for group in written}
     probes = probe_prompts(len(policy.tokenizer))
     probed = list(engine.generate(probes, group_size=1, sampling=PROBE_SAMPLING, keys=range(len(probes))))
     by_key = {group.draw_index: group.rollouts[0] for group in probed}

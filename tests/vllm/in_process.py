@@ -41,7 +41,7 @@ def write(engine, policy, *, temperature, keys=range(8), group_size=2):
 
 
 def tokens(groups):
-    return {key: [rollout.token_ids for rollout in group.rollouts] for key, group in groups.items()}
+    return {key: [rollout.token_ids.tolist() for rollout in group.rollouts] for key, group in groups.items()}
 
 
 def written_piecemeal(engine, policy, rank, own):
@@ -91,7 +91,7 @@ def restricted_gap(policy, engine, own):
         [prompts(policy)[key] for key in own], group_size=2, sampling=sampling, keys=list(own)
     ):
         for rollout in group.rollouts:
-            ids = torch.tensor([group.prompt.token_ids + rollout.token_ids])
+            ids = torch.tensor([[*group.prompt.token_ids, *rollout.token_ids.tolist()]])
             with torch.no_grad():
                 logits = policy.model(input_ids=ids).logits[0, len(group.prompt.token_ids) - 1 : -1]
             logprobs = restrict(logits, top_p=0.7, top_k=9).log_softmax(-1)

@@ -53,7 +53,7 @@ class Probes(RolloutCallback):
     def on_collect_end(self, trainer, pl_module, report) -> None:
         self.gaps.append(trainer.datamodule.engine.metrics()["probe_gap"])
         self.chosen.append(
-            [(group.draw_index, [rollout.token_ids for rollout in group.rollouts]) for group in report.groups]
+            [(group.draw_index, [rollout.token_ids.tolist() for rollout in group.rollouts]) for group in report.groups]
         )
 
 

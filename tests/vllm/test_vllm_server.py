@@ -51,7 +51,7 @@ def write(engine: Any, sampling: Sampling, count: int = 8, group_size: int = 2) 
 
 
 def tokens(groups: dict[int, Any]) -> dict[int, Any]:
-    return {key: [rollout.token_ids for rollout in groups[key].rollouts] for key in sorted(groups)}
+    return {key: [rollout.token_ids.tolist() for rollout in groups[key].rollouts] for key in sorted(groups)}
 
 
 def move(policy: StubPolicy, seed: int) -> None:

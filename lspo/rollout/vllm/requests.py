@@ -111,8 +111,8 @@ def written_rollout(
             f"{list(logprobs)[:8]}."
         )
     return Rollout(
-        tuple(token_ids),
-        tuple(float(value) if value is not None and math.isfinite(value) else math.nan for value in logprobs),
+        token_ids,
+        [math.nan if value is None or not math.isfinite(value) else value for value in logprobs],
         truncated=cut,
         text=response_text(
             policy.tokenizer,

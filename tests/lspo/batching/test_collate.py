@@ -41,7 +41,7 @@ def test_each_row_can_be_read_back() -> None:
         start = int(result.prompt_lengths[row])
         stop = start + int(result.response_mask[row].sum())
         assert tuple(result.token_ids[row, :start].tolist()) == one.prompt_ids
-        assert tuple(result.token_ids[row, start:stop].tolist()) == one.rollout.token_ids
+        assert result.token_ids[row, start:stop].tolist() == one.rollout.token_ids.tolist()
         assert (result.token_ids[row, stop:] == EOS).all()
         assert one.num_tokens == stop
 

@@ -105,8 +105,3 @@ def test_at_the_round_limit_carried_groups_are_something_to_train_on() -> None:
     assert report.groups == carried
     with pytest.raises(RuntimeError, match="No group was kept in 1 rounds"):
         run(selector=Nothing(), max_rounds=1, on_shortfall="train")
-
-
-def test_a_group_is_the_same_from_plain_data() -> None:
-    for group in run(max_age=1).surplus:
-        assert RolloutGroup.from_state_dict(group.state_dict(), group.prompt) == group

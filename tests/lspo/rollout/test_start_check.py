@@ -125,7 +125,9 @@ def test_a_model_that_padding_confuses_is_written_without_it() -> None:
         for group in exact.generate(prompts, group_size=2, sampling=Sampling(max_response_tokens=5), keys=range(7))
     }
     for group in groups:
-        assert [one.token_ids for one in group.rollouts] == [one.token_ids for one in expected[group.draw_index]]
+        assert [one.token_ids.tolist() for one in group.rollouts] == [
+            one.token_ids.tolist() for one in expected[group.draw_index]
+        ]
 
 
 def test_a_gap_that_is_no_number_is_not_fine() -> None:

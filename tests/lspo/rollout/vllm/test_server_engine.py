@@ -232,7 +232,9 @@ def test_weights_arrive_and_responses_are_those_of_the_policy(make_engine, polic
         reference.update()
         assert engine.version == version
         ours, theirs = write(engine, greedy), write(reference, greedy)
-        assert [g.rollouts[0].token_ids for g in ours.values()] == [theirs[key].rollouts[0].token_ids for key in ours]
+        assert [g.rollouts[0].token_ids.tolist() for g in ours.values()] == [
+            theirs[key].rollouts[0].token_ids.tolist() for key in ours
+        ]
         assert engine.metrics()["probe_gap"] < 1e-5
         move(model, version)
 
