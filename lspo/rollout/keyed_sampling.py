@@ -151,7 +151,7 @@ def sample_in_blocks(
 ) -> RowTokens:
     """A token of softmax(logits / temperature) for each row: first one of its `blocks`, then a token of this block.
 
-    `blocks` is what `block_logsumexps` says of the same logits and temperature.
+    `blocks` are the `block_logsumexps` of the same logits and temperature.
     """
     vocabulary, device = logits.shape[-1], logits.device
     at_position = _at_position(keys, position)

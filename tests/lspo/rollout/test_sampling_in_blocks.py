@@ -358,3 +358,14 @@ def test_one_block_is_sampled_without_blocks() -> None:
     logits, keys = batch(200, BLOCK)
     tokens, _ = choose(logits, keys, 4, temperature=1.0)
     assert torch.equal(tokens, (logits + gumbel_noise(keys, 4, BLOCK)).argmax(-1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_temperature_divides_the_logits(dtype: torch.dtype) -> None:
+    logits, keys = batch(300, 1100)
+    logits = logits.to(dtype)
+    tokens, logprobs = choose(logits, keys, 0, temperature=0.3)
+    divided = choose(logits.float() / 0.3, keys, 0, temperature=1.0)
+    assert torch.equal(tokens, divided[0])
+    assert torch.equal(logprobs, divided[1])
+    assert not torch.equal(tokens, choose(logits, keys, 0, temperature=1.0)[0])
