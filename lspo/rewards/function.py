@@ -57,12 +57,14 @@ class FunctionReward(Reward):
         self._calls = LimitedCalls(
             self.function, self.name, concurrency=concurrency, time_limit_seconds=time_limit_seconds
         )
-        self._may_leave = self._calls.awaits if any_thread is None else any_thread
+        self._any_thread = any_thread
         self._extra_parameters = _extra_parameters(self.function, self.name)
         self._timeouts = 0.0
 
     def may_leave_main_thread(self) -> bool:
-        return type(self) is FunctionReward and self._may_leave
+        if self._any_thread is not None:
+            return self._any_thread
+        return super().may_leave_main_thread() or (type(self) is FunctionReward and self._calls.awaits)
 
     def score(self, response: str, answer: str) -> Score:
         return self.score_batch([Response(response, Prompt("", "", (), answer), 0, truncated=False)])[0]

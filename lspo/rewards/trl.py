@@ -80,11 +80,14 @@ class TRLReward(Reward):
         self.functions, self.concurrency, self.time_limit_seconds = functions, concurrency, time_limit_seconds
         self.weights = _weights(weights, list(self._parts))
         self.correct = _correct(correct, list(self._parts))
-        self._may_leave = all(one.calls.awaits for one in self._parts.values()) if any_thread is None else any_thread
+        self._any_thread = any_thread
         self._not_applicable = 0.0
 
     def may_leave_main_thread(self) -> bool:
-        return type(self) is TRLReward and self._may_leave
+        if self._any_thread is not None:
+            return self._any_thread
+        awaits = all(part.calls.awaits for part in self._parts.values())
+        return super().may_leave_main_thread() or (type(self) is TRLReward and awaits)
 
     def score_batch(self, responses: Sequence[Response]) -> list[Score]:
         if not responses:

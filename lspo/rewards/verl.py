@@ -65,13 +65,18 @@ class VerlReward(RewardWrapper):
         self.reward_kwargs = dict(reward_kwargs or {})
         self._function = path if callable(path) else _found(os.fspath(path), name)
         self._label = name_of(path) if callable(path) else _label(os.fspath(path), name)
+        self._any_thread = any_thread
         self._tried: set[str] = set()
         _check_signature(self._function, self._label, self.reward_kwargs)
         super().__init__(FunctionReward(self._adapter(), concurrency, time_limit_seconds, any_thread))
         self.concurrency, self.time_limit_seconds = concurrency, time_limit_seconds
 
     def may_leave_main_thread(self) -> bool:
-        return type(self) is VerlReward and self.reward.may_leave_main_thread()
+        if self._any_thread is not None:
+            return self._any_thread
+        # What the adapter calls says it for both; a subclass says it for itself.
+        said = vars(type(self)).get("any_thread", type(self) is VerlReward and self.reward.may_leave_main_thread())
+        return bool(said)
 
     def _adapter(self) -> Callable[..., Any]:
         """The function as one of `FunctionReward`, whose messages name the user's."""

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import sys
+import threading
 import time
 from unittest import mock
 
@@ -13,7 +14,10 @@ import torch
 import torch.distributed as dist
 
 from lspo.batching.collate import TrainingRollout, collate
+from lspo.collecting.plan import CollectPlan
+from lspo.collecting.round import generate_round
 from lspo.models.causal_lm import load_model, load_tokenizer
+from lspo.rewards import Reward
 from lspo.rollout import Sampling, TransformersEngine, VLLMEngine
 from lspo.rollout.keyed_sampling import restrict
 from lspo.rollout.weight_stream import HEAD, WeightStream
@@ -72,6 +76,49 @@ def written_piecemeal(engine, policy, rank, own):
         "steps_until_groups": steps, "in_flight": core.get_num_unfinished_requests(),
         "same_piecemeal": len(found[1]) == wanted and all(found[0][key] == group for key, group in found[1].items()),
     }  # fmt: skip
+
+
+class Patient(Reward):
+    """Scores its first group when the engine has made a further step."""
+
+    any_thread = True
+
+    def __init__(self):
+        self.begun, self.stepped, self.waited = threading.Event(), threading.Event(), None
+
+    def score_batch(self, responses):
+        self.begun.set()
+        if self.waited is None:
+            self.waited = self.stepped.wait(60)
+        return [True] * len(responses)
+
+
+def steps_while_a_group_is_scored(engine, policy, own):
+    """Whether it does; where it did not, the reward would wait for ever."""
+    core, reward, handed_over = engine._llm.llm_engine, Patient(), threading.Event()
+    before, policy.eos_token_ids, step = policy.eos_token_ids, END_TOKENS, core.step
+
+    class Watched:
+        def generate(self, *arguments, **settings):
+            for group in engine.generate(*arguments, **settings):
+                handed_over.set()
+                yield group
+
+    def watched_step():
+        if handed_over.is_set():
+            reward.begun.wait(60)
+            reward.stepped.set()
+        return step()
+
+    core.step = watched_step
+    plan = CollectPlan(
+        iteration=0, train_groups=1, group_size=2, round_prompts=len(own), reward_batch_groups=1,
+        sampling=Sampling(max_response_tokens=16, seed=5),
+    )  # fmt: skip
+    drawn = [(key, prompts(policy)[key]) for key in own]
+    scored = generate_round(Watched(), reward, drawn, plan, {}, lambda done, total: None)
+    core.step, policy.eos_token_ids = step, before
+    return reward.waited and sorted(group.draw_index for group in scored) == list(own)
 
 
 def several_end_tokens(engine, reference, policy, own):
@@ -179,6 +226,7 @@ def main(folder: str, tensor_parallel_size: int) -> None:
     first = write(engine, policy, temperature=1.0, keys=own, group_size=4)
     piecemeal = written_piecemeal(engine, policy, rank, own)
     again = write(engine, policy, temperature=1.0, keys=own, group_size=4)
+    overlaps = steps_while_a_group_is_scored(engine, policy, own)
     several = several_end_tokens(engine, reference, policy, own)
     share = own[:1] if rank == 0 else []
     one = tokens(write(engine, policy, temperature=0.0, keys=share, group_size=1))
@@ -205,6 +253,7 @@ def main(folder: str, tensor_parallel_size: int) -> None:
         "distinct": len({ids for group in tokens(first).values() for ids in group}) > len(own), "group_alive": alive,
         "process_unchanged": kept, "versions": [group.version for group in first.values()],
         "restricted_gap": restricted, "several_end_tokens": several, "uneven": uneven, **piecemeal,
+        "overlaps": overlaps,
         "compared": engine.metrics()["weights_compared"], "not_compared": engine.metrics()["weights_not_compared"],
     }  # fmt: skip
     print(json.dumps(result))

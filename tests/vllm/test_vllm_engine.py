@@ -41,6 +41,7 @@ def test_parity_through_syncs(make_policy, run_script, kind, tied, processes, te
         # As they finish, and not when all are done; what is left early leaves nothing behind.
         assert result["steps_until_groups"][0] < result["steps_until_groups"][-1]
         assert result["same_piecemeal"]
+        assert result["overlaps"]
         assert result["in_flight"] == 0
         assert result["repeats"]
         assert result["repeats_anew"]

@@ -82,6 +82,26 @@ class OwnFunction(FunctionReward):
     pass
 
 
+class WillingFunction(FunctionReward):
+    any_thread = True
+
+
+class OwnVerl(VerlReward):
+    pass
+
+
+class WillingVerl(VerlReward):
+    any_thread = True
+
+
+class OwnTRL(TRLReward):
+    pass
+
+
+class WillingTRL(TRLReward):
+    any_thread = True
+
+
 def plain(response: str, answer: str) -> bool:
     return True
 
@@ -143,6 +163,15 @@ def weighted(**parts: Reward) -> Reward:
         (FunctionReward(waiting), True),
         (FunctionReward(waiting, any_thread=False), False),
         (OwnFunction(waiting), False),
+        (OwnFunction(plain, any_thread=True), True),
+        (WillingFunction(plain), True),
+        (WillingFunction(plain, any_thread=False), False),
+        (OwnVerl(compute_later, correct_above=0.5), False),
+        (OwnVerl(compute_score, correct_above=0.5, any_thread=True), True),
+        (WillingVerl(compute_score, correct_above=0.5), True),
+        (OwnTRL(trl_later), False),
+        (OwnTRL(trl, any_thread=True), True),
+        (WillingTRL(trl), True),
         (VerlReward(compute_score, correct_above=0.5), False),
         (VerlReward(compute_score, correct_above=0.5, any_thread=True), True),
         (VerlReward(compute_later, correct_above=0.5), True),
