@@ -46,14 +46,14 @@ def _token_keys(vocabulary: int, device: torch.device) -> Tensor:
     return mix(torch.arange(1, vocabulary + 1, dtype=torch.int64, device=device) * _GOLDEN)
 
 
-def gumbel_noise(keys: RowKeys, position: int, vocabulary: int) -> RowLogits:
+def gumbel_noise(keys: RowKeys, position: int | Tensor, vocabulary: int) -> RowLogits:
     """Standard Gumbel noise for every token at one position of each response, in float32.
 
     -log(E) with E = -log(1 - u) exponential: for the small u that decide who is greatest, float32 keeps the full
     53 bits of range, where -log(-log(u)) near u = 1 would have 24. In place wherever it can be: at large vocabularies
     this is memory traffic.
     """
-    at_position = mix(keys + torch.tensor(position + 1, device=keys.device) * _GOLDEN)
+    at_position = mix(keys + torch.as_tensor(position + 1, device=keys.device) * _GOLDEN)
     # Both sides are well mixed; two more multiplications part those that differ in few bits.
     bits = at_position[:, None] ^ _token_keys(vocabulary, keys.device)[None, :]
     bits.mul_(_MIX_1)
@@ -78,7 +78,7 @@ def restrict(logits: RowLogits, *, top_p: float, top_k: int) -> RowLogits:
 
 
 def choose(
-    logits: RowLogits, keys: RowKeys, position: int, *, temperature: float, top_p: float = 1.0, top_k: int = 0
+    logits: RowLogits, keys: RowKeys, position: int | Tensor, *, temperature: float, top_p: float = 1.0, top_k: int = 0
 ) -> tuple[Int[Tensor, " R"], Float[Tensor, " R"]]:
     """A token for each row and its log-prob under what it was sampled from.
 
