@@ -97,6 +97,7 @@ class Decoding:
         self._prompt_starts, self._starts = [0] * rows, [0] * rows
         self._cut = 0
         self._mask: Tensor | None = None
+        self._padded = False
         # By row, on the model's device.
         self._keys = self._filled(rows, dtype=torch.int64)
         self._chosen = self._filled(rows, dtype=torch.int64)
@@ -203,9 +204,7 @@ class Decoding:
 
     def _step(self) -> list[Ended]:
         """One token for each row."""
-        logits = self._logits(
-            self._chosen[:, None], self._cache, self._seen() if self._masked else None, self._positions
-        )
+        logits = self._logits(self._chosen[:, None], self._cache, self._seen(), self._positions)
         self._column += 1
         self._positions += 1
         self._written += 1
@@ -288,9 +287,15 @@ class Decoding:
             if first > self._first:
                 drop_columns(self._cache, first - self._first)
             self._first = first
+        # A mask hides tokens of the past. Where the cache keeps but a state, what was hidden is not in it, and some
+        # models would spread the new token over the mask's length. And where no row has padding there is none to hide.
+        padded = any(self._prompt_starts[row] > self._first for row in live)
+        self._padded = padded and looks_back(self._cache)
 
     def _seen(self) -> Tensor | None:
-        """(R, columns) what each row sees of the cache and of its newest token; None where that is all."""
+        """(R, columns) what each row sees of the cache and of its newest token; None where that is all of it."""
+        if not self._padded:
+            return None
         width = self._column - self._first + 1
         if self._mask is None or self._mask.shape[1] < width:
             columns = torch.arange(self._first, self._column + MASK_AHEAD, device=self._device)
@@ -304,9 +309,6 @@ class Decoding:
         ids, mask = ids.to(self._device), mask.to(self._device)
         cache = growing_cache(self._model.config)
         logits = self._logits(ids, cache, mask.long(), (mask.cumsum(dim=1) - 1).clamp(min=0))
-        # A mask hides tokens of the past. Where the cache keeps but a state, what was hidden is not in it, and some
-        # models would spread the new token over the mask's length.
-        self._masked = looks_back(cache)
         return cache, logits
 
     def _logits(self, ids: Tensor, cache: Any, mask: Tensor | None, positions: Tensor) -> Tensor:
