@@ -1,4 +1,4 @@
-"""A key-value cache that grows by blocks.
+"""A key-value cache that grows by blocks, and whose rows are given to other responses while the rest are decoded.
 
 transformers' own concatenates at every token, and so copies the whole cache for each of them.
 """
@@ -6,16 +6,11 @@ transformers' own concatenates at every token, and so copies the whole cache for
 from __future__ import annotations
 
 import inspect
-from functools import lru_cache
 from typing import Any
 
 from torch import Tensor
 
 from lspo.errors import SettingError
-
-BLOCK_TOKENS = 32
-GROWTH = 0.25
-"""A cache that is full grows by a block, or by this share of its length if that is more: copies stay few."""
 
 
 def growing_cache(config: Any) -> Any:
@@ -23,9 +18,44 @@ def growing_cache(config: Any) -> Any:
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
 
+    from lspo.rollout.growing_layer import GrowingLayer
+
     cache = DynamicCache(config=config)
-    cache.layers = [_growing_layer()() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    cache.layers = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
+
+
+def takes_rows(cache: Any) -> bool:
+    """True if rows of this cache can be replaced: each layer keeps all tokens, and what pads them is hidden by a mask.
+
+    A window of attention, or the state of a recurrent or convolutional layer, has no columns to align.
+    """
+    from lspo.rollout.growing_layer import GrowingLayer
+
+    return bool(cache.layers) and all(type(layer) is GrowingLayer for layer in cache.layers)
+
+
+def put_rows(cache: Any, rows: Tensor, other: Any, source: Tensor, *, batch: int) -> None:
+    """Puts rows of another cache in the place of rows of this one, so that both end in the same column.
+
+    Args:
+        cache: What is changed; it may be empty. See `takes_rows`.
+        rows: Places in it.
+        other: Where the new rows come from; it stays as it is.
+        source: The row of `other` for each place.
+        batch: Rows of `cache`, for one that is empty.
+    """
+    for layer, new in zip(cache.layers, other.layers, strict=True):
+        # Layers that use another layer's keys and values have none.
+        if new.is_initialized:
+            layer.put_rows(rows, new, source, batch)
+
+
+def drop_columns(cache: Any, count: int) -> None:
+    """Takes the first columns from a cache: padding in all rows that are still of use."""
+    for layer in cache.layers:
+        if layer.is_initialized:
+            layer.drop_columns(count)
 
 
 CACHE_ARGUMENTS = ("cache", "past_key_values", "cache_params")
@@ -63,49 +93,3 @@ def looks_back(cache: Any) -> bool:
     from transformers.cache_utils import DynamicLayer
 
     return any(isinstance(layer, DynamicLayer) for layer in cache.layers)
-
-
-@lru_cache(maxsize=1)
-def _growing_layer() -> Any:
-    """The class of a layer; made on demand, as it is transformers' that it extends."""
-    from transformers.cache_utils import DynamicLayer
-
-    class GrowingLayer(DynamicLayer):
-        """Keeps keys and values at the front of larger buffers, and shows the filled part."""
-
-        keys: Tensor
-        values: Tensor
-        _buffers: tuple[Tensor, Tensor] | None = None
-
-        def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-            if not self.is_initialized:
-                self.lazy_initialization(key_states, value_states)
-            filled = self.get_seq_length()
-            needed = filled + key_states.shape[-2]
-            buffers = self._buffers
-            # What reorders or repeats rows puts other tensors in the place of keys and values: no part of the buffers.
-            if buffers is None or not _shares(self.keys, buffers[0]) or buffers[0].shape[-2] < needed:
-                size = needed + max(BLOCK_TOKENS, int(needed * GROWTH))
-                buffers = (
-                    _enlarged(self.keys, key_states, filled, size),
-                    _enlarged(self.values, value_states, filled, size),
-                )
-                self._buffers = buffers
-            for buffer, states in zip(buffers, (key_states, value_states), strict=True):
-                buffer[..., filled:needed, :] = states
-            self.keys, self.values = (buffer[..., :needed, :] for buffer in buffers)
-            return self.keys, self.values
-
-    return GrowingLayer
-
-
-def _shares(one: Tensor, other: Tensor) -> bool:
-    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
-
-
-def _enlarged(old: Tensor, like: Tensor, filled: int, size: int) -> Tensor:
-    """A buffer for `size` tokens whose front is what was there."""
-    buffer = like.new_empty((*like.shape[:-2], size, like.shape[-1]))
-    if filled:
-        buffer[..., :filled, :] = old
-    return buffer

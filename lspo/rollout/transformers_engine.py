@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from lspo.batching.collate import pad_left
 from lspo.batching.dealing import spread
 from lspo.errors import RunError, SettingError
 from lspo.models.decoding import response_text
 from lspo.models.head import plain_model
 from lspo.models.pretrained import exact_tokens
 from lspo.rollout.base import PolicyHandle, RolloutEngine, Sampling
-from lspo.rollout.growing_cache import cache_argument, growing_cache, looks_back, select_rows
-from lspo.rollout.keyed_sampling import choose, row_keys
+from lspo.rollout.decoding import Decoding, Ended, Setting, Wanted
+from lspo.rollout.growing_cache import growing_cache, takes_rows
 from lspo.rollout.start_check import start_gap
 from lspo.types import Prompt, Rollout, RolloutGroup
-
-COMPACT_AT = 0.125
-"""Share of ended rows at which batch and cache are compacted: that copies the cache once, and so does a step."""
 
 
 class TransformersEngine(RolloutEngine):
@@ -109,37 +100,49 @@ class TransformersEngine(RolloutEngine):
         eos_token_ids: Sequence[int] | None = None,
     ) -> Iterator[RolloutGroup]:
         policy = self._ready()
-        at_once = max(1, self.max_batch_responses // group_size)
+        setting = Setting(
+            prompts, keys, sampling,
+            eos_token_ids=policy.eos_token_ids if eos_token_ids is None else eos_token_ids,
+            pad_token_id=policy.tokenizer.pad_token_id or 0,
+            name=policy.name_or_path,
+        )  # fmt: skip
+        groups = _Groups(setting, policy.tokenizer, group_size, self.version)
+        # Weights are gathered once, as ranks may take different numbers of steps, or none.
+        with policy.gathered():
+            if not prompts:
+                return
+            with policy.unsharded() as model:
+                config = plain_model(model).config
+            _check_positions(config, setting)
+            refilled = not self._by_length and takes_rows(growing_cache(config))
+            for wanted in self._batches(prompts, group_size, refilled=refilled):
+                decoding = None
+                while decoding is None or not decoding.finished:
+                    # A while at a time, so that what is done with groups is not done in the policy's autocast.
+                    with policy.unsharded() as model:
+                        if decoding is None:
+                            decoding = Decoding(model, wanted, self.max_batch_responses, setting)
+                        done: list[RolloutGroup] = []
+                        while not done and not decoding.finished:
+                            done = groups.add(decoding.advance(model))
+                    yield from done
+
+    def _batches(self, prompts: Sequence[Prompt], group_size: int, *, refilled: bool) -> Iterator[list[Wanted]]:
+        """Responses that are written in one batch: all, if rows that end can be given to others; else what fits."""
         # Prompts of like length side by side need less padding; keyed sampling makes the order free.
         order = sorted(range(len(prompts)), key=lambda place: len(prompts[place].token_ids))
+        if refilled:
+            yield [Wanted(place, sample) for place in order for sample in range(group_size)]
+            return
+        at_once = max(1, self.max_batch_responses // group_size)
         parts = spread(group_size, math.ceil(group_size / self.max_batch_responses))
-        # Weights are gathered once, as ranks may have different numbers of batches, or none.
-        with policy.gathered():
-            for places in self._batches(order, prompts, at_once):
-                # A batch at a time, so that what is done with its groups is not done in the policy's autocast.
-                with policy.unsharded() as model:
-                    batches = [
-                        _Decoding(
-                            policy, model, [prompts[p] for p in places], [keys[p] for p in places], samples,
-                            policy.eos_token_ids if eos_token_ids is None else eos_token_ids,
-                        )
-                        for samples in parts
-                    ]  # fmt: skip
-                    pieces = [group for batch in batches for group in batch.run(sampling, version=self.version)]
-                if len(batches) == 1:
-                    yield from pieces
-                else:
-                    # One prompt at a time here: its group alone is too large to be written side by side.
-                    yield replace(pieces[0], rollouts=tuple(one for piece in pieces for one in piece.rollouts))
-
-    def _batches(self, order: Sequence[int], prompts: Sequence[Prompt], at_once: int) -> Iterator[Sequence[int]]:
-        """Places of prompts that are written side by side."""
-        runs = [list(order)]
+        runs = [order]
         if self._by_length:
             runs = [list(run) for _, run in groupby(order, key=lambda place: len(prompts[place].token_ids))]
         for run in runs:
             for start in range(0, len(run), at_once):
-                yield run[start : start + at_once]
+                for part in parts:
+                    yield [Wanted(place, sample) for place in run[start : start + at_once] for sample in part]
 
     def close(self) -> None:
         self._policy = None
@@ -150,145 +153,42 @@ class TransformersEngine(RolloutEngine):
         return self._policy
 
 
-class _Decoding:
-    """One batch of prompts on its way to finished groups. Rows are responses; `rows` names those being written.
+class _Groups:
+    """Gathers responses until their group is whole."""
 
-    `samples` are places in the group: all of them, unless a group is written in parts.
-    """
+    def __init__(self, setting: Setting, tokenizer: Any, group_size: int, version: int) -> None:
+        self._setting, self._tokenizer, self._version = setting, tokenizer, version
+        self._rollouts: list[list[Rollout | None]] = [[None] * group_size for _ in setting.prompts]
+        self._missing = [group_size] * len(setting.prompts)
 
-    def __init__(
-        self,
-        policy: PolicyHandle,
-        model: Any,
-        prompts: Sequence[Prompt],
-        keys: Sequence[int],
-        samples: range,
-        eos_token_ids: Sequence[int],
-    ) -> None:
-        self.model = plain_model(model)
-        self.prompts, self.keys, self.samples = prompts, keys, samples
-        self.group_size = len(samples)
-        self.name = policy.name_or_path
-        self.tokenizer = policy.tokenizer
-        self.device = next(self.model.parameters()).device
-        self.cache_argument = cache_argument(self.model)
-        self.takes = inspect.signature(type(self.model).forward).parameters
-        self.pad = policy.tokenizer.pad_token_id if policy.tokenizer.pad_token_id is not None else 0
-        self.eos_token_ids = list(eos_token_ids)
-        self.eos = torch.tensor(self.eos_token_ids, dtype=torch.int64, device=self.device)
+    def add(self, responses: Sequence[Ended]) -> list[RolloutGroup]:
+        """The groups that these make whole, in the order in which they became so."""
+        whole = []
+        for one in responses:
+            place = one.wanted.place
+            self._rollouts[place][one.wanted.sample] = self._rollout(one)
+            self._missing[place] -= 1
+            if not self._missing[place]:
+                rollouts = tuple(rollout for rollout in self._rollouts[place] if rollout is not None)
+                self._rollouts[place] = []
+                setting = self._setting
+                whole.append(RolloutGroup(setting.prompts[place], setting.keys[place], self._version, rollouts))
+        return whole
 
-    def run(self, sampling: Sampling, *, version: int) -> Iterator[RolloutGroup]:
-        self._check_positions(sampling)
-        self.skip_special_tokens = sampling.skip_special_tokens
-        total = len(self.prompts) * self.group_size
-        draw = torch.tensor(self.keys, device=self.device).repeat_interleave(self.group_size)
-        sample = torch.tensor(self.samples, device=self.device).repeat(len(self.prompts))
-        keys = row_keys(sampling.stream, draw, sample)
-        tokens = torch.full((total, sampling.max_response_tokens), self.pad, device=self.device)
-        # float32 by name: under `*-true` precisions Lightning changes torch's default.
-        logprobs = torch.zeros(total, sampling.max_response_tokens, dtype=torch.float32, device=self.device)
-        lengths = torch.zeros(total, dtype=torch.int64, device=self.device)
-        stopped = torch.zeros(total, dtype=torch.bool, device=self.device)
+    def _rollout(self, one: Ended) -> Rollout:
+        text = response_text(
+            self._tokenizer, list(one.token_ids), eos_token_ids=self._setting.eos_token_ids,
+            skip_special_tokens=self._setting.sampling.skip_special_tokens,
+        )  # fmt: skip
+        return Rollout(one.token_ids, one.logprobs, truncated=one.truncated, text=text)
 
-        rows = torch.arange(total, device=self.device)
-        waiting = [self.group_size] * len(self.prompts)
-        logits, cache, mask = self._prefill()
-        for position in range(sampling.max_response_tokens):
-            chosen, chosen_logprobs = choose(
-                logits, keys[rows], position,
-                temperature=sampling.temperature, top_p=sampling.top_p, top_k=sampling.top_k,
-            )  # fmt: skip
-            live = ~stopped[rows]
-            broken = live & ~chosen_logprobs.isfinite()
-            tokens[rows, position] = torch.where(live, chosen, self.pad)
-            logprobs[rows, position] = torch.where(live, chosen_logprobs.float(), 0.0)
-            lengths[rows] += live
-            ended = live & torch.isin(chosen, self.eos)
-            stopped[rows] |= ended
-            if bool((ended | broken).any()):
-                self._check_finite(rows[broken], position, logits[broken])
-                for prompt in (rows[ended] // self.group_size).tolist():
-                    waiting[prompt] -= 1
-                    if not waiting[prompt]:
-                        yield self._group(prompt, tokens, logprobs, lengths, stopped, version)
-            going = ~stopped[rows]
-            remaining = int(going.sum())
-            if not remaining or position + 1 == sampling.max_response_tokens:
-                break
-            if remaining <= (1 - COMPACT_AT) * len(rows):
-                kept = going.nonzero(as_tuple=True)[0]
-                rows, chosen, mask = rows[kept], chosen[kept], mask[kept]
-                select_rows(cache, kept)
-            logits, mask = self._step(chosen, cache, mask)
-        for prompt, missing in enumerate(waiting):
-            if missing:
-                yield self._group(prompt, tokens, logprobs, lengths, stopped, version)
 
-    # On the two that read, and not on the generator: its grad mode would have to be kept from whoever it yields to.
-    @torch.no_grad()
-    def _prefill(self) -> tuple[Tensor, Any, Tensor]:
-        """Reads each prompt once, then gives every response of its group a copy of the cache."""
-        ids, mask = pad_left([prompt.token_ids for prompt in self.prompts], value=self.pad)
-        ids, mask = ids.to(self.device), mask.to(self.device)
-        cache = growing_cache(self.model.config)
-        logits = self._logits(ids, cache, mask.long(), (mask.cumsum(dim=1) - 1).clamp(min=0))
-        # A mask hides tokens of the past. Where the cache keeps but a state, what was hidden is not in it, and some
-        # models would spread the new token over the mask's length.
-        self.masked = looks_back(cache)
-        select_rows(cache, torch.arange(len(ids), device=self.device).repeat_interleave(self.group_size))
-        logits = logits.repeat_interleave(self.group_size, dim=0)
-        return logits, cache, mask.repeat_interleave(self.group_size, dim=0)
-
-    @torch.no_grad()
-    def _step(self, chosen: Tensor, cache: Any, mask: Tensor) -> tuple[Tensor, Tensor]:
-        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-        positions = mask.sum(dim=1, keepdim=True) - 1
-        return self._logits(chosen[:, None], cache, mask.long() if self.masked else None, positions), mask
-
-    def _logits(self, ids: Tensor, cache: Any, mask: Tensor | None, positions: Tensor) -> Tensor:
-        """(R, V) logits behind the last token of each row; the cache takes in the tokens."""
-        settings = {"attention_mask": mask, "position_ids": positions, "logits_to_keep": 1}
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in self.takes.values()):
-            settings = {name: value for name, value in settings.items() if name in self.takes}
-        return self.model(input_ids=ids, use_cache=True, **settings, **{self.cache_argument: cache}).logits[:, -1]
-
-    def _check_positions(self, sampling: Sampling) -> None:
-        exact = exact_tokens(self.model.config)
-        longest = max(len(prompt.token_ids) for prompt in self.prompts)
-        if exact is not None and longest + sampling.max_response_tokens > exact[0]:
-            raise SettingError(
-                f"Expected prompt and response to have at most {exact[0]} tokens together, beyond which {self.name} "
-                f"can't be trained on what it samples: {exact[1]}. But a prompt of {longest} and max_response_tokens="
-                f"{sampling.max_response_tokens} may need {longest + sampling.max_response_tokens}. Lower one of them."
-            )
-
-    def _check_finite(self, broken: Tensor, position: int, logits: Tensor) -> None:
-        """Stops the run where nothing can be sampled from.
-
-        Raises:
-            RuntimeError: If a row is broken; it says where.
-        """
-        if not len(broken):
-            return
-        prompt, what = self.prompts[int(broken[0]) // self.group_size], logits[0]
-        raise RunError(
-            f"Expected finite logits from {self.name} to sample from, but for token {position + 1} of a response to "
-            f"prompt {prompt.id} {int(what.isnan().sum())} of {what.numel()} are NaN and {int(what.isposinf().sum())} "
-            f"infinite; so it is in {len(broken)} responses of this batch. In float16 numbers overflow: train with "
-            "precision 'bf16-mixed' or '32-true'. Otherwise look at the weights, which a step may have broken, or at "
-            "`attn_implementation`."
+def _check_positions(config: Any, setting: Setting) -> None:
+    exact, limit = exact_tokens(config), setting.sampling.max_response_tokens
+    longest = max(len(prompt.token_ids) for prompt in setting.prompts)
+    if exact is not None and longest + limit > exact[0]:
+        raise SettingError(
+            f"Expected prompt and response to have at most {exact[0]} tokens together, beyond which {setting.name} "
+            f"can't be trained on what it samples: {exact[1]}. But a prompt of {longest} and max_response_tokens="
+            f"{limit} may need {longest + limit}. Lower one of them."
         )
-
-    def _group(
-        self, place: int, tokens: Tensor, logprobs: Tensor, lengths: Tensor, stopped: Tensor, version: int
-    ) -> RolloutGroup:
-        rollouts = []
-        first = place * self.group_size
-        for row in range(first, first + self.group_size):
-            length = int(lengths[row])
-            ids = tokens[row, :length].tolist()
-            text = response_text(
-                self.tokenizer, ids, eos_token_ids=self.eos_token_ids, skip_special_tokens=self.skip_special_tokens
-            )
-            rollouts.append(Rollout(ids, logprobs[row, :length].cpu(), truncated=not bool(stopped[row]), text=text))
-        return RolloutGroup(self.prompts[place], self.keys[place], version, tuple(rollouts))

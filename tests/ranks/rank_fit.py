@@ -22,7 +22,7 @@ from lspo.lightning_modules import HealthWarnings, PolicyModule, RankWatch, Roll
 from lspo.models.causal_lm import load_tokenizer
 from lspo.objectives import DAPO
 from lspo.problems import RunningSumProblems
-from lspo.rollout import Sampling, transformers_engine
+from lspo.rollout import Sampling, decoding
 from lspo.rollout.keyed_sampling import choose
 from lspo.sampling import AccuracyBand, MaxVariance
 from lspo.testing import ScriptedReward
@@ -101,7 +101,7 @@ def main(folder: str, settings: dict[str, Any]) -> None:
     atexit.register(lambda: os.write(2, f"Connected when the process ends: {dist.is_initialized()}.\n".encode()))
     world = int(os.environ["WORLD"])
     if settings.get("confused"):
-        transformers_engine.choose = _confused
+        decoding.choose = _confused
     trouble = Trouble(**settings.get("trouble", {}))
     watch = RankWatch(**{"beat_seconds": 0.5, "lost_seconds": 15.0, "grace_seconds": 3.0} | settings.get("watch", {}))
     fsdp = {"fsdp": "sharded", "fsdp_full": "full"}.get(settings["strategy"])

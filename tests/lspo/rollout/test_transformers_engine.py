@@ -11,7 +11,7 @@ from transformers import GenerationConfig
 
 from lspo.models.tokenizers import character_tokenizer
 from lspo.rollout import Sampling, TransformersEngine
-from lspo.rollout.transformers_engine import COMPACT_AT
+from lspo.rollout.slots import COMPACT_AT
 from lspo.testing import StubPolicy, hashed, tiny_model
 from lspo.types import Prompt, RolloutGroup
 
