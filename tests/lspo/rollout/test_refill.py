@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import string
 from collections.abc import Callable, Iterator, Sequence
@@ -90,7 +91,7 @@ def alone(model: Any, prompts: Sequence[Prompt], **settings: Any) -> list[Rollou
 
 
 def assert_same(some: Sequence[Rollout], others: Sequence[Rollout]) -> None:
-    assert [one.token_ids for one in some] == [one.token_ids for one in others]
+    assert [one.token_ids.tolist() for one in some] == [one.token_ids.tolist() for one in others]
     assert [(one.text, one.truncated) for one in some] == [(one.text, one.truncated) for one in others]
     for one, other in zip(some, others, strict=True):
         # Other additions, in another order, beside other padding.
@@ -216,7 +217,7 @@ def test_the_cache_is_as_wide_as_the_longest_live_row(model: Any, monkeypatch: p
     monkeypatch.setattr(Decoding, "_step", watched)
     write(model, prompts_of(3, count=20, longest=90), 10)
     assert max(seen) > 60
-    assert any(later < sooner for sooner, later in zip(seen, seen[1:], strict=False))
+    assert any(later < sooner for sooner, later in itertools.pairwise(seen))
 
 
 def test_weights_are_taken_up_again_for_groups_and_not_for_tokens(model: Any) -> None:
