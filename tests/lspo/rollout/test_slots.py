@@ -39,6 +39,7 @@ def followed(lengths: list[int], slots: int) -> list[tuple[int, int, int]]:
             line += len(move.rows)
         else:
             now += 1
+            assert now < sum(lengths)
             live = sum(row is not None for row in rows)
             if line < len(lengths):
                 assert len(rows) == min(slots, len(lengths))
