@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lspo.batching.collate import pad_left
@@ -44,8 +45,8 @@ class Ended:
     """A response as it was written."""
 
     wanted: Wanted
-    token_ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
+    token_ids: NDArray[Any]
+    logprobs: NDArray[Any]
     truncated: bool
 
 
@@ -243,15 +244,13 @@ class Decoding:
         if over:
             lengths = [column - self._starts[row] + 1 for row, _ in over]
             taken = self._tensor([row for row, _ in over])
-            tokens = self._tokens[taken, : max(lengths)].tolist()
-            logprobs = self._logprobs[taken, : max(lengths)].tolist()
+            tokens = self._tokens[taken, : max(lengths)].cpu().numpy()
+            logprobs = self._logprobs[taken, : max(lengths)].cpu().numpy()
             for (row, code), length, ids, values in zip(over, lengths, tokens, logprobs, strict=True):
                 response = self._slots.rows[row]
                 assert response is not None
                 self._slots.end(row)
-                ended.append(
-                    Ended(self._wanted[response], tuple(ids[:length]), tuple(values[:length]), truncated=not code)
-                )
+                ended.append(Ended(self._wanted[response], ids[:length], values[:length], truncated=not code))
         return ended
 
     def _refuse(self, broken: Sequence[int], logits: Tensor) -> None:

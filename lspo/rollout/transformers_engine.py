@@ -19,19 +19,29 @@ from lspo.rollout.growing_cache import growing_cache, takes_rows
 from lspo.rollout.start_check import start_gap
 from lspo.types import Prompt, Rollout, RolloutGroup
 
+CPU_CELLS = 2**16
+"""Most responses side by side, times the limit of their tokens, for which rows are filled again on a CPU.
+
+Responses of unlike age need padding. A CPU computes it at full price, and saves only what a step costs whatever is in
+it; on other devices that is most of a step.
+"""
+
 
 class TransformersEngine(RolloutEngine):
     """Samples with the policy's model, its prompts batched, each prompt's cache shared by its group's first token.
 
     Random choice is keyed (see `keyed_sampling`): a response does not depend on the batch it is generated in. Rows that
-    have ended are taken out of the batch and its cache.
+    have ended are given to responses that wait, in lots; when none waits, they are taken out of the batch and its
+    cache. Models with a window of attention or a recurrent state are written in batches instead, each until its last
+    row ends; so is everything on a CPU where rows are many and long (`CPU_CELLS`).
 
     When a run starts or is resumed, a few short responses are compared with the trainer's forward. If the two agree
     only without padding, each batch has prompts of one length. If they never agree, the run ends with an error. A
     subclass that overrides `generate` is not what is compared: `HealthWarnings` watches its log-probs.
 
     Args:
-        max_batch_responses: Responses generated side by side. Lower it if memory for the cache is short.
+        max_batch_responses: Responses generated side by side. Lower it if memory for the cache is short: it has as many
+            columns as the longest response in progress with its prompt.
         verify: Make that comparison, when a run starts or is resumed.
         verify_tolerance: Largest mean |log-ratio|, in nats, that it takes for rounding. None: 0.001 in float32, 0.1 in
             types of 16 bits. In float32 no single token may be further off either.
@@ -112,9 +122,11 @@ class TransformersEngine(RolloutEngine):
             if not prompts:
                 return
             with policy.unsharded() as model:
-                config = plain_model(model).config
+                config, device = plain_model(model).config, next(model.parameters()).device
             _check_positions(config, setting)
-            refilled = not self._by_length and takes_rows(growing_cache(config))
+            cells = self.max_batch_responses * sampling.max_response_tokens
+            pays = device.type != "cpu" or cells <= CPU_CELLS
+            refilled = pays and not self._by_length and takes_rows(growing_cache(config))
             for wanted in self._batches(prompts, group_size, refilled=refilled):
                 decoding = None
                 while decoding is None or not decoding.finished:
@@ -177,7 +189,7 @@ class _Groups:
 
     def _rollout(self, one: Ended) -> Rollout:
         text = response_text(
-            self._tokenizer, list(one.token_ids), eos_token_ids=self._setting.eos_token_ids,
+            self._tokenizer, one.token_ids.tolist(), eos_token_ids=self._setting.eos_token_ids,
             skip_special_tokens=self._setting.sampling.skip_special_tokens,
         )  # fmt: skip
         return Rollout(one.token_ids, one.logprobs, truncated=one.truncated, text=text)
