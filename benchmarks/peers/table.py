@@ -67,7 +67,7 @@ class Setting:
     tokens: Spread
     phases: dict[str, float]
     padded_share: float | None
-    over_loaded_mib: float
+    over_loaded_mib: float | None
 
     @classmethod
     def of(cls, lines: Sequence[Line]) -> Setting:
@@ -80,7 +80,7 @@ class Setting:
             Spread.of(step["tokens"] for step in steps),
             _phases(steps),
             _padded_share(steps),
-            max(line.get("peak_mib", 0.0) - line.get("loaded_mib", 0.0) for line in lines),
+            max((line["peak_mib"] - line["loaded_mib"] for line in lines if "peak_mib" in line), default=None),
         )
 
 
@@ -181,7 +181,7 @@ def _memory(name: str, settings: Sequence[Setting], labels: dict[str, list[str]]
     return [
         {"label": label, "k": k, "micro": micro, "lspo": found[label, k], "trl": theirs}
         for label in labels["lspo"]
-        if name == workload and (label, k) in found and theirs
+        if name == workload and found.get((label, k)) and theirs
     ]
 
 
@@ -276,11 +276,12 @@ def _setting_rows(summary: dict[str, Any]) -> str:
     for name, found in summary["workloads"].items():
         for one in found["settings"]:
             seconds, per_token, padded = one["seconds"], one["us_per_token"], one["padded_share"]
+            memory = one["over_loaded_mib"]
             rows.append(
                 [
                     name, one["label"], str(one["setting"]), spread(seconds, 2), spread(per_token, 0),
                     f"{per_token['least']:.0f}-{per_token['most']:.0f}", str(seconds["count"]),
-                    "-" if padded is None else f"{100 * padded:.0f}%", f"{one['over_loaded_mib']:.0f}",
+                    "-" if padded is None else f"{100 * padded:.0f}%", "-" if memory is None else f"{memory:.0f}",
                 ]
             )  # fmt: skip
     return table(head, rows)

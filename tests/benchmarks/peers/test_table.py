@@ -62,6 +62,7 @@ def test_phases_and_the_rest_add_up_to_a_step(peers: Peers) -> None:
 def test_memory_is_the_most_of_all_turns_over_the_loaded_model(peers: Peers) -> None:
     (pair,) = peers("table").summarize(LINES, ABOUT)["workloads"]["1m-tail"]["memory"]
     assert pair == {"label": "lspo", "k": 8, "micro": 16, "lspo": 240.0, "trl": 400.0}
+    assert peers("table").settings_of([LINES[2]])[0].over_loaded_mib is None
 
 
 def test_the_share_of_padding_is_of_the_tokens_computed(peers: Peers) -> None:
