@@ -171,6 +171,8 @@ class Decoding:
             rows = [row for row, one in zip(move.rows, wanted, strict=True) if one.place in number]
             if takes_rows(cache):
                 put_rows(self._cache, self._tensor(rows), cache, source, batch=len(self._slots.rows))
+                # A longer prompt puts columns before those of the other rows, whether its response lives on or not.
+                self._first = self._column - self._cache.get_seq_length()
             else:
                 # Then the batch is new, and read at once.
                 self._cache = cache
