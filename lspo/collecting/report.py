@@ -29,8 +29,8 @@ class RoundReport:
         thresholds: Bounds applied.
         seconds: By phase: generate, reward, select.
         reward_metrics: The reward's own counters.
-        pool_size: Groups the relative rule saw; None without one.
-        history_size: Of those, groups of earlier iterations.
+        pool_size: Groups the relative rule saw, as many of one weight as say as much; None without one.
+        history_size: As many of one weight as the groups of earlier iterations among them.
         reward_parts: Mean of each named part of the reward, over the round's responses that have it.
         reward_part_counts: How many have it.
         nonfinite_tokens: Response tokens whose engine log-prob is not finite: left out of the loss.
@@ -47,8 +47,8 @@ class RoundReport:
     thresholds: Mapping[str, float]
     seconds: Mapping[str, float]
     reward_metrics: Mapping[str, float]
-    pool_size: int | None = None
-    history_size: int = 0
+    pool_size: float | None = None
+    history_size: float = 0.0
     reward_parts: Mapping[str, float] = field(default_factory=dict)
     reward_part_counts: Mapping[str, int] = field(default_factory=dict)
     nonfinite_tokens: int = 0

@@ -9,6 +9,13 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+Places = Int[Tensor, " P"]
+"""Prompts, by their place in the training set."""
+
 BLOCK = 4096
 """Draws whose sets are picked at a time."""
 
@@ -19,6 +26,10 @@ class Order(ABC):
     @abstractmethod
     def place(self, index: int) -> int:
         """The prompt of the draw with this number, from 0."""
+
+    def places(self, first: int, count: int) -> Places:
+        """The prompts of `count` draws from this number on."""
+        return torch.tensor([self.place(index) for index in range(first, first + count)], dtype=torch.int64)
 
 
 class TurnOrder(Order):
@@ -36,15 +47,34 @@ class TurnOrder(Order):
         # Four bytes a prompt; a list of numbers has forty.
         self._order = array("I")
 
+    def places(self, first: int, count: int) -> Places:
+        parts, index = [], first
+        while index < first + count:
+            turn, offset = divmod(index, self.size)
+            number = min(self.size - offset, first + count - index)
+            parts.append(
+                torch.arange(offset, offset + number) if not self.shuffle else self._part(turn, offset, number)
+            )
+            index += number
+        return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.int64)
+
+    def _part(self, turn: int, offset: int, number: int) -> Places:
+        self._turn_to(turn)
+        part = torch.frombuffer(self._order, dtype=torch.int32, count=number, offset=offset * self._order.itemsize)
+        return part.to(torch.int64)
+
     def place(self, index: int) -> int:
         turn, offset = divmod(index, self.size)
         if not self.shuffle:
             return offset
+        self._turn_to(turn)
+        return self._order[offset]
+
+    def _turn_to(self, turn: int) -> None:
         if turn != self._turn:
             order = array("I", range(self.size))
             random.Random(f"{self.seed}-{turn}").shuffle(order)
             self._turn, self._order = turn, order
-        return self._order[offset]
 
 
 class MixedOrder(Order):
