@@ -112,7 +112,7 @@ def test_keep_prediction_follows_what_was_seen() -> None:
     assert middle < 0.3 < 0.5 < min(short, long)
     # It asks the selector that it is given.
     by_accuracy = chances(predictor, list(range(5)), 4, AccuracyBand()).tolist()
-    assert by_accuracy[3] > 0.8
+    assert by_accuracy[3] > 0.6
     assert chances(predictor, list(range(5)), 4, KeepAll()).tolist() == [1.0] * 5
     middle_only = chances(predictor, list(range(5)), 4, Chain(AccuracyBand(), LengthBand(keep="middle"))).tolist()
     assert middle_only[3] > max(middle_only[2], middle_only[4])
