@@ -74,10 +74,10 @@ def judge(
         everything = GroupStats.concatenate([history, stats])
         whole = _decide(selector, everything, plan.iteration)
         decision = _tail(whole, len(history))
-        size, own = _effective_size(whole, everything), _effective_size(decision, stats)
+        size, own = pool_size_of(whole, everything), pool_size_of(decision, stats)
     else:
         decision = _decide(selector, stats, plan.iteration)
-        size = own = _effective_size(decision, stats)
+        size = own = pool_size_of(decision, stats)
     decided = size is None or size >= plan.min_pool
     return Judged(
         stats,
@@ -89,7 +89,7 @@ def judge(
     )
 
 
-def _effective_size(decision: Decision, stats: GroupStats) -> float | None:
+def pool_size_of(decision: Decision, stats: GroupStats) -> float | None:
     """Groups that the relative rule saw, as many of one weight as say as much; None without a relative rule."""
     if decision.in_pool is None:
         return None
@@ -116,7 +116,7 @@ def _decide(selector: GroupSelector, stats: GroupStats, iteration: int) -> Decis
 def _by_round(rounds: Sequence[GroupStats], selector: GroupSelector, plan: CollectPlan) -> Judged:
     """Each round by its own bounds, which later rounds do not change: the paper's way."""
     decisions = [_decide(selector, stats, plan.iteration) for stats in rounds]
-    sizes = [_effective_size(part, stats) for part, stats in zip(decisions, rounds, strict=True)]
+    sizes = [pool_size_of(part, stats) for part, stats in zip(decisions, rounds, strict=True)]
     too_small = [size is not None and size < plan.min_pool for size in sizes]
     judged = [_undecided(part) if small else part for part, small in zip(decisions, too_small, strict=True)]
     return Judged(

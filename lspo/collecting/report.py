@@ -10,7 +10,7 @@ import torch
 from lspo.collecting.plan import CollectPlan
 from lspo.sampling.base import Decision, GroupStats
 from lspo.sampling.downsample import Downsampler
-from lspo.types import GroupMask, ResponseMask, RolloutGroup
+from lspo.types import Draw, GroupMask, ResponseMask, RolloutGroup
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,8 @@ class CollectReport:
         responses: True = a response trained on, where those of a group are down-sampled; None: all of the chosen.
         undecided: True = a group whose pool was below `min_pool` to the last; None: none.
         places: Of groups of which not all responses are trained on, by draw index: which of them are.
+        draws: What was drawn, on all ranks: one for each row of `stats`.
+        prediction: What a predictor saved and how right it was, by name; empty without one.
     """
 
     plan: CollectPlan
@@ -99,6 +101,8 @@ class CollectReport:
     responses: ResponseMask | None = None
     undecided: GroupMask | None = None
     places: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    draws: Sequence[Draw] = ()
+    prediction: Mapping[str, float] = field(default_factory=dict)
 
     def downsampled(self, rule: Downsampler) -> CollectReport:
         """The same collection, with the responses of each chosen group alone that the rule keeps."""

@@ -37,6 +37,18 @@ class Predictor(ABC):
     def probability(self, places: Places, *, selector: GroupSelector, iteration: int) -> Probabilities:
         """Above 0 and at most 1 for each prompt; the `selector` is the one that will judge its group."""
 
+    def chance_kept(self, places: Places, *, selector: GroupSelector, iteration: int) -> Probabilities | None:
+        """The predicted probability that each prompt's group is kept, for the logs; None where none is named."""
+        return None
+
+    @property
+    def audit(self) -> float:
+        """Share of draws that is made whatever was predicted: no probability is below it."""
+        return 0.0
+
+    def forget_accuracy(self) -> None:  # noqa: B027, nothing by default
+        """Forgets what depends on how responses are sampled; called where a resumed run samples otherwise."""
+
     @abstractmethod
     def observe(self, places: Places, stats: GroupStats, decision: Decision, iteration: int) -> None:
         """Learns from all groups that an iteration generated, kept or not; a prompt may be there more than once.

@@ -70,7 +70,7 @@ class KeepPrediction(Predictor):
         if lengths not in get_args(LengthsBy):
             raise SettingError(f"Expected `lengths` to be one of rank, log, but got {lengths!r}.")
         self.floor, self.kappa, self.eta, self.fade = floor, kappa, eta, fade
-        self.audit, self.lengths = audit, lengths
+        self.audit_frac, self.lengths = audit, lengths
         self.begin(0, 2)
 
     def begin(self, num_prompts: int, group_size: int) -> None:
@@ -93,7 +93,15 @@ class KeepPrediction(Predictor):
     def probability(self, places: Places, *, selector: GroupSelector, iteration: int) -> Probabilities:
         chance = self.chance_kept(places, selector=selector, iteration=iteration)
         predicted = (chance / self.kappa).pow(self.eta).clamp(self.floor, 1.0)
-        return self.audit + (1 - self.audit) * predicted
+        return self.audit_frac + (1 - self.audit_frac) * predicted
+
+    @property
+    def audit(self) -> float:
+        return self.audit_frac
+
+    def forget_accuracy(self) -> None:
+        for name in ("right", "wrong"):
+            self._columns[name].fill_(START)
 
     def _forecast(self, places: Places, iteration: int) -> PromptForecast:
         known = {name: column[places] for name, column in self._columns.items()}
@@ -159,8 +167,16 @@ class KeepPrediction(Predictor):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.begin(len(state["prompts"]["seen"]), state["group_size"])
+        group_size = self._group_size
+        self.begin(len(state["prompts"]["seen"]), group_size)
         self._columns = {name: state["prompts"][name].clone() for name in COLUMNS}
+        if state["group_size"] != group_size:
+            self.forget_accuracy()
+        if state["lengths"] != self.lengths:
+            # Levels on another scale mean nothing here.
+            self._columns["visits"].zero_()
+            self._columns["level"].zero_()
+            return
         if state["pools"]:
             self._scale.load([(pool["lengths"], pool["weights"]) for pool in state["pools"]])
         self._variances.load_state_dict(state["variances"])

@@ -32,6 +32,10 @@ def _mixed(values: np.ndarray) -> np.ndarray:
     return values ^ (values >> third)
 
 
+Chance = Callable[[Places], Probabilities]
+"""The probability with which each prompt is generated for when its turn has come."""
+
+
 @dataclass(frozen=True)
 class Taken:
     """Draws that were taken, and where the next one goes on.
@@ -48,12 +52,18 @@ class Taken:
     probabilities: Probabilities
     next_draw: int
 
+    @classmethod
+    def all_of(cls, places_of: Callable[[int, int], Places], first: int, count: int) -> Taken:
+        """Every draw from number `first` on."""
+        ones = torch.ones(count, dtype=torch.float64)
+        return cls(torch.arange(first, first + count), places_of(first, count), ones, first + count)
+
 
 def take(
     places_of: Callable[[int, int], Places],
     first: int,
     count: int,
-    chance: Callable[[Places], Probabilities],
+    chance: Chance,
     *,
     seed: int,
 ) -> Taken:
