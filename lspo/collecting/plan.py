@@ -26,10 +26,10 @@ class RoundYield(Protocol):
     def kept(self) -> int: ...
 
     @property
-    def pool_size(self) -> float | None: ...
+    def pool_size(self) -> int | float | None: ...
 
     @property
-    def history_size(self) -> float: ...
+    def history_size(self) -> int | float: ...
 
 
 @dataclass
@@ -121,7 +121,7 @@ class CollectPlan:
         return min(most, max(least, math.ceil(most_needed * self.margin)))
 
 
-def _expected_prompts(missing: float, so_far: float, generated: int) -> float:
+def _expected_prompts(missing: int | float, so_far: int | float, generated: int) -> float:
     """Prompts that yield what is missing, if the yield stays; infinite where there has been none."""
     if missing <= 0:
         return 0.0
@@ -140,9 +140,11 @@ class LastYield:
 
     generated: int = 0
     kept: int = 0
-    pool: float | None = None
+    pool: int | float | None = None
 
-    def first_round(self, train_groups: int, min_pool: int, *, history_size: float = 0, at_most: float = 4.0) -> int:
+    def first_round(
+        self, train_groups: int, min_pool: int, *, history_size: int | float = 0, at_most: float = 4.0
+    ) -> int:
         """Prompts that should be enough: what is wanted / yield, plus one standard deviation of that count.
 
         At least `train_groups`, which is also the answer before anything is known, and at most `at_most` times that.
@@ -159,7 +161,7 @@ class LastYield:
             needs.append(self._prompts_for(max(min_pool - history_size, 0), self.pool))
         return math.ceil(min(max([*needs, train_groups]), at_most * train_groups))
 
-    def _prompts_for(self, wanted: float, so_far: float) -> float:
+    def _prompts_for(self, wanted: int | float, so_far: int | float) -> float:
         if not wanted:
             return 0.0
         if not so_far:

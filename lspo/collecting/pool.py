@@ -34,9 +34,9 @@ class Judged:
     stats: GroupStats
     decision: Decision
     decided: bool
-    pool_size: float | None
+    pool_size: int | float | None
     undecided: GroupMask
-    history_size: float = 0.0
+    history_size: int | float = 0
     withheld: Decision | None = None
 
     def at_the_limit(self) -> Judged:
@@ -85,11 +85,11 @@ def judge(
         decided=decided,
         pool_size=size,
         undecided=torch.full_like(decision.keep, not decided),
-        history_size=0.0 if size is None or own is None else size - own,
+        history_size=0 if size is None or own is None else size - own,
     )
 
 
-def pool_size_of(decision: Decision, stats: GroupStats) -> float | None:
+def pool_size_of(decision: Decision, stats: GroupStats) -> int | float | None:
     """Groups that the relative rule saw, as many of one weight as say as much; None without a relative rule."""
     if decision.in_pool is None:
         return None

@@ -29,10 +29,10 @@ class PoolHistory:
         return GroupStats.concatenate(list(self._pools)) if self._pools else None
 
     @property
-    def size(self) -> float:
+    def size(self) -> int | float:
         """Groups kept, as many of one weight as say as much."""
         stats = self.stats
-        return 0.0 if stats is None else stats.effective_size
+        return 0 if stats is None else stats.effective_size
 
     def add(self, report: CollectReport) -> None:
         """Takes in the groups of an iteration that counted towards its bounds."""

@@ -47,8 +47,8 @@ class RoundReport:
     thresholds: Mapping[str, float]
     seconds: Mapping[str, float]
     reward_metrics: Mapping[str, float]
-    pool_size: float | None = None
-    history_size: float = 0.0
+    pool_size: int | float | None = None
+    history_size: int | float = 0
     reward_parts: Mapping[str, float] = field(default_factory=dict)
     reward_part_counts: Mapping[str, int] = field(default_factory=dict)
     nonfinite_tokens: int = 0

@@ -74,7 +74,7 @@ class GroupStats:
         return torch.ones(len(self), dtype=torch.float64) if self.weights is None else self.weights.double()
 
     @property
-    def effective_size(self) -> float:
+    def effective_size(self) -> int | float:
         """How many groups of one weight say as much about the pool: (sum w)^2 / sum w^2; their number without weights.
 
         Reference: Kish, Survey Sampling, 1965.
@@ -82,10 +82,10 @@ class GroupStats:
         return effective_size(self.weights, len(self))
 
 
-def effective_size(weights: PerGroup | None, count: int) -> float:
+def effective_size(weights: PerGroup | None, count: int) -> int | float:
     """(sum w)^2 / sum w^2 of weights; exactly their `count` where they are alike or there are none."""
     if weights is None or not differ(weights):
-        return float(count)
+        return count
     weights = weights.double()
     return float(weights.sum() ** 2 / (weights**2).sum())
 

@@ -166,7 +166,6 @@ def test_memory_is_at_most_24_bytes_per_prompt() -> None:
         (lambda: KeepPrediction(fade=0.0), "`fade` to be above 0"),
         (lambda: KeepPrediction(eta=-1.0), "`eta` to be at least 0"),
         (lambda: KeepPrediction(audit=1.5), "`audit` to be at least 0 and at most 1"),
-        (lambda: KeepPrediction(lengths="words"), "`lengths` to be one of rank, log"),
         (lambda: GRESO(target=1.0), "`target` to be above 0 and below 1"),
         (lambda: GRESO(floor=-0.1), "`floor` to be at least 0"),
     ],
