@@ -18,6 +18,10 @@ from lspo.types import Draw, GroupMask, PerGroup
 TENTHS = 10
 FADE = 0.9
 """What is remembered of predictions and what became of them, after an iteration."""
+SIDES_FADE = 0.97
+"""What is remembered of the sides of the band, where few groups say little."""
+SIDES_GROUPS = 200
+"""Groups trained on from which on the two profiles are compared."""
 AUDITED_GROUPS = 200
 """Mixed groups drawn without prediction that are looked back on, at least."""
 BOUNDS = ("length_low", "length_high", "length_max")
@@ -63,8 +67,8 @@ class Ledger:
         # By tenth of the predicted chance: groups, sum of chances, kept.
         self._calibration = torch.zeros(TENTHS, 3, dtype=torch.float64)
         self._audits: deque[Tensor] = deque()
-        # Weights of groups trained on, those of short ones; the same in the loss.
-        self._sides = torch.zeros(4, dtype=torch.float64)
+        # Of groups trained on: their number, weights and those of short ones; the same in the loss.
+        self._sides = torch.zeros(5, dtype=torch.float64)
 
     def add(self, observed: Observed) -> dict[str, float]:
         """Takes in an iteration; what it says of it and of the run so far, by name."""
@@ -91,11 +95,13 @@ class Ledger:
         sides = short_sides(observed.decision)
         if sides is not None:
             short = sides[chosen].double()
-            sums = torch.stack([weights.sum(), (weights * short).sum(), in_loss.sum(), (in_loss * short).sum()])
-            self._sides = FADE * self._sides + sums
-            values["short_frac"] = float(sums[3] / sums[2])
-            values["short_uniform_frac"] = float(sums[1] / sums[0])
-            values["short_gap"] = float(self._sides[3] / self._sides[2] - self._sides[1] / self._sides[0])
+            columns = [torch.ones_like(short), weights, weights * short, in_loss, in_loss * short]
+            sums = torch.stack(columns).sum(dim=1)
+            self._sides = SIDES_FADE * self._sides + sums
+            values["short_frac"] = float(sums[4] / sums[3])
+            values["short_uniform_frac"] = float(sums[2] / sums[1])
+            if float(self._sides[0]) >= SIDES_GROUPS:
+                values["short_gap"] = float(self._sides[4] / self._sides[3] - self._sides[2] / self._sides[1])
         return values
 
     def _repeats(self) -> dict[str, float]:
