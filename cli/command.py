@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
 
-from lspo.cli import class_swap
+from lspo.cli import class_paths, class_swap
 from lspo.cli.before_run import (
     NAMED_CHECKPOINTS,
     SaveConfigAtStart,
@@ -80,6 +80,7 @@ class LSPOCommand(LightningCLI):
         settings.setdefault("seed_everything_default", 0)
         settings.setdefault("auto_configure_optimizers", False)
         class_swap.install()
+        class_paths.install()
         super().__init__(model_class, datamodule_class, **settings)
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

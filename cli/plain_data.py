@@ -6,7 +6,8 @@ import inspect
 from typing import Any
 
 from jsonargparse import Namespace
-from jsonargparse._util import get_import_path
+
+from lspo.cli.class_paths import import_path
 
 
 def is_object(value: Any) -> bool:
@@ -35,4 +36,4 @@ def as_settings(value: Any) -> Any:
     parameters = inspect.signature(type(value)).parameters.values()
     named = [one.name for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
     arguments = {name: as_settings(getattr(value, name)) for name in named}
-    return {"class_path": get_import_path(type(value)), "init_args": arguments}
+    return {"class_path": import_path(type(value)), "init_args": arguments}

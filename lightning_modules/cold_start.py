@@ -11,7 +11,6 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
 
-from lspo import __version__
 from lspo.errors import RunError, SettingError
 from lspo.lightning_modules.callbacks.run_bar import RunBar, shows_bars
 from lspo.lightning_modules.quiet import without_banners
@@ -26,6 +25,7 @@ from lspo.lightning_modules.sources import (
 from lspo.lightning_modules.supervised import DemonstrationLoader, SupervisedModule
 from lspo.models.pretrained_tokenizer import load_tokenizer
 from lspo.problems.demonstrations import Demonstrations
+from lspo.version import __version__
 
 FOUND_BY_READING = ("_rows", "_tally")
 """Attributes that are no settings: what reading the problems left."""

@@ -242,7 +242,10 @@ class PolicyModule(ScheduleHooks, CheckpointHooks, ShardedPolicy, RolloutModule)
     # --- training
 
     def forward(self, batch: RolloutBatch) -> tuple[PerToken, PerToken | None]:
-        """Log-probs, and entropies if asked, of the batch's response tokens at the sampling temperature."""
+        """Log-probs, and entropies if asked, of the batch's response tokens at the sampling temperature.
+
+        Entropies have a graph if the objective needs them (`needs_entropy`); else they are for the logs alone.
+        """
         return model_logprobs(
             self.model,
             batch.token_ids,
@@ -251,6 +254,7 @@ class PolicyModule(ScheduleHooks, CheckpointHooks, ShardedPolicy, RolloutModule)
             temperature=batch.temperature,
             chunk_tokens=self._logits_chunk_tokens,
             with_entropy=self._with_entropy,
+            entropy_gradient=self.objective.needs_entropy,
         )
 
     def predict_step(self, batch: RolloutBatch, batch_idx: int = 0) -> PerToken:

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what this version was tested with: `install.sh FOLDER base` or `install.sh FOLDER dev`.
+# Installs what this version was tested with: `install.sh FOLDER base` or `install.sh FOLDER dev`; `install.sh FOLDER torch`
+# installs torch alone, for an environment of something else.
 #
 # torch comes first and alone, as its build depends on the machine: by version with a GPU, and else the build for CPUs,
 # which is 190 MB in place of 3 GB. All else is in the lock, with hashes.
@@ -50,5 +51,6 @@ install_torch() {
 }
 
 install_torch
+[ "$lock" != torch ] || exit 0
 locked --requirement "$here/$lock.txt"
 pip --no-deps --no-build-isolation --editable "$here/.."

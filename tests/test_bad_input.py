@@ -295,6 +295,9 @@ REFUSED = [
     Row("function in place of a reward", ["--data.reward=own_classes.judge"],
         r"own_classes\.judge is a function\. "
         r"Type: --data\.reward=FunctionReward --data\.reward\.function=own_classes\.judge\n"),
+    Row("function of C in place of a reward", ["--data.reward=math.sqrt"],
+        r"Expected a class of rewards as `data\.reward`, but math\.sqrt is a function\. "
+        r"Type: --data\.reward=FunctionReward --data\.reward\.function=math\.sqrt\n"),
     Row("function of TRL in place of a reward", ["--data.reward=own_classes.trl_style"],
         r"Type: --data\.reward=TRLReward --data\.reward\.functions=own_classes\.trl_style\n"),
     Row("function of verl in place of a reward", ["--data.reward=own_classes.compute_score"],

@@ -1,8 +1,9 @@
-"""The tables of docs/rewards.md: each example is judged as it says."""
+"""The tables and the code of docs/rewards.md: each example is judged as it says."""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,3 +63,37 @@ def test_what_equals_what() -> None:
     assert len(cases) > 80
     found = verdicts("marked", [(gold, f"\\boxed{{{answer}}}") for gold, answer, _ in cases])
     assert [case for case, right in zip(cases, found, strict=True) if case[2] is not right] == []
+
+
+def test_a_check_that_may_hang_or_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two files as they are shown, and programs that would end or stop the run they are scored in."""
+    files = dict(re.findall(r"^```python\n# (my_\w+\.py)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
+    assert files.keys() == {"my_checks.py", "my_rewards.py"}
+    for name, code in files.items():
+        (tmp_path / name).write_text(code)
+        monkeypatch.delitem(sys.modules, name.removesuffix(".py"), raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import my_rewards  # type: ignore[import-not-found]
+
+    programs = {
+        "double = lambda x: 2 * x": True,
+        "double = lambda x: x": False,
+        "this is no Python": False,
+        "while True: pass": False,
+        "import os; os._exit(0)": False,
+        "import sys; sys.exit()": False,
+        "print(input())\ndouble = lambda x: 2 * x": False,  # there is nothing to read, and nobody to print to
+        "print('\\n{}')\ndef double(x): return x + x": True,
+    }
+    # What was measured below is not the start of Python: that does not count.
+    reward = my_rewards.PassesTests(workers=2, time_limit_seconds=0.3)
+    try:
+        scores = reward.score_batch([
+            Response(text, Prompt(str(number), "", (), "assert double(4) == 8"), 1, truncated=False)
+            for number, text in enumerate(programs)
+        ])  # fmt: skip
+        assert scores == list(programs.values())
+        assert reward.metrics() == {"passes_tests/failed": 3}
+        assert reward.metrics() == {"passes_tests/failed": 0}
+    finally:
+        reward.close()

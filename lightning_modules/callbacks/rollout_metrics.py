@@ -25,7 +25,8 @@ class RolloutMetrics(ReportingCallback):
 
     Every row has the iteration, and the tokens, rollouts and seconds of the run so far, which survive a resume. The
     iteration's own row is written whatever the Trainer's `log_every_n_steps` says.
-    `time/train_seconds` is that of the iteration before, evaluation included.
+    `time/train_seconds` is that of the iteration before, evaluation included. `time/reward_seconds` is how long scores
+    were waited for; what they took while the engine was at work is `time/reward_hidden_seconds`.
     """
 
     def __init__(self) -> None:
@@ -55,6 +56,7 @@ class RolloutMetrics(ReportingCallback):
         values |= {} if history is None else history.metrics()
         values |= report.prediction
         values |= {f"time/{phase}_seconds": seconds for phase, seconds in report.phases.items()}
+        values["time/reward_hidden_seconds"] = report.reward_hidden_seconds
         if self._train_seconds is not None:
             values["time/train_seconds"] = self._train_seconds
         self.report(values)

@@ -38,6 +38,9 @@ from lspo.types import Draw, GroupMask, Prompt, RolloutGroup
 MAX_NONFINITE_FRAC = 0.01
 """Share of an iteration's tokens whose engine log-prob may be not finite: left out of the loss, and counted."""
 
+PHASES = ("generate", "reward", "select")
+"""Of a round, one behind the other: together they take no longer than the round."""
+
 Gather = Callable[[Any], list[Any]]
 """Gives every rank the list of all ranks' objects, in rank order."""
 
@@ -168,6 +171,7 @@ def collect(
         chosen=settled.chosen,
         rounds=rounds,
         phases={"sync": sync_seconds, **_phase_seconds(rounds)},
+        reward_hidden_seconds=sum(each.reward_hidden_seconds for each in rounds),
         seconds=time.perf_counter() - started,
         undecided=settled.judged.undecided,
         draws=draws,
@@ -286,7 +290,8 @@ def _round_report(
         decided=judged.decided,
         reasons=judged.count_reasons(),
         thresholds=judged.decision.thresholds,
-        seconds=seconds,
+        seconds={phase: seconds[phase] for phase in PHASES},
+        reward_hidden_seconds=seconds["reward_hidden"],
         reward_metrics=merge_counters([each.reward for each in counters]),
         reward_parts=part_means([each.parts for each in counters]),
         reward_part_counts=part_counts([each.parts for each in counters]),
@@ -305,7 +310,7 @@ def _check_finite(engine: RolloutEngine, rounds: Sequence[RoundReport]) -> None:
 
 
 def _phase_seconds(rounds: Sequence[RoundReport]) -> dict[str, float]:
-    return {phase: sum(report.seconds[phase] for report in rounds) for phase in ("generate", "reward", "select")}
+    return {phase: sum(report.seconds[phase] for report in rounds) for phase in PHASES}
 
 
 def slice_of(total: int, rank: int, world_size: int) -> slice:

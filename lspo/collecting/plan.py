@@ -49,7 +49,8 @@ class CollectPlan:
         on_shortfall: What happens at the round limit: "raise"; "train" on what there is, spread over the same number
             of mini-batches; or "fill" up with the mixed-accuracy groups nearest the band. Neither "train" nor "fill"
             shrinks back from a pool below `min_pool`: its own bounds apply, and the groups are counted as undecided.
-        reward_batch_groups: Groups scored together while others are still being written.
+        reward_batch_groups: Groups scored together, while others are still being written if the reward allows that
+            (`Reward.any_thread`).
         max_age: Iterations that a rollout may be older than the weights it trains.
         sampling: How responses are sampled.
         selector: Set by a callback to take the place of the configured selector, for this iteration.

@@ -27,13 +27,15 @@ class RoundReport:
         decided: False while the pool is smaller than `min_pool`.
         reasons: Number of the pool's groups by reason.
         thresholds: Bounds applied.
-        seconds: By phase: generate, reward, select.
+        seconds: By phase, on the thread that collects: generate, waiting for the engine; reward, waiting for scores;
+            select. What the reward takes while the engine is waited for is not in them.
         reward_metrics: The reward's own counters.
         pool_size: Groups the relative rule saw, as many of one weight as say as much; None without one.
         history_size: As many of one weight as the groups of earlier iterations among them.
         reward_parts: Mean of each named part of the reward, over the round's responses that have it.
         reward_part_counts: How many have it.
         nonfinite_tokens: Response tokens whose engine log-prob is not finite: left out of the loss.
+        reward_hidden_seconds: What the reward took while the engine was waited for: no time of the round's own.
     """
 
     iteration: int
@@ -52,6 +54,7 @@ class RoundReport:
     reward_parts: Mapping[str, float] = field(default_factory=dict)
     reward_part_counts: Mapping[str, int] = field(default_factory=dict)
     nonfinite_tokens: int = 0
+    reward_hidden_seconds: float = 0.0
 
     @property
     def num_groups(self) -> int:
@@ -75,12 +78,13 @@ class CollectReport:
         decision: On each of them.
         chosen: Those trained on: the kept ones less surplus, plus those filled up.
         rounds: Each round's report.
-        phases: Seconds by phase: sync, generate, reward, select, and what the caller adds.
+        phases: Seconds by phase: sync, those of the rounds (generate, reward, select), and what the caller adds.
         seconds: Wall time of the whole collection.
         num_carried: Groups trained on that earlier iterations had as surplus.
         num_expired: Surplus of earlier iterations that has become older than `max_age`, and is dropped.
         responses: True = a response trained on, where those of a group are down-sampled; None: all of the chosen.
         undecided: True = a group whose pool was below `min_pool` to the last; None: none.
+        reward_hidden_seconds: What the reward took while the engine was waited for: in none of the phases.
         places: Of groups of which not all responses are trained on, by draw index: which of them are.
         draws: What was drawn, on all ranks: one for each row of `stats`.
         prediction: What a predictor saved and how right it was, by name; empty without one.
@@ -100,6 +104,7 @@ class CollectReport:
     num_expired: int = 0
     responses: ResponseMask | None = None
     undecided: GroupMask | None = None
+    reward_hidden_seconds: float = 0.0
     places: Mapping[int, Sequence[int]] = field(default_factory=dict)
     draws: Sequence[Draw] = ()
     prediction: Mapping[str, float] = field(default_factory=dict)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
 from lspo.collecting.plan import CollectPlan
+from lspo.collecting.scoring import scorer_for
 from lspo.errors import RunError
-from lspo.rewards.base import Reward, score_groups
+from lspo.rewards.base import Reward
 from lspo.rollout.base import RolloutEngine
 from lspo.types import Draw, RolloutGroup
 
@@ -36,12 +37,16 @@ def generate_round(
 ) -> list[RolloutGroup]:
     """Responses to the drawn prompts, scored as their groups finish.
 
+    A reward that may be called on another thread scores there, while this one asks the engine for further groups. What
+    it raises is raised here when the engine gives the next group. `on_group_end` is called on this thread.
+
     Args:
         engine: Writes them.
         reward: Scores them.
         drawn: Prompts with their draw index; the first two of a `Draw` are enough.
         plan: How many responses, and how.
-        seconds: Takes up the seconds of "generate" and "reward".
+        seconds: Takes up the seconds for which this thread was held up by the engine, "generate", and by the reward,
+            "reward"; and those that the reward took beside the engine, "reward_hidden".
         on_group_end: Told of progress.
 
     Raises:
@@ -52,22 +57,29 @@ def generate_round(
         [prompt for _, prompt, *_ in drawn], group_size=plan.group_size, sampling=plan.sampling, keys=keys
     )
     scored: list[RolloutGroup] = []
-    seconds["generate"] = seconds["reward"] = 0.0
-    clock = time.perf_counter()
+    seconds["generate"] = 0.0
     batch: list[RolloutGroup] = []
-    with _closed(stream):
-        for group in stream:
-            batch.append(group)
-            if len(batch) >= plan.reward_batch_groups:
+    # The engine is free again before the reward is waited for.
+    with closing(scorer_for(reward)) as scorer:
+        with _closed(stream):
+            clock = time.perf_counter()
+            for group in stream:
                 seconds["generate"] += time.perf_counter() - clock
-                scored += _timed_scores(reward, batch, seconds)
-                batch = []
-                on_group_end(len(scored), len(drawn))
+                batch.append(group)
+                if len(batch) >= plan.reward_batch_groups:
+                    scorer.submit(batch)
+                    batch = []
+                for part in scorer.scored():
+                    scored += part
+                    on_group_end(len(scored), len(drawn))
                 clock = time.perf_counter()
-    seconds["generate"] += time.perf_counter() - clock
-    scored += _timed_scores(reward, batch, seconds)
-    if batch:
-        on_group_end(len(scored), len(drawn))
+            seconds["generate"] += time.perf_counter() - clock
+        if batch:
+            scorer.submit(batch)
+        for part in scorer.scored(wait=True):
+            scored += part
+            on_group_end(len(scored), len(drawn))
+    seconds["reward"], seconds["reward_hidden"] = scorer.seconds, scorer.hidden_seconds
     got = [group.draw_index for group in scored]
     if sorted(got) != sorted(keys):
         raise RunError(
@@ -93,13 +105,6 @@ def _closed(stream: Iterator[RolloutGroup]) -> Iterator[None]:
         close = getattr(stream, "close", None)
         if close is not None:
             close()
-
-
-def _timed_scores(reward: Reward, batch: list[RolloutGroup], seconds: dict[str, float]) -> list[RolloutGroup]:
-    clock = time.perf_counter()
-    scored = score_groups(reward, batch) if batch else []
-    seconds["reward"] += time.perf_counter() - clock
-    return scored
 
 
 def check_version(groups: Sequence[RolloutGroup], plan: CollectPlan) -> None:

@@ -110,6 +110,7 @@ def model_logprobs(
     temperature: Temperature = 1.0,
     chunk_tokens: int = 1024,
     with_entropy: bool = False,
+    entropy_gradient: bool = True,
 ) -> tuple[PerToken, PerToken | None]:
     """`response_logprobs` of a model, its logits never whole in memory."""
     # A model whose own forward gives the logits need not give those of what all rows have as prompt.
@@ -123,6 +124,7 @@ def model_logprobs(
         temperature=temperature,
         chunk_tokens=chunk_tokens,
         with_entropy=with_entropy,
+        entropy_gradient=entropy_gradient,
     )
 
 

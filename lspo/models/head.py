@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lspo.errors import SettingError
+from lspo.models.layer_head import LayerHead
 from lspo.types import TokenIds
 
 PATHS = ("model", "decoder", "language_model", "transformer")
@@ -38,6 +39,11 @@ class Head:
     factor: float | None = None
     cap: float | None = None
     own: bool = False
+
+    @property
+    def changes(self) -> bool:
+        """True if something is done to the output of the layer."""
+        return bool(self.divisor or self.factor or self.cap)
 
     def __call__(self, logits: Tensor) -> Tensor:
         """What is done to the output of the layer."""
@@ -95,13 +101,13 @@ def last_hidden_state(model: Any, token_ids: TokenIds, *, skipped: int = 0) -> T
     return hidden[:, skipped:]
 
 
-def output_head(model: Any) -> Callable[[Tensor], Tensor]:
+def output_head(model: Any) -> LayerHead:
     """Hidden states -> logits, with the scaling and the soft cap that the model applies."""
     head = head_of(model)
     if head.own:
-        return lambda hidden: hidden
+        return LayerHead(nn.Identity())
     layer = plain_model(model).get_output_embeddings()
-    return lambda hidden: head(layer(hidden))
+    return LayerHead(layer, behind=head if head.changes else None)
 
 
 @torch.no_grad()

@@ -7,16 +7,21 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from lspo.errors import SettingError
+from lspo.models.layer_head import layer_head
+from lspo.models.logprob_function import chunked_logprobs
+from lspo.models.recomputed_logprobs import recomputed_logprobs
 from lspo.types import Counts, PerToken, Temperature, TokenIds, TokenMask
 
 Hidden = Float[Tensor, "M H"]
 Targets = Int[Tensor, " M"]
 PerTarget = Float[Tensor, " M"]
 Head = Callable[[Tensor], Tensor]
-"""(M, H) hidden states -> (M, V) logits, with whatever scaling or soft cap the model applies."""
+"""(M, H) hidden states -> (M, V) logits, with whatever scaling or soft cap the model applies.
+
+A `LayerHead` or a module says which parameters it has: the backward pass then needs the least time and memory.
+"""
 
 
 def target_logprobs(
@@ -27,14 +32,16 @@ def target_logprobs(
     temperature: float | PerTarget = 1.0,
     chunk_tokens: int = 1024,
     with_entropy: bool = False,
+    entropy_gradient: bool = True,
 ) -> tuple[PerTarget, PerTarget | None]:
     """The log softmax(head(hidden) / temperature) at each target, and the entropy if asked, in float32 or finer.
 
     `temperature` is one for all targets, or one for each. A logit of -inf, as of a token that is masked out, adds
-    nothing to the entropy and gets no gradient.
+    nothing to the entropy and gets no gradient. `entropy_gradient=False` is for an entropy that is only logged: it has
+    no graph, which saves time.
 
     Works on `chunk_tokens` rows at a time. A chunk's logits are made again in the backward pass, so the most that is
-    held is chunk_tokens * V logits, not M * V.
+    held is chunk_tokens * V logits, not M * V. There is a first derivative alone.
 
     Returns:
         Log-probs, and entropies in nats or None.
@@ -47,30 +54,24 @@ def target_logprobs(
         raise SettingError(f"Expected `temperature` to be above 0, but got {least}.")
     if chunk_tokens < 1:
         raise SettingError(f"Expected `chunk_tokens` to be at least 1, but got {chunk_tokens}.")
-
-    def chunk(hidden: Tensor, targets: Tensor, temperature: Tensor | float) -> tuple[Tensor, Tensor]:
-        logits = head(hidden)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        logits = logits / (temperature[:, None].to(logits) if isinstance(temperature, Tensor) else temperature)
-        normaliser = torch.logsumexp(logits, dim=-1)
-        logprobs = logits.gather(-1, targets[:, None]).squeeze(-1) - normaliser
-        if not with_entropy:
-            return logprobs, logprobs.new_zeros(0)
-        # -sum p log p = logsumexp - sum p * logit, in which 0 * -inf would be NaN.
-        finite = logits.clamp(min=torch.finfo(logits.dtype).min)
-        return logprobs, normaliser - (torch.softmax(logits, dim=-1) * finite).sum(dim=-1)
-
-    pieces = []
-    for start in range(0, max(len(targets), 1), chunk_tokens):
-        stop = start + chunk_tokens
-        heat = temperature[start:stop] if isinstance(temperature, Tensor) else temperature
-        arguments = (hidden[start:stop], targets[start:stop], heat)
-        if torch.is_grad_enabled():
-            pieces.append(checkpoint(chunk, *arguments, use_reentrant=False, preserve_rng_state=False))
-        else:
-            pieces.append(chunk(*arguments))
-    logprobs = torch.cat([piece[0] for piece in pieces])
-    return logprobs, torch.cat([piece[1] for piece in pieces]) if with_entropy else None
+    if not isinstance(temperature, Tensor):
+        # Logits are not divided by 1, which would be one more pass over them.
+        heat = None if temperature == 1 else hidden.new_full((len(targets),), temperature, dtype=torch.float64)
+    else:
+        heat = temperature
+    known = layer_head(head)
+    if known is not None and known.is_unit:
+        # Each call is an exchange between ranks, which have unlike numbers of tokens: one call, its logits whole.
+        chunk_tokens = max(len(targets), 1)
+    if known is None or known.is_unit or known.is_cut:
+        return recomputed_logprobs(
+            head, hidden, targets, heat,
+            chunk_tokens=chunk_tokens, with_entropy=with_entropy, entropy_gradient=entropy_gradient,
+        )  # fmt: skip
+    return chunked_logprobs(
+        known, hidden, targets, heat,
+        chunk_tokens=chunk_tokens, with_entropy=with_entropy, entropy_gradient=entropy_gradient,
+    )  # fmt: skip
 
 
 def response_positions(prompt_lengths: Counts, response_mask: TokenMask) -> tuple[Tensor, Tensor]:
@@ -100,6 +101,7 @@ def response_logprobs(
     temperature: Temperature = 1.0,
     chunk_tokens: int = 1024,
     with_entropy: bool = False,
+    entropy_gradient: bool = True,
 ) -> tuple[PerToken, PerToken | None]:
     """`target_logprobs` of each response token, laid out (N, T); 0 where the mask is False.
 
@@ -113,6 +115,7 @@ def response_logprobs(
         temperature=temperature[rows] if isinstance(temperature, Tensor) else temperature,
         chunk_tokens=chunk_tokens,
         with_entropy=with_entropy,
+        entropy_gradient=entropy_gradient,
     )
 
     def spread(values: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from lspo.rewards.shuffled import ShuffledReward
 from lspo.rewards.trl import TRLReward
 from lspo.rewards.verl import VerlReward
 from lspo.rewards.weighted import WeightedReward
+from lspo.rewards.worker_pool import WorkerPool
 from lspo.rewards.wrapper import RewardWrapper
 from lspo.types import Score
 
@@ -32,5 +33,6 @@ __all__ = [
     "TRLReward",
     "VerlReward",
     "WeightedReward",
+    "WorkerPool",
     "score_groups",
 ]

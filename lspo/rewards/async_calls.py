@@ -18,6 +18,8 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from lspo.rewards.stopping import check_stop
+
 T = TypeVar("T")
 
 MAX_STALLS = 3
@@ -133,6 +135,7 @@ class _Batch:
         while not self.server.left:
             if futures.wait([future], pause).done:
                 break
+            check_stop()
             task = asyncio.current_task(self.server.loop)
             if moved.is_set() or task is not last:
                 looks, last = 0, task

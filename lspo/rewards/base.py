@@ -48,6 +48,17 @@ class Reward(ABC):  # noqa: B024 (either of two methods is overridden)
     max_concurrent: ClassVar[int] = 64
     """Responses scored at a time by an `async def score`."""
 
+    any_thread: bool | None = None
+    """Set to True, lets the engine write further groups while this class scores, on another thread than the main one.
+
+    One thread at a time calls it, a new one in each round. There, `signal.alarm` and what uses it (math-verify's own
+    time limit, say) fails; what belongs to the thread that made it (an `sqlite3` connection) can't be used; torch has
+    its defaults: gradients on, no autocast, the first GPU; and global random numbers come in no fixed order, so that a
+    resumed run would have others. Hence False, unless `score` is an `async def`, which has a thread of its own anyway.
+
+    It holds for the class that says it. A subclass, which may do what can't be done there, says it again.
+    """
+
     def score(self, response: str, answer: str) -> Verdict | Awaitable[Verdict]:
         """Verdict on one response against its ground truth; a bare number is both accuracy and reward."""
         raise NotImplementedError(f"{type(self).__name__} must override `score` or `score_batch`.")
@@ -59,6 +70,14 @@ class Reward(ABC):  # noqa: B024 (either of two methods is overridden)
             calls = [partial(score, response.text, response.prompt.answer) for response in responses]
             return cast(list[Verdict], run_concurrently(calls, self.max_concurrent))
         return [cast(Verdict, self.score(response.text, response.prompt.answer)) for response in responses]
+
+    def may_leave_main_thread(self) -> bool:
+        """Whether a round may score on a thread of its own; see `any_thread`."""
+        kind = type(self)
+        said: bool | None = vars(kind).get("any_thread")
+        if said is None:
+            return kind.score_batch is Reward.score_batch and inspect.iscoroutinefunction(self.score)
+        return said
 
     def check(self, prompt: Prompt) -> None:  # noqa: B027 (most rewards score any prompt)
         """Refuses a prompt that could not be scored. Called for every prompt before anything is generated.

@@ -16,6 +16,8 @@ class ExactMatchReward(Reward):
         marker: What announces the answer, as in `3010#0`.
     """
 
+    any_thread = True
+
     def __init__(self, marker: str = "#") -> None:
         if not marker:
             raise SettingError("Expected `marker` to have at least one character, but got ''.")

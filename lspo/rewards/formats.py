@@ -27,12 +27,16 @@ class FormatReward(Reward):
 class BoxedFormat(FormatReward):
     r"""1 if the response's last `\boxed{}` is closed and not empty."""
 
+    any_thread = True
+
     def has_form(self, response: str) -> bool:
         return boxed_answer(response) is not None
 
 
 class AnswerLineFormat(FormatReward):
     """1 if a line of the response begins with `Answer:` and an answer stands behind the last of them."""
+
+    any_thread = True
 
     def has_form(self, response: str) -> bool:
         return last_answer_line(response) is not None
@@ -50,6 +54,8 @@ class PatternFormat(FormatReward):
         >>> PatternFormat(r"<think>.*</think>").score("<think>\n6 * 7</think> 42", "").reward
         1.0
     """
+
+    any_thread = True
 
     def __init__(self, pattern: str) -> None:
         if not pattern:

@@ -31,13 +31,15 @@ class FunctionReward(Reward):
     - An `async def` that awaits is cancelled.
     - An `async def` that blocks, as `time.sleep` does, is left behind in its thread. Other calls that were running are
       run again, and a warning names the function. The third such call of a batch is an error.
-    - A plain `def` is interrupted on the main thread, where a run scores. On other threads it can't be: a warning
-      names the function, and its verdict counts when it comes.
+    - A plain `def` is interrupted on the main thread. On other threads it can't be: a warning names the function, and
+      its verdict counts when it comes.
 
     Args:
         function: The function, or where to import it from, as `my_module.my_fn`.
         concurrency: Calls of an `async def` at a time.
         time_limit_seconds: For one call; None: no limit.
+        any_thread: Whether a run may call it on another thread than the main one, while the engine writes on; see
+            `Reward.any_thread`. None: an `async def` alone.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class FunctionReward(Reward):
         function: str | Callable[..., Any],
         concurrency: int = 64,
         time_limit_seconds: float | None = 60.0,
+        any_thread: bool | None = None,
     ) -> None:
         self.function = imported(function) if isinstance(function, str) else function
         if not callable(self.function):
@@ -54,8 +57,12 @@ class FunctionReward(Reward):
         self._calls = LimitedCalls(
             self.function, self.name, concurrency=concurrency, time_limit_seconds=time_limit_seconds
         )
+        self._may_leave = self._calls.awaits if any_thread is None else any_thread
         self._extra_parameters = _extra_parameters(self.function, self.name)
         self._timeouts = 0.0
+
+    def may_leave_main_thread(self) -> bool:
+        return type(self) is FunctionReward and self._may_leave
 
     def score(self, response: str, answer: str) -> Score:
         return self.score_batch([Response(response, Prompt("", "", (), answer), 0, truncated=False)])[0]

@@ -75,6 +75,8 @@ class GSM8KReward(Reward):
         require_marker: Count a response only if it writes its answer behind `####`, as the data set's solutions do.
     """
 
+    any_thread = True
+
     def __init__(self, require_marker: bool = False) -> None:
         self.require_marker = require_marker
 

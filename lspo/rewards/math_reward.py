@@ -108,6 +108,8 @@ class MathReward(Reward):
             answered by the product 7 * 12, which may just repeat the problem. For tasks of plain arithmetic.
     """
 
+    any_thread = True
+
     def __init__(
         self,
         answer_format: AnswerFormat = "marked",

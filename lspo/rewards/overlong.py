@@ -34,6 +34,8 @@ class SoftOverlongPunishment(RewardWrapper):
         -0.25
     """
 
+    any_thread = True
+
     def __init__(self, reward: Reward, max_response_tokens: int, buffer_tokens: int, factor: float = 1.0) -> None:
         if not 1 <= buffer_tokens <= max_response_tokens:
             raise SettingError(

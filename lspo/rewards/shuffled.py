@@ -24,6 +24,8 @@ class ShuffledReward(RewardWrapper):
         seed: Of the shuffle, together with the prompt and its responses, so that a resumed run sees the same.
     """
 
+    any_thread = True
+
     def __init__(self, reward: Reward, seed: int = 0) -> None:
         super().__init__(reward)
         self.seed = seed

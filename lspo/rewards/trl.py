@@ -54,6 +54,8 @@ class TRLReward(Reward):
             least that. None: the only function.
         concurrency: Responses of an `async def` that are tried again at a time.
         time_limit_seconds: For one call; None: no limit.
+        any_thread: Whether a run may call them on another thread than the main one, while the engine writes on; see
+            `Reward.any_thread`. None: if each is an `async def`.
 
     Raises:
         ValueError: If a function can't be found or can't be called like that, or a setting is out of its range.
@@ -66,6 +68,7 @@ class TRLReward(Reward):
         correct: float | str | None = None,
         concurrency: int = 64,
         time_limit_seconds: float | None = 300.0,
+        any_thread: bool | None = None,
     ) -> None:
         given: SeveralFunctions = list(functions) if isinstance(functions, list | tuple) else [functions]
         if not given:
@@ -77,7 +80,11 @@ class TRLReward(Reward):
         self.functions, self.concurrency, self.time_limit_seconds = functions, concurrency, time_limit_seconds
         self.weights = _weights(weights, list(self._parts))
         self.correct = _correct(correct, list(self._parts))
+        self._may_leave = all(one.calls.awaits for one in self._parts.values()) if any_thread is None else any_thread
         self._not_applicable = 0.0
+
+    def may_leave_main_thread(self) -> bool:
+        return type(self) is TRLReward and self._may_leave
 
     def score_batch(self, responses: Sequence[Response]) -> list[Score]:
         if not responses:

@@ -42,6 +42,8 @@ class VerlReward(RewardWrapper):
         concurrency: Calls of an `async def` at a time.
         time_limit_seconds: For one call; None: no limit. A response that takes longer is wrong, and is counted in
             `function/timeouts`.
+        any_thread: Whether a run may call it on another thread than the main one, while the engine writes on; see
+            `Reward.any_thread`. None: an `async def` alone.
 
     Raises:
         ValueError: If there is no such function, or it can't be called like that.
@@ -55,6 +57,7 @@ class VerlReward(RewardWrapper):
         reward_kwargs: dict[str, Any] | None = None,
         concurrency: int = 64,
         time_limit_seconds: float | None = 60.0,
+        any_thread: bool | None = None,
     ) -> None:
         if correct_above is not None and not math.isfinite(correct_above):
             raise SettingError(f"Expected `correct_above` to be finite, but got {correct_above}.")
@@ -64,8 +67,11 @@ class VerlReward(RewardWrapper):
         self._label = name_of(path) if callable(path) else _label(os.fspath(path), name)
         self._tried: set[str] = set()
         _check_signature(self._function, self._label, self.reward_kwargs)
-        super().__init__(FunctionReward(self._adapter(), concurrency, time_limit_seconds))
+        super().__init__(FunctionReward(self._adapter(), concurrency, time_limit_seconds, any_thread))
         self.concurrency, self.time_limit_seconds = concurrency, time_limit_seconds
+
+    def may_leave_main_thread(self) -> bool:
+        return type(self) is VerlReward and self.reward.may_leave_main_thread()
 
     def _adapter(self) -> Callable[..., Any]:
         """The function as one of `FunctionReward`, whose messages name the user's."""

@@ -24,6 +24,8 @@ class WeightedReward(Reward):
         accuracy: Name of the part that checks the answer.
     """
 
+    any_thread = True
+
     def __init__(self, parts: dict[str, Reward], weights: dict[str, float], accuracy: str) -> None:
         if not parts or set(parts) != set(weights):
             raise SettingError(
@@ -39,6 +41,9 @@ class WeightedReward(Reward):
             )
         check_weights(weights)
         self.parts, self.weights, self.accuracy = dict(parts), dict(weights), accuracy
+
+    def may_leave_main_thread(self) -> bool:
+        return super().may_leave_main_thread() and all(part.may_leave_main_thread() for part in self.parts.values())
 
     def score_batch(self, responses: Sequence[Response]) -> list[Score]:
         by_part = {name: self._part_scores(name, responses) for name in self.parts}

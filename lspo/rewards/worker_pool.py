@@ -11,13 +11,14 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from lspo.errors import RunError, SettingError
+from lspo.rewards.stopping import LOOK_SECONDS, check_stop
 
 Request = dict[str, Any]
 Failure = Literal["timeout", "crash", "given_up"]
@@ -26,6 +27,7 @@ Reply = dict[str, Any] | Failure
 
 START_SECONDS = 180.0
 MAX_REQUEST_BYTES = 60_000  # less than a pipe holds, so that writing to an idle worker never waits
+RESERVED = ("id", "seconds")
 MAX_RETRIES = 8
 SECONDS_PER_REQUEST = 0.05  # an answer takes 10 to 20 ms, so many honest requests are never cut off
 MAX_FAILED_STARTS = 3
@@ -33,7 +35,10 @@ _READ_BYTES = 65_536
 
 
 class WorkerPool:
-    """Runs `python <script> <arguments>` in plain subprocesses that speak JSON lines.
+    """Processes that answer requests, and may be killed: what hangs or crashes one costs its own answer alone.
+
+    `WorkerPool.calling("my_checks.passes")` has them call a function. Otherwise they run `python <script> <arguments>`,
+    which speaks JSON lines: `{"ready": true}` at its start, then, for each request, a reply with the request's `id`.
 
     Not `multiprocessing`: a fork after CUDA has started is forbidden, and a spawn imports the user's script again, and
     daemonic processes may do neither. Workers start when first needed, and stay.
@@ -72,6 +77,49 @@ class WorkerPool:
         self.call_limit_seconds = call_limit_seconds
         self._begin()
         _pools.add(self)
+
+    @classmethod
+    def calling(
+        cls,
+        function: str | Callable[..., Any],
+        *,
+        workers: int = 2,
+        time_limit_seconds: float = 5.0,
+        retry_limit_seconds: float | None = None,
+        call_limit_seconds: float = 60.0,
+        memory_bytes: int = 2 * 2**30,
+    ) -> WorkerPool:
+        """Processes that call a function. `ask([{"text": "7"}])` has one of them call `function(text="7")`.
+
+        A reply is `{"value": what it returned}`, or `{"error": "ValueError: ..."}` if it raised something. Arguments
+        and values travel as JSON: numbers, text, lists, dicts by text. Nothing is pickled.
+
+        Args:
+            function: Its path, as "my_checks.passes", or itself; the processes import it from its module.
+            workers: How many at most.
+            time_limit_seconds: For one call; after it, the process is killed.
+            retry_limit_seconds: For the second try of a call that took too long or ended its process; None: three
+                times as long.
+            call_limit_seconds: For all requests of one `ask`, first and second tries together.
+            memory_bytes: What a call may take beyond what its module takes; more ends the process. Only on Linux.
+
+        Raises:
+            ValueError: If a limit is not above 0, or the processes could not import the function by its name.
+        """
+        limits = {"workers": workers, "time_limit_seconds": time_limit_seconds, "memory_bytes": memory_bytes}
+        for name, limit in limits.items():
+            if not limit > 0:
+                raise SettingError(f"Expected `{name}` to be above 0, but got {limit}.")
+        # The processes look modules up where this one does.
+        places = [os.path.abspath(place) for place in sys.path]
+        return cls(
+            Path(__file__).with_name("call_worker.py"),
+            [_path_of(function), str(memory_bytes), json.dumps(places)],
+            workers=workers,
+            time_limit_seconds=time_limit_seconds,
+            retry_limit_seconds=3 * time_limit_seconds if retry_limit_seconds is None else retry_limit_seconds,
+            call_limit_seconds=call_limit_seconds,
+        )
 
     def _begin(self) -> None:
         """Without workers, as in a new process."""
@@ -112,7 +160,11 @@ class WorkerPool:
 
         Raises:
             RuntimeError: If workers cannot be started.
+            ValueError: If a request is longer than `MAX_REQUEST_BYTES`, or has a key of `RESERVED`.
         """
+        taken = next((key for request in requests for key in RESERVED if key in request), None)
+        if taken:
+            raise SettingError(f"Expected requests without the key {taken!r}, which is the pool's own. Rename it.")
         with self._lock:
             budget = _Budget(self.call_limit_seconds + SECONDS_PER_REQUEST * len(requests))
             try:
@@ -141,6 +193,7 @@ class WorkerPool:
         waiting = deque(numbers)
         replies: dict[int, Reply] = {}
         while len(replies) < len(numbers):
+            check_stop()
             if budget.seconds <= 0:
                 self._stop_work()
                 return {number: replies.get(number, "given_up") for number in numbers}
@@ -152,7 +205,7 @@ class WorkerPool:
                     selector.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
                 soonest = min(worker.deadline for worker in busy if worker.deadline is not None)
                 pause = min(soonest - time.monotonic(), budget.until_spent(at_work))
-                ready = [key.data for key, _ in selector.select(max(0.0, pause))]
+                ready = [key.data for key, _ in selector.select(max(0.0, min(pause, LOOK_SECONDS)))]
             budget.spend(at_work)
             for worker in busy:
                 reply = worker.receive() if worker in ready else worker.overdue()
@@ -197,6 +250,21 @@ class WorkerPool:
                 f"with code {worker.process.returncode} ({failure}). "
                 f"Run it by hand to see why: {' '.join(self.command)}"
             )
+
+
+def _path_of(function: str | Callable[..., Any]) -> str:
+    """A function as `module:name`, or as its path was given."""
+    if isinstance(function, str):
+        if "." in function.strip("."):
+            return function
+        raise SettingError(f"Expected a function with its module, as 'my_checks.passes', but got {function!r}.")
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    if not module or not name or module == "__main__" or "<" in name:
+        raise SettingError(
+            f"Expected a function that other processes can import by its name, but got {function!r}. Define it with "
+            "`def` at the top of a module of its own, not in the script that is run."
+        )
+    return f"{module}:{name}"
 
 
 class _Budget:
@@ -266,7 +334,7 @@ class _Worker:
         reply: dict[str, Any] = json.loads(line)
         if "failed" in reply:
             raise RunError(f"Expected a worker process to start, but it failed with {reply['failed']}.")
-        if reply.get("id") != self.asked:
+        if reply.pop("id", None) != self.asked:
             return "crash"
         return reply
 

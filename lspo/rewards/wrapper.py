@@ -18,6 +18,9 @@ class RewardWrapper(Reward):
     def __init__(self, reward: Reward) -> None:
         self.reward = reward
 
+    def may_leave_main_thread(self) -> bool:
+        return super().may_leave_main_thread() and self.reward.may_leave_main_thread()
+
     def inner_scores(self, responses: Sequence[Response]) -> list[Score]:
         """What the reward within says."""
         return [Score.of(verdict) for verdict in verdicts_of(self.reward, responses)]

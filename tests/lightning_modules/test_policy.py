@@ -127,6 +127,25 @@ def test_the_gradient_does_not_depend_on_the_cut(
         torch.testing.assert_close(cut[name], gradient, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("coefficient", [0.0, 0.1])
+def test_an_entropy_that_is_only_logged_has_no_graph(
+    policy_folder: Path, groups: list[RolloutGroup], coefficient: float
+) -> None:
+    policy = PolicyModule(str(policy_folder), objective=DAPO(entropy_coef=coefficient))
+    policy.configure_model()
+    (batch,) = dealt(groups, 1)
+    logprobs, entropies = policy(batch)
+    assert logprobs.requires_grad
+    assert entropies.requires_grad == (coefficient > 0)
+    output = policy.objective(
+        logprobs=logprobs, old_logprobs=logprobs.detach(), advantages=batch.advantages,
+        response_mask=batch.response_mask, entropies=entropies,
+    )  # fmt: skip
+    assert float(output.metrics["loss/entropy"]) > 0.1
+    output.loss.backward()
+    assert all(parameter.grad is not None for parameter in policy.parameters())
+
+
 def test_weights_after_four_steps_do_not_depend_on_the_cut(policy_folder: Path, groups: list[RolloutGroup]) -> None:
     """Two iterations' worth of two AdamW steps in float32."""
 

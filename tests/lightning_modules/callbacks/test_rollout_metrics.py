@@ -166,6 +166,7 @@ def test_values_are_those_of_the_report(make_run: Callable[..., Any], tmp_path: 
         assert row["rollout/surplus_groups"] == Counter(report.decision.reasons)["kept"] - 8
         for phase in ("sync", "generate", "reward", "select", "old_logprobs"):
             assert row[f"time/{phase}_seconds"] == pytest.approx(report.phases[phase])
+        assert row["time/reward_hidden_seconds"] == pytest.approx(report.reward_hidden_seconds)
 
 
 def test_survivors_of_the_accuracy_filter_by_reason(make_run: Callable[..., Any], tmp_path: Path) -> None:

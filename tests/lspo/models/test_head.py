@@ -55,7 +55,10 @@ def test_the_head_gives_the_models_own_logits(kind: str) -> None:
         own = model(input_ids=token_ids, use_cache=False).logits
         ours = output_head(model)(last_hidden_state(model, token_ids))
     torch.testing.assert_close(ours, own)
+    # A plain matrix product, whatever is done to its output.
+    assert output_head(model).linear is model.lm_head
     found, expected = head_of(model), ARCHITECTURES[kind][1]
+    assert (output_head(model).behind is None) == (expected == Head(expected.backbone))
     assert (found.backbone, found.divisor, found.cap, found.own) == (
         expected.backbone, expected.divisor, expected.cap, False,
     )  # fmt: skip
@@ -200,6 +203,36 @@ def test_a_peft_wrapped_model() -> None:
     torch.testing.assert_close(
         output_head(model)(last_hidden_state(model, token_ids)), model(input_ids=token_ids).logits
     )
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
+@pytest.mark.parametrize("kind", ["gemma2", "llama"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"target_modules": ["q_proj"]},
+        {"target_modules": ["q_proj", "lm_head"]},
+        {"target_modules": ["lm_head"], "use_dora": True},
+        {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]},
+    ],
+    ids=["frozen head", "adapted head", "dora", "copied head"],
+)
+def test_gradients_of_adapters_are_those_of_whole_logits(kind: str, settings: dict[str, Any]) -> None:
+    peft = pytest.importorskip("peft", reason="needs peft")
+    plain = build(kind, tie_word_embeddings=False).double()
+    model = peft.get_peft_model(plain, peft.LoraConfig(init_lora_weights=False, lora_dropout=0.0, **settings))
+    token_ids = torch.tensor([[5, 7, 1, 9, 4], [3, 2, 8, 4, 6]])
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    logprobs, entropies = model_logprobs(
+        model, token_ids, torch.tensor([2, 2]), torch.ones(2, 3, dtype=torch.bool), chunk_tokens=2, with_entropy=True
+    )
+    assert entropies is not None
+    whole = model(input_ids=token_ids).logits.log_softmax(dim=-1)[:, 1:4]
+    expected = whole.gather(-1, token_ids[:, 2:, None]).sum() - (whole.exp() * whole).sum()
+    found = torch.autograd.grad(logprobs.sum() + entropies.sum(), list(trained.values()))
+    for name, one, other in zip(trained, found, torch.autograd.grad(expected, list(trained.values())), strict=True):
+        torch.testing.assert_close(one, other, msg=name)
+        assert one.any(), name
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
