@@ -31,6 +31,8 @@ COMMAND = [
     "--trainer.enable_progress_bar=false", "--trainer.accumulate_grad_batches=2",
     "--model.model.init_args.max_steps=60",
     "--data.train_groups=8", "--data.minibatch_groups=4", "--data.rounds.min_pool=12",
+    # Few prompts, which come up again and again, so that prediction has something to say.
+    "--data.train.init_args.size=24", "--data.predictor=KeepPrediction", "--data.rounds.pool=window",
     "--data.val", json.dumps({"held_out": {"class_path": "RunningSumProblems", "init_args": {"size": 16, "seed": 2}}}),
     "--data.reward=kill_phases.MarkedReward",
     "--trainer.callbacks", json.dumps([

@@ -26,6 +26,9 @@ class Batches:
         max_prompt_tokens: Longer prompts are dropped, and counted, in training and evaluation; None: none is.
         old_logprobs: Whose log-probs the ratio is against: the "trainer"'s, computed anew before the first of several
             optimizer steps, or the "engine"'s, which cost nothing and put its mismatch into the clipped ratio.
+        max_prompt_weight: With a predictor, a group counts min(1 / the probability of its draw, this) in the loss,
+            relative to the mean of its mini-batch: what is trained on is then nearer to a uniform draw. 4 is a good
+            value. None: every group counts alike.
 
     Raises:
         ValueError: If a setting is out of range.
@@ -38,9 +41,10 @@ class Batches:
     max_micro_batch_tokens: int | None = None
     max_prompt_tokens: int | None = None
     old_logprobs: OldLogprobs = "trainer"
+    max_prompt_weight: float | None = None
 
     def __post_init__(self) -> None:
-        check_least("batches", self, passes=1, max_micro_batch_tokens=1, max_prompt_tokens=1)
+        check_least("batches", self, passes=1, max_micro_batch_tokens=1, max_prompt_tokens=1, max_prompt_weight=1)
         check_choice(
             "batches",
             self,
@@ -59,4 +63,5 @@ class Batches:
             baseline=self.baseline,
             scale=self.advantage_scale,
             mask_truncated=self.mask_truncated,
+            max_prompt_weight=self.max_prompt_weight,
         )

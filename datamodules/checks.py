@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lspo.batching.deal import BatchLayout
+from lspo.datamodules.rounds import Rounds
 from lspo.errors import SettingError
 from lspo.models.encoding import SpecialTokens
 from lspo.objectives.advantages import Scale
@@ -116,6 +117,17 @@ def warn_of_few_prompts(prompts: int, drawn: int) -> bool:
         "`rounds.min_pool`."
     )
     return True
+
+
+def warn_of_small_pools(predicts: bool, rounds: Rounds, train_groups: int) -> None:
+    """Says so where prediction would cost more than it saves: few groups, and bounds of an iteration's own pool."""
+    needed = rounds.least_pool(train_groups)
+    if predicts and rounds.pool != "window" and train_groups < 2 * needed:
+        rank_zero_warn(
+            f"A predictor saves little with train_groups={train_groups}, rounds.min_pool={needed} and rounds.pool="
+            f"'{rounds.pool}': groups drawn by unequal chances count for less than their number in the pool, so more "
+            "are generated to fill it. Set `rounds.pool=window`."
+        )
 
 
 def check_first_problem(problems: ProblemSet, name: str) -> None:

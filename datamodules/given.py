@@ -8,6 +8,7 @@ from typing import Any
 
 from lspo.errors import SettingError
 from lspo.given import as_piece
+from lspo.prediction import Predictor, Uniform
 from lspo.rewards import FunctionReward, Reward
 from lspo.rollout import RolloutEngine
 from lspo.sampling import GroupSelector
@@ -56,6 +57,15 @@ def as_selector(given: Any) -> GroupSelector:
             "on those that are neither all right nor all wrong; without the argument it is LSPO."
         )
     return as_piece(given, GroupSelector, "selector", example="Chain(AccuracyBand(), LengthBand())")
+
+
+def as_predictor(given: Any) -> Predictor:
+    """A predictor as it is; of a class or its name an instance; of None one that predicts nothing.
+
+    Raises:
+        ValueError: If it is none of these.
+    """
+    return Uniform() if given is None else as_piece(given, Predictor, "predictor", example="KeepPrediction()")
 
 
 def as_engine(given: Any) -> RolloutEngine:

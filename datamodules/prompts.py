@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from torch import Tensor
+
 from lspo.errors import SettingError
+from lspo.prediction.thinning import Chance, Taken, take, uniforms
 from lspo.problems.mixed import SET
 from lspo.problems.order import MixedOrder, Order, TurnOrder
-from lspo.types import Prompt
+from lspo.types import Draw, GroupMask, Prompt
 
 
 class PromptSource:
@@ -46,11 +49,23 @@ class PromptSource:
     def __len__(self) -> int:
         return len(self.prompts)
 
-    def draw(self, count: int) -> list[tuple[int, Prompt]]:
-        """The next `count` prompts with their draw index."""
-        taken = [(index, self.at(index)) for index in range(self.drawn, self.drawn + count)]
-        self.drawn += count
-        return taken
+    def draw(self, count: int, chance: Chance | None = None) -> list[Draw]:
+        """The next `count` prompts; with a chance for each place, those that are skipped count as drawn, too."""
+        if chance is None:
+            taken = Taken.all_of(self._order.places, self.drawn, count)
+        else:
+            taken = take(self._order.places, self.drawn, count, chance, seed=self.seed)
+        self.drawn = taken.next_draw
+        rows = zip(taken.draws.tolist(), taken.places.tolist(), taken.probabilities.tolist(), strict=True)
+        return [Draw(index, self.prompts[place], place, probability) for index, place, probability in rows]
+
+    def audited(self, draws: Tensor, share: float) -> GroupMask:
+        """True = a draw that is taken whatever its prompt's chance, as none is below the share."""
+        return uniforms(self.seed, draws, 0) < share
+
+    def drawn_before(self, index: int, place: int) -> Prompt:
+        """The prompt of an earlier draw, by its place, or, where that was not noted, by the draw's number."""
+        return self.at(index) if place < 0 else self.prompts[place]
 
     def at(self, index: int) -> Prompt:
         """The prompt of the draw with this number."""
@@ -86,7 +101,7 @@ class PromptSource:
         return digest.hexdigest()[:16]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"drawn": self.drawn, "fingerprint": self.fingerprint}
+        return {"drawn": self.drawn, "fingerprint": self.fingerprint, "order": self._order.state_dict(self.drawn)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from a saved place.
@@ -102,3 +117,4 @@ class PromptSource:
                 "of the checkpoint as `model`."
             )
         self.drawn = state["drawn"]
+        self._order.load_state_dict(state.get("order", {}))

@@ -11,6 +11,7 @@ from lightning.pytorch import LightningDataModule
 from lspo.batching.deal import BatchLayout
 from lspo.collecting.collect import collect
 from lspo.collecting.plan import LastYield
+from lspo.collecting.pool import pool_size_of
 from lspo.collecting.prompt_history import PromptHistory
 from lspo.datamodules.batches import Batches
 from lspo.datamodules.checks import (
@@ -21,13 +22,14 @@ from lspo.datamodules.checks import (
     warn_of_few_prompts,
     warn_of_limits,
     warn_of_scale,
+    warn_of_small_pools,
 )
 from lspo.datamodules.dispatch import CallbackDispatch
 from lspo.datamodules.evaluation import Evaluation
 from lspo.datamodules.evaluation_loader import EvaluationLoader
 from lspo.datamodules.evaluation_set import EvaluationSet
 from lspo.datamodules.exchange import all_gather_objects, tell_failure
-from lspo.datamodules.given import as_engine, as_reward, as_selector, as_sets
+from lspo.datamodules.given import as_engine, as_predictor, as_reward, as_selector, as_sets
 from lspo.datamodules.held_out import HeldOutSets
 from lspo.datamodules.layout import layout_on
 from lspo.datamodules.loading import load_prompts
@@ -39,6 +41,7 @@ from lspo.datamodules.rounds import Rounds
 from lspo.datamodules.state import LoopState, count_epoch, in_words
 from lspo.datamodules.step_border import StepBorder, put_to_border
 from lspo.errors import RunError, SettingError
+from lspo.prediction import Predictor
 from lspo.problems import MixedProblems, ProblemSet, as_set
 from lspo.renamed import refuse_old_settings
 from lspo.rewards import Reward
@@ -72,6 +75,7 @@ class RolloutDataModule(LightningDataModule):
         rounds: How an iteration is filled, and what happens if too few groups are kept.
         batches: What an iteration's groups become: passes, advantages, and limits of length.
         evaluation: How many responses to held-out problems, sampled how, and when.
+        predictor: Says which prompts are worth generating for, by what became of them before; None: all are.
         seed: Of the prompts' order, and of all sampling whose `Sampling` has no seed of its own.
 
     Raises:
@@ -95,6 +99,7 @@ class RolloutDataModule(LightningDataModule):
         rounds: Rounds = Rounds(),  # noqa: B008 - frozen
         batches: Batches = Batches(),  # noqa: B008 - frozen
         evaluation: Evaluation = Evaluation(),  # noqa: B008 - frozen
+        predictor: Predictor | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -114,7 +119,10 @@ class RolloutDataModule(LightningDataModule):
         if downsample is not None:
             downsample.check(group_size)
         self.downsample = downsample
-        self._state = LoopState(rounds.remembered_iterations)
+        self.predictor = as_predictor(predictor)
+        if self.predictor.weighted:
+            self.selector.check_weights()
+        self._state = LoopState(rounds.remembered_iterations, self.predictor, batches.max_prompt_weight)
         self._engine_ready = False
         self._told_of_few_prompts = False
 
@@ -162,6 +170,8 @@ class RolloutDataModule(LightningDataModule):
                 prompts = self._load(train_set, "train", self.sampling)
                 weights = train_set.weights if isinstance(train_set, MixedProblems) else None
                 self._state.prompts = PromptSource(prompts, seed=self.seed, weights=weights)
+            self._state.begin_prediction(self._plan.group_size)
+            warn_of_small_pools(self._state.predicts, self.rounds, self.layout.train_groups)
             # One iteration draws at least as many; how many more it takes is seen when it is over.
             self._warn_of_few_prompts(max(self.layout.train_groups, self.rounds.round_prompts or 0))
         self._held_out.load(stage, self._load)
@@ -251,6 +261,7 @@ class RolloutDataModule(LightningDataModule):
             "selector": in_words(self.selector),
             "reward": in_words(self.reward),
             "sampling": in_words(self.sampling),
+            "predictor": in_words(self.predictor),
         }
 
     @property
@@ -301,6 +312,7 @@ class RolloutDataModule(LightningDataModule):
                 listeners=[dispatch, FreshWeights(self.engine)],
                 history=state.history.stats,
                 carried=state.surplus,
+                predictor=self.predictor if state.predicts else None,
             )
             self.engine.idle()
             if self.downsample is not None:
@@ -313,10 +325,11 @@ class RolloutDataModule(LightningDataModule):
                 report, layout, self._policy, rank=rank, old_logprobs=self.batches.old_logprobs
             )
             state.history.add(report)
-            state.note_outcomes(report)
+            predicted = state.note_outcomes(report, self.selector)
             self._warn_of_few_prompts(len(report.stats))
-            state.last_yield = LastYield(len(report.stats), int(report.decision.keep.sum()), report.decision.pool_size)
-            dispatch.finish(replace(report, phases={**report.phases, **phases}))
+            size = pool_size_of(report.decision, report.stats)
+            state.last_yield = LastYield(len(report.stats), int(report.decision.keep.sum()), size)
+            dispatch.finish(replace(report, phases={**report.phases, **phases}, prediction=predicted))
         except BaseException as error:
             # Back to the border of the iteration, so that a checkpoint written now loses nothing.
             state.return_to(border)

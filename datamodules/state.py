@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
 from lspo.collecting.plan import CollectPlan, LastYield
@@ -18,12 +19,15 @@ from lspo.datamodules.prompts import PromptSource
 from lspo.datamodules.state_version_1 import from_version_1
 from lspo.datamodules.step_border import StepBorder
 from lspo.errors import RunError, SettingError
+from lspo.prediction import Predictor, Uniform
+from lspo.prediction.ledger import Ledger, Observed
+from lspo.sampling.base import GroupSelector
 from lspo.types import RolloutBatch, RolloutGroup
 
 STATE_VERSION = 2
 SETTINGS_OF_STEPS = ("train_groups", "minibatch_groups", "passes")
 """Iterations are counted in optimizer steps: with other numbers of these the count would mean something else."""
-SETTINGS_TOLD = ("selector", "reward", "sampling")
+SETTINGS_TOLD = ("selector", "reward", "sampling", "predictor")
 """Those that a run may go on with when they have changed, from the next iteration on: it is said, and no more."""
 
 
@@ -32,9 +36,16 @@ class LoopState:
 
     Args:
         window_iterations: Iterations whose pools are kept.
+        predictor: Says which prompts are worth generating for.
+        max_prompt_weight: The most that a group counts in the loss by the probability of its draw.
     """
 
-    def __init__(self, window_iterations: int) -> None:
+    def __init__(
+        self, window_iterations: int, predictor: Predictor | None = None, max_prompt_weight: float | None = None
+    ) -> None:
+        self.max_prompt_weight = max_prompt_weight
+        self.predictor = Uniform() if predictor is None else predictor
+        self._ledger: Ledger | None = None
         self.prompts: PromptSource | None = None
         self.queue: deque[RolloutBatch] = deque()
         self._step: list[RolloutBatch] = []
@@ -61,10 +72,42 @@ class LoopState:
             missing, plan.min_pool, history_size=self.history.size, at_most=4.0 * plan.train_groups / missing
         )
 
-    def note_outcomes(self, report: CollectReport) -> None:
-        """Takes in what became of an iteration's prompts."""
-        places = [self.ready_prompts.place(index) for index in report.stats.draw_index.tolist()]
-        self.outcomes.add(places, report.stats, report.plan.iteration)
+    @property
+    def ledger(self) -> Ledger:
+        """What prediction did."""
+        if self._ledger is None:
+            self._ledger = Ledger(len(self.ready_prompts), self.max_prompt_weight)
+        return self._ledger
+
+    @property
+    def predicts(self) -> bool:
+        return not isinstance(self.predictor, Uniform)
+
+    def begin_prediction(self, group_size: int) -> None:
+        """Forgets what was learned of the prompts, and how they were drawn."""
+        self.predictor.begin(len(self.ready_prompts), group_size)
+        self._ledger = None
+
+    def note_outcomes(self, report: CollectReport, selector: GroupSelector) -> dict[str, float]:
+        """Takes in what became of an iteration's prompts; what is to be said of prediction, by name."""
+        places = torch.tensor([draw.place for draw in report.draws], dtype=torch.int64)
+        iteration = report.plan.iteration
+        self.outcomes.add(places, report.stats, iteration)
+        if not self.predicts:
+            return {}
+        used = report.plan.selector or selector
+        values = self.ledger.add(
+            Observed(
+                report.draws,
+                report.stats,
+                report.decision,
+                report.chosen,
+                kept_chance=self.predictor.chance_kept(places, selector=used, iteration=iteration),
+                audited=self.ready_prompts.audited(report.stats.draw_index, self.predictor.audit),
+            )
+        )
+        self.predictor.observe(places, report.stats, report.decision, iteration)
+        return values | {f"prediction/{name}": value for name, value in self.predictor.metrics().items()}
 
     def hand_over(self, batch: RolloutBatch, accumulate: int) -> bool:
         """Keeps the micro-batches of the present optimizer step; True at its first."""
@@ -92,7 +135,7 @@ class LoopState:
         self.history.load_state_dict([])
         self.last_yield = LastYield()
         self.surplus = []
-        self._outcomes = None
+        self._outcomes = self._ledger = None
 
     def border(self) -> dict[str, Any]:
         """All but the queue: the state between two iterations, to return to within this process."""
@@ -102,6 +145,16 @@ class LoopState:
             "last_yield": asdict(self.last_yield),
             "surplus": list(self.surplus),
             "outcomes": self.outcomes.state_dict(),
+            "prediction": self._prediction(),
+        }
+
+    def _prediction(self) -> dict[str, Any]:
+        if not self.predicts:
+            return {}
+        return {
+            "class": type(self.predictor).__name__,
+            "learned": self.predictor.state_dict(),
+            "ledger": self.ledger.state_dict(),
         }
 
     def return_to(self, border: Mapping[str, Any]) -> None:
@@ -111,6 +164,19 @@ class LoopState:
         self.last_yield = LastYield(**border["last_yield"])
         self.outcomes.load_state_dict(border["outcomes"])
         self.surplus = list(border["surplus"])
+        self._return_prediction(border.get("prediction", {}))
+
+    def _return_prediction(self, saved: Mapping[str, Any]) -> None:
+        if not self.predicts:
+            return
+        if saved.get("class") == type(self.predictor).__name__:
+            self.predictor.load_state_dict(saved["learned"])
+            self.ledger.load_state_dict(saved["ledger"])
+        else:
+            rank_zero_warn(
+                f"{type(self.predictor).__name__} starts without knowledge of the prompts, as the checkpoint has "
+                f"{'that of ' + saved['class'] if saved else 'none'}: each prompt is drawn once whatever is predicted."
+            )
 
     @property
     def ready_prompts(self) -> PromptSource:
@@ -158,9 +224,11 @@ class LoopState:
                 f"Expected {len(queues)} processes, as this checkpoint was written within an iteration, but got "
                 f"{world_size}. Resume with {len(queues)}, or from a checkpoint of an iteration's end."
             )
-        self.return_to({**state, "surplus": groups_of(state["surplus"], self.ready_prompts.at)})
+        self.return_to({**state, "surplus": groups_of(state["surplus"], self.ready_prompts.drawn_before)})
         if state["settings"]["group_size"] != settings["group_size"]:
             self._drop_groups(state["settings"]["group_size"])
+        if state["settings"]["sampling"] != settings["sampling"]:
+            self.predictor.forget_accuracy()
         self.queue.clear()
         self.begin_step(None)
         if within:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lspo.objectives import *
     from lspo.objectives.advantages import group_advantages as group_advantages
     from lspo.objectives.correction import MismatchCorrection as MismatchCorrection
+    from lspo.prediction import *
     from lspo.problems import (
         AIME24 as AIME24, AIME25 as AIME25, GSM8K as GSM8K, MATH as MATH, MATH500 as MATH500,
         DAPOMath17k as DAPOMath17k, DatasetProblems as DatasetProblems, MinervaMath as MinervaMath,
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from lspo.rollout.local_policy import LocalPolicy as LocalPolicy
     from lspo.sampling import *
     from lspo.types import (
-        Prompt as Prompt, Rollout as Rollout, RolloutBatch as RolloutBatch, RolloutGroup as RolloutGroup,
+        Draw as Draw, Prompt as Prompt, Rollout as Rollout, RolloutBatch as RolloutBatch, RolloutGroup as RolloutGroup,
         Score as Score,
     )
     # fmt: on

@@ -17,6 +17,7 @@ from torch import Tensor
 from lspo.types import Prompt, Rollout, RolloutGroup, Score
 
 Columns = dict[str, Any]
+HEADS = ("draw_index", "version", "temperature", "sizes", "place", "probability")
 NONE = -1
 """Length of a row that is not there, other than an empty one."""
 
@@ -63,29 +64,33 @@ def group_columns(groups: Sequence[RolloutGroup]) -> Columns:
         "draw_index": torch.tensor([group.draw_index for group in groups], dtype=torch.int64),
         "version": torch.tensor([group.version for group in groups], dtype=torch.int64),
         "temperature": torch.tensor(temperatures, dtype=torch.float64),
+        "place": torch.tensor([group.place for group in groups], dtype=torch.int64),
+        "probability": torch.tensor([group.probability for group in groups], dtype=torch.float64),
         "sizes": torch.tensor([len(group.rollouts) for group in groups], dtype=torch.int64),
         "rollouts": rollout_columns([rollout for group in groups for rollout in group.rollouts]),
     }
 
 
-def groups_of(columns: Mapping[str, Any], prompt_of: Callable[[int], Prompt]) -> list[RolloutGroup]:
+def groups_of(columns: Mapping[str, Any], prompt_of: Callable[[int, int], Prompt]) -> list[RolloutGroup]:
     """The groups again.
 
     Args:
         columns: What `group_columns` made.
-        prompt_of: The prompt of a draw index.
+        prompt_of: The prompt of a draw index and a place, which is -1 where it was not noted.
     """
     rollouts = iter(rollouts_of(columns["rollouts"]))
-    heads = zip(*(columns[name].tolist() for name in ("draw_index", "version", "temperature", "sizes")), strict=True)
+    heads = zip(*(columns[name].tolist() for name in HEADS), strict=True)
     return [
         RolloutGroup(
-            prompt_of(index),
+            prompt_of(index, place),
             index,
             version,
             tuple(next(rollouts) for _ in range(size)),
             None if temperature != temperature else temperature,
+            place,
+            probability,
         )
-        for index, version, temperature, size in heads
+        for index, version, temperature, size, place, probability in heads
     ]
 
 

@@ -41,6 +41,7 @@ PLACES = {
     ),
     "lspo.objectives.advantages": ("group_advantages",),
     "lspo.objectives.correction": ("MismatchCorrection",),
+    "lspo.prediction": ("GRESO", "KeepPrediction", "Predictor", "Uniform"),
     "lspo.problems": (
         "AIME24", "AIME25", "GSM8K", "MATH", "MATH500", "DAPOMath17k", "DatasetProblems", "MinervaMath",
         "MixedProblems", "Note", "OlympiadBench", "Problem", "ProblemSet", "RowProblems", "RunningSumProblems",
@@ -57,10 +58,10 @@ PLACES = {
     ),
     "lspo.rollout.local_policy": ("LocalPolicy",),
     "lspo.sampling": (
-        "AccuracyBand", "Annealed", "AuthorsCodeLSPO", "Chain", "Decision", "Downsampler", "GroupSelector",
+        "AccuracyBand", "Annealed", "AuthorsCodeLSPO", "Chain", "Decision", "Downsampler", "Forecast", "GroupSelector",
         "GroupStats", "KeepAll", "LengthBand", "MaxVariance", "PaperLSPO", "RelativeAccuracyBand",
     ),
-    "lspo.types": ("Prompt", "Rollout", "RolloutBatch", "RolloutGroup", "Score"),
+    "lspo.types": ("Draw", "Prompt", "Rollout", "RolloutBatch", "RolloutGroup", "Score"),
 }  # fmt: skip
 """Names by the module that documents them."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -45,6 +45,22 @@ class Prompt:
     token_ids: tuple[int, ...]
     answer: str
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Draw(NamedTuple):
+    """A prompt that is generated for.
+
+    Args:
+        draw_index: Its running number among all draws, those skipped by a predictor included.
+        prompt: The problem.
+        place: Of the prompt in the training set.
+        probability: With which a draw of this prompt was taken, above 0 and at most 1.
+    """
+
+    draw_index: int
+    prompt: Prompt
+    place: int = -1
+    probability: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -155,7 +171,8 @@ class Rollout:
 class RolloutGroup:
     """The rollouts of one prompt, all written by the weights of one `version` (iterations completed).
 
-    `temperature` is the one they were sampled at; None until a collection has noted it.
+    `temperature` is the one they were sampled at; None until a collection has noted it. `place` and `probability` are
+    those of the prompt's `Draw`.
     """
 
     prompt: Prompt
@@ -163,6 +180,8 @@ class RolloutGroup:
     version: int
     rollouts: tuple[Rollout, ...]
     temperature: float | None = None
+    place: int = -1
+    probability: float = 1.0
 
     @property
     def num_tokens(self) -> int:

@@ -18,7 +18,7 @@ WATCHED_ELEMENTS = 4096
 
 COUNTS = (
     "empty_rounds", "all_zero_rounds_in_a_row", "shortfalls", "truncated_iterations", "biased_iterations",
-    "undecided_iterations", "verifier_timeouts", "mismatched_iterations",
+    "undecided_iterations", "verifier_timeouts", "mismatched_iterations", "lopsided_iterations",
 )  # fmt: skip
 MISMATCH = "mismatch/log_ratio_abs_mean"
 
@@ -31,6 +31,7 @@ class HealthWarnings(ReportingCallback):
         all_zero_rounds: Rounds in a row without a single response that is right, after which to warn.
         min_moved_frac: Share of the watched weights that an iteration should change.
         max_mismatch: Mean |log-ratio| between engine and trainer, in nats per token, that may still be rounding.
+        max_short_gap: By how much a predictor may change the share of short groups in what is trained on.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class HealthWarnings(ReportingCallback):
         all_zero_rounds: int = 3,
         min_moved_frac: float = 0.02,
         max_mismatch: float = 0.1,
+        max_short_gap: float = 0.1,
     ) -> None:
         super().__init__()
         self.max_truncated_frac = max_truncated_frac
         self.all_zero_rounds = all_zero_rounds
         self.min_moved_frac = min_moved_frac
         self.max_mismatch = max_mismatch
+        self.max_short_gap = max_short_gap
         self._mismatched = -1
         self._counts = dict.fromkeys(COUNTS, 0)
         self._before: list[Tensor] | None = None
@@ -112,8 +115,22 @@ class HealthWarnings(ReportingCallback):
                 f"bounds of a pool below rounds.min_pool={report.plan.min_pool}, which are mostly chance. Raise "
                 "`rounds.max_rounds` or `rounds.round_prompts`, or lower `rounds.min_pool` if that is what you want."
             )
+        self._check_profile(report)
         self.report({f"health/{name}": count for name, count in self._counts.items()})
         self._before = _watched(pl_module)
+
+    def _check_profile(self, report: CollectReport) -> None:
+        gap = report.prediction.get("prediction/short_gap", 0.0)
+        if abs(gap) <= self.max_short_gap:
+            return
+        self._counts["lopsided_iterations"] += 1
+        if self._counts["lopsided_iterations"] == 1:
+            rank_zero_warn(
+                f"The predictor makes what is trained on {'shorter' if gap > 0 else 'longer'} than a uniform draw "
+                f"would: the share of short groups is {gap:+.2f} off (prediction/short_gap). The bounds are not moved "
+                "by it. Set `batches.max_prompt_weight` (4 is a good value), so that groups of rarely drawn prompts "
+                "count for more in the loss."
+            )
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -51,7 +51,7 @@ class CollectProgress(RolloutCallback):
         self._state = f"{report.kept}/{report.wanted} kept"
         if not report.decided and self._plan is not None:
             # Why it goes on, though there may be enough.
-            self._state = f"pool {report.pool_size}/{self._plan.min_pool}, then {report.wanted} kept"
+            self._state = f"pool {report.pool_size:.0f}/{self._plan.min_pool}, then {report.wanted} kept"
         if report.decided and report.kept >= report.wanted:
             self._show(report.num_groups, report.num_groups)
             return

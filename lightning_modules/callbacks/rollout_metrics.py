@@ -54,6 +54,7 @@ class RolloutMetrics(ReportingCallback):
         values["engine/nonfinite_tokens"] = float(sum(one.nonfinite_tokens for one in report.rounds))
         history = getattr(getattr(trainer, "datamodule", None), "prompt_history", None)
         values |= {} if history is None else history.metrics()
+        values |= report.prediction
         values |= {f"time/{phase}_seconds": seconds for phase, seconds in report.phases.items()}
         values["time/reward_hidden_seconds"] = report.reward_hidden_seconds
         if self._train_seconds is not None:

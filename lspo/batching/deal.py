@@ -30,6 +30,8 @@ class BatchLayout:
         baseline: See `group_advantages`.
         scale: See `group_advantages`.
         mask_truncated: Leave responses that were cut at the limit out of the loss and its counts.
+        max_prompt_weight: A group counts min(1 / the probability of its draw, this), relative to the mean of its
+            mini-batch; None: all alike.
 
     Raises:
         ValueError: If the sizes do not divide; the message shows the arithmetic.
@@ -44,6 +46,7 @@ class BatchLayout:
     baseline: Baseline = "mean"
     scale: Scale = "group"
     mask_truncated: bool = False
+    max_prompt_weight: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("train_groups", "minibatch_groups", "passes", "accumulate", "data_parallel_size"):
@@ -109,16 +112,17 @@ def deal(
     advantages = group_advantages(rewards, baseline=layout.baseline, scale=layout.scale).tolist()
     minibatches = []
     for places in spread(len(groups), layout.num_minibatches):
+        weights = _prompt_weights([groups[place].probability for place in places], layout.max_prompt_weight)
         rollouts = [
             TrainingRollout(
                 groups[place].prompt.token_ids,
                 rollout,
-                advantage,
+                advantage * weight,
                 groups[place].version,
                 masked=layout.mask_truncated and rollout.truncated,
                 temperature=groups[place].temperature,
             )
-            for place in places
+            for place, weight in zip(places, weights, strict=True)
             for rollout, advantage in zip(groups[place].rollouts, advantages[place], strict=True)
         ]
         sizes = [rollout.num_tokens for rollout in rollouts]
@@ -137,6 +141,15 @@ def deal(
             ]
         )
     return minibatches
+
+
+def _prompt_weights(probabilities: Sequence[float], most: float | None) -> list[float]:
+    """What each group of a mini-batch counts: min(1 / probability, most), divided by their mean."""
+    if most is None:
+        return [1.0] * len(probabilities)
+    weights = [min(1 / probability, most) for probability in probabilities]
+    mean = math.fsum(weights) / len(weights)
+    return [weight / mean for weight in weights]
 
 
 def in_passes(minibatches: Sequence[Sequence[RolloutBatch]], passes: int, *, seed: int) -> list[RolloutBatch]:

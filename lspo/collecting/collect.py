@@ -29,10 +29,11 @@ from lspo.collecting.round import (
     part_sums,
 )
 from lspo.errors import RunError
+from lspo.prediction.base import Predictor
 from lspo.rewards.base import Reward
 from lspo.rollout.base import RolloutEngine
 from lspo.sampling.base import GroupSelector, GroupStats
-from lspo.types import GroupMask, Prompt, RolloutGroup
+from lspo.types import Draw, GroupMask, Prompt, RolloutGroup
 
 MAX_NONFINITE_FRAC = 0.01
 """Share of an iteration's tokens whose engine log-prob may be not finite: left out of the loss, and counted."""
@@ -46,9 +47,12 @@ Gather = Callable[[Any], list[Any]]
 
 @runtime_checkable
 class Prompts(Protocol):
-    """Where prompts come from: each draw has a running number, and all ranks see the same draws."""
+    """Where prompts come from: each draw has a running number, and all ranks see the same draws.
 
-    def draw(self, count: int) -> list[tuple[int, Prompt]]: ...
+    A source that a predictor is used with takes the chance of each place, too: `draw(count, chance)`.
+    """
+
+    def draw(self, count: int) -> Sequence[tuple[int, Prompt] | Draw]: ...
 
 
 @runtime_checkable
@@ -86,6 +90,7 @@ def collect(
     listeners: Sequence[CollectListener] = (),
     history: GroupStats | None = None,
     carried: Sequence[RolloutGroup] = (),
+    predictor: Predictor | None = None,
 ) -> CollectReport:
     """Collects `plan.train_groups` groups that the selector keeps.
 
@@ -103,6 +108,7 @@ def collect(
         carried: Surplus of earlier iterations, the same on every rank. Those within `plan.max_age` are trained on
             first, the oldest first; they count towards N, never towards bounds, and leave at least one place for a
             fresh group.
+        predictor: Says which draws are generated for; None: all.
 
     Returns:
         The groups to train on, those of all ranks, in draw order, and all that is known of the collection.
@@ -121,23 +127,28 @@ def collect(
         plan.sampling = replace(plan.sampling, seed=seed)
     sync_seconds = time.perf_counter() - started
     selector = plan.selector or selector
+    draw = _drawing(prompts, predictor, selector, plan)
     surplus = _share_out(carried, plan)
     fresh = replace(plan, train_groups=plan.train_groups - len(surplus.used))
     groups: list[RolloutGroup] = []
     stats: list[GroupStats] = []
+    draws: list[Draw] = []
     rounds: list[RoundReport] = []
     settled: _Settled | None = None
 
     while settled is None:
         seconds: dict[str, float] = {}
-        drawn = prompts.draw(fresh.next_round(rounds))
+        drawn = draw(fresh.next_round(rounds))
         share = drawn[slice_of(len(drawn), rank, world_size)]
         own = generate_round(engine, reward, share, plan, seconds, partial(_tell_progress, listeners))
+        own = _with_draws(own, share)
+        draws += drawn
         check_version(own, plan)
         groups += own
         clock = time.perf_counter()
         # Slices are contiguous, so the ranks' parts, one behind the other, are in draw order.
-        stats.append(GroupStats.concatenate(gather(group_stats(own, plan.group_size))))
+        everyone = GroupStats.concatenate(gather(group_stats(own, plan.group_size)))
+        stats.append(everyone if predictor is None else _weighted(everyone, drawn, predictor))
         judged = judge(stats, selector, plan, history=history)
         seconds["select"] = time.perf_counter() - clock
         counters = gather(Counters(reward.metrics(), part_sums(own), sum(group.num_nonfinite for group in own)))
@@ -163,10 +174,42 @@ def collect(
         reward_hidden_seconds=sum(each.reward_hidden_seconds for each in rounds),
         seconds=time.perf_counter() - started,
         undecided=settled.judged.undecided,
+        draws=draws,
     )
     for listener in listeners:
         listener.on_collect_end(report)
     return report
+
+
+def _drawing(
+    prompts: Any, predictor: Predictor | None, selector: GroupSelector, plan: CollectPlan
+) -> Callable[[int], list[Draw]]:
+    """How prompts are drawn in this iteration: all whose turn it is, or those that the predictor's chances leave."""
+    if predictor is None:
+        return lambda count: [Draw(*drawn) for drawn in prompts.draw(count)]
+    if predictor.weighted:
+        selector.check_weights()
+    chance = partial(predictor.probability, selector=selector, iteration=plan.iteration)
+    return lambda count: [Draw(*drawn) for drawn in prompts.draw(count, chance)]
+
+
+def _with_draws(groups: Sequence[RolloutGroup], draws: Sequence[Draw]) -> list[RolloutGroup]:
+    """The groups with what is known of their draws."""
+    known = {draw.draw_index: draw for draw in draws}
+    return [
+        replace(group, place=draw.place, probability=draw.probability)
+        for group in groups
+        for draw in [known[group.draw_index]]
+    ]
+
+
+def _weighted(stats: GroupStats, draws: Sequence[Draw], predictor: Predictor) -> GroupStats:
+    """Statistics of a round in which a group stands for 1 / the probability of its draw."""
+    if not predictor.weighted:
+        return stats
+    chances = {draw.draw_index: draw.probability for draw in draws}
+    weights = [1 / chances[index] for index in stats.draw_index.tolist()]
+    return replace(stats, weights=torch.tensor(weights, dtype=torch.float64))
 
 
 def _tell_progress(listeners: Sequence[CollectListener], done: int, drawn: int) -> None:

@@ -26,10 +26,10 @@ class RoundYield(Protocol):
     def kept(self) -> int: ...
 
     @property
-    def pool_size(self) -> int | None: ...
+    def pool_size(self) -> int | float | None: ...
 
     @property
-    def history_size(self) -> int: ...
+    def history_size(self) -> int | float: ...
 
 
 @dataclass
@@ -122,11 +122,11 @@ class CollectPlan:
         return min(most, max(least, math.ceil(most_needed * self.margin)))
 
 
-def _expected_prompts(missing: int, so_far: int, generated: int) -> float:
+def _expected_prompts(missing: int | float, so_far: int | float, generated: int) -> float:
     """Prompts that yield what is missing, if the yield stays; infinite where there has been none."""
     if missing <= 0:
         return 0.0
-    return missing * generated / so_far if so_far else math.inf
+    return missing * generated / so_far if so_far > 0 else math.inf
 
 
 @dataclass(frozen=True)
@@ -136,14 +136,16 @@ class LastYield:
     Args:
         generated: Groups generated; 0 before the first iteration.
         kept: Of those, kept by the selector.
-        pool: Of those, in the pool of a relative rule; None without one.
+        pool: Of those, in the pool of a relative rule, as many of one weight as say as much; None without one.
     """
 
     generated: int = 0
     kept: int = 0
-    pool: int | None = None
+    pool: int | float | None = None
 
-    def first_round(self, train_groups: int, min_pool: int, *, history_size: int = 0, at_most: float = 4.0) -> int:
+    def first_round(
+        self, train_groups: int, min_pool: int, *, history_size: int | float = 0, at_most: float = 4.0
+    ) -> int:
         """Prompts that should be enough: what is wanted / yield, plus one standard deviation of that count.
 
         At least `train_groups`, which is also the answer before anything is known, and at most `at_most` times that.
@@ -160,7 +162,7 @@ class LastYield:
             needs.append(self._prompts_for(max(min_pool - history_size, 0), self.pool))
         return math.ceil(min(max([*needs, train_groups]), at_most * train_groups))
 
-    def _prompts_for(self, wanted: int, so_far: int) -> float:
+    def _prompts_for(self, wanted: int | float, so_far: int | float) -> float:
         if not wanted:
             return 0.0
         if not so_far:

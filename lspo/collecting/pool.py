@@ -24,8 +24,9 @@ class Judged:
         stats: The iteration's groups.
         decision: On each of them.
         decided: False while the pool is smaller than `min_pool`. Of pools that are a round each, False while all are.
-        pool_size: Groups that the relative rule saw; None without one. Of pools that are a round each, the last's.
-        history_size: Of those, groups of earlier iterations.
+        pool_size: Groups that the relative rule saw, as many of one weight as say as much; None without a relative
+            rule. Of pools that are a round each, the last's.
+        history_size: As many of one weight as the groups of earlier iterations among them.
         undecided: True = a group whose pool was smaller than `min_pool`.
         withheld: The decision as if every pool were large enough, where it is another.
     """
@@ -33,9 +34,9 @@ class Judged:
     stats: GroupStats
     decision: Decision
     decided: bool
-    pool_size: int | None
+    pool_size: int | float | None
     undecided: GroupMask
-    history_size: int = 0
+    history_size: int | float = 0
     withheld: Decision | None = None
 
     def at_the_limit(self) -> Judged:
@@ -70,13 +71,14 @@ def judge(
         return _by_round(rounds, selector, plan)
     stats = GroupStats.concatenate(rounds)
     if plan.pool == "window" and history is not None and len(history):
-        whole = _decide(selector, GroupStats.concatenate([history, stats]), plan.iteration)
+        everything = GroupStats.concatenate([history, stats])
+        whole = _decide(selector, everything, plan.iteration)
         decision = _tail(whole, len(history))
+        size, own = pool_size_of(whole, everything), pool_size_of(decision, stats)
     else:
-        whole = decision = _decide(selector, stats, plan.iteration)
-    size = whole.pool_size
+        decision = _decide(selector, stats, plan.iteration)
+        size = own = pool_size_of(decision, stats)
     decided = size is None or size >= plan.min_pool
-    own = decision.pool_size
     return Judged(
         stats,
         decision,
@@ -85,6 +87,13 @@ def judge(
         undecided=torch.full_like(decision.keep, not decided),
         history_size=0 if size is None or own is None else size - own,
     )
+
+
+def pool_size_of(decision: Decision, stats: GroupStats) -> int | float | None:
+    """Groups that the relative rule saw, as many of one weight as say as much; None without a relative rule."""
+    if decision.in_pool is None:
+        return None
+    return stats.where(decision.in_pool).effective_size
 
 
 def _decide(selector: GroupSelector, stats: GroupStats, iteration: int) -> Decision:
@@ -107,13 +116,14 @@ def _decide(selector: GroupSelector, stats: GroupStats, iteration: int) -> Decis
 def _by_round(rounds: Sequence[GroupStats], selector: GroupSelector, plan: CollectPlan) -> Judged:
     """Each round by its own bounds, which later rounds do not change: the paper's way."""
     decisions = [_decide(selector, stats, plan.iteration) for stats in rounds]
-    too_small = [size is not None and size < plan.min_pool for size in (part.pool_size for part in decisions)]
+    sizes = [pool_size_of(part, stats) for part, stats in zip(decisions, rounds, strict=True)]
+    too_small = [size is not None and size < plan.min_pool for size in sizes]
     judged = [_undecided(part) if small else part for part, small in zip(decisions, too_small, strict=True)]
     return Judged(
         GroupStats.concatenate(rounds),
         _joint(judged),
         decided=not all(too_small),
-        pool_size=decisions[-1].pool_size,
+        pool_size=sizes[-1],
         undecided=torch.cat(
             [torch.full_like(part.keep, small) for part, small in zip(decisions, too_small, strict=True)]
         ),
@@ -193,7 +203,7 @@ def _shortfall_message(judged: Judged, plan: CollectPlan, rounds: int) -> str:
     else:
         what, small = f"{kept} groups were kept, enough for {plan.train_groups}", ", but the pool"
     if not judged.decided:
-        what += f"{small} of {judged.pool_size} groups is below rounds.min_pool={plan.min_pool},"
+        what += f"{small} of {judged.pool_size:.4g} groups is below rounds.min_pool={plan.min_pool},"
     return (
         f"{what} in {rounds} rounds ({total} prompts: {shares}). Widen the band (`low`, `high`, `max`), raise "
         "`rounds.max_rounds` or `rounds.round_prompts`, lower `rounds.min_pool` or `train_groups`, or set "

@@ -9,7 +9,7 @@ from lspo.collecting.report import CollectReport
 from lspo.errors import SettingError
 from lspo.sampling.base import GroupStats
 
-FIELDS = ("draw_index", "prompt_ids", "lengths", "accuracy", "rewards", "truncated")
+FIELDS = ("draw_index", "prompt_ids", "lengths", "accuracy", "rewards", "truncated", "weights")
 
 
 class PoolHistory:
@@ -29,9 +29,10 @@ class PoolHistory:
         return GroupStats.concatenate(list(self._pools)) if self._pools else None
 
     @property
-    def size(self) -> int:
-        """Groups kept."""
-        return sum(map(len, self._pools))
+    def size(self) -> int | float:
+        """Groups kept, as many of one weight as say as much."""
+        stats = self.stats
+        return 0 if stats is None else stats.effective_size
 
     def add(self, report: CollectReport) -> None:
         """Takes in the groups of an iteration that counted towards its bounds."""

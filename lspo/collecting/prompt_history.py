@@ -36,15 +36,15 @@ class PromptHistory:
             return self._columns[name]
         raise AttributeError(name)
 
-    def add(self, places: Sequence[int], stats: GroupStats, iteration: int) -> None:
+    def add(self, places: Sequence[int] | Tensor, stats: GroupStats, iteration: int) -> None:
         """Takes in an iteration's groups, kept or not; of a prompt drawn twice, the later counts as the last."""
-        index = torch.tensor(places, dtype=torch.int64)
+        index = torch.as_tensor(places, dtype=torch.int64)
         self._columns["visits"].index_add_(0, index, torch.ones(len(index), dtype=torch.int32))
         rows = {"accuracy": stats.accuracy.mean(dim=1), "length": stats.lengths.mean(dim=1)}
-        for row, place in enumerate(places):
-            self._columns["iteration"][place] = iteration
-            for name, values in rows.items():
-                self._columns[name][place] = values[row]
+        self._columns["iteration"][index] = iteration
+        for name, values in rows.items():
+            # By numpy, which promises that the last of equal places is the one that stays.
+            self._columns[name].numpy()[index.numpy()] = values.to(COLUMNS[name]).numpy()
 
     def metrics(self) -> dict[str, float]:
         """Share of the prompts seen; of those, shares all right and all wrong at their last visit, and mean visits."""

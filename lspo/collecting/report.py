@@ -10,7 +10,7 @@ import torch
 from lspo.collecting.plan import CollectPlan
 from lspo.sampling.base import Decision, GroupStats
 from lspo.sampling.downsample import Downsampler
-from lspo.types import GroupMask, ResponseMask, RolloutGroup
+from lspo.types import Draw, GroupMask, ResponseMask, RolloutGroup
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class RoundReport:
         seconds: By phase, on the thread that collects: generate, waiting for the engine; reward, waiting for scores;
             select. What the reward takes while the engine is waited for is not in them.
         reward_metrics: The reward's own counters.
-        pool_size: Groups the relative rule saw; None without one.
-        history_size: Of those, groups of earlier iterations.
+        pool_size: Groups the relative rule saw, as many of one weight as say as much; None without one.
+        history_size: As many of one weight as the groups of earlier iterations among them.
         reward_parts: Mean of each named part of the reward, over the round's responses that have it.
         reward_part_counts: How many have it.
         nonfinite_tokens: Response tokens whose engine log-prob is not finite: left out of the loss.
@@ -49,8 +49,8 @@ class RoundReport:
     thresholds: Mapping[str, float]
     seconds: Mapping[str, float]
     reward_metrics: Mapping[str, float]
-    pool_size: int | None = None
-    history_size: int = 0
+    pool_size: int | float | None = None
+    history_size: int | float = 0
     reward_parts: Mapping[str, float] = field(default_factory=dict)
     reward_part_counts: Mapping[str, int] = field(default_factory=dict)
     nonfinite_tokens: int = 0
@@ -86,6 +86,8 @@ class CollectReport:
         undecided: True = a group whose pool was below `min_pool` to the last; None: none.
         reward_hidden_seconds: What the reward took while the engine was waited for: in none of the phases.
         places: Of groups of which not all responses are trained on, by draw index: which of them are.
+        draws: What was drawn, on all ranks: one for each row of `stats`.
+        prediction: What a predictor saved and how right it was, by name; empty without one.
     """
 
     plan: CollectPlan
@@ -104,6 +106,8 @@ class CollectReport:
     undecided: GroupMask | None = None
     reward_hidden_seconds: float = 0.0
     places: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    draws: Sequence[Draw] = ()
+    prediction: Mapping[str, float] = field(default_factory=dict)
 
     def downsampled(self, rule: Downsampler) -> CollectReport:
         """The same collection, with the responses of each chosen group alone that the rule keeps."""

@@ -13,7 +13,7 @@ from lspo.collecting.scoring import scorer_for
 from lspo.errors import RunError
 from lspo.rewards.base import Reward
 from lspo.rollout.base import RolloutEngine
-from lspo.types import Prompt, RolloutGroup
+from lspo.types import Draw, RolloutGroup
 
 GroupEnd = Callable[[int, int], None]
 """Called with the groups of a round that are scored so far, and how many there will be."""
@@ -30,7 +30,7 @@ class Counters(NamedTuple):
 def generate_round(
     engine: RolloutEngine,
     reward: Reward,
-    drawn: Sequence[tuple[int, Prompt]],
+    drawn: Sequence[Draw],
     plan: CollectPlan,
     seconds: dict[str, float],
     on_group_end: GroupEnd,
@@ -43,7 +43,7 @@ def generate_round(
     Args:
         engine: Writes them.
         reward: Scores them.
-        drawn: Prompts with their draw index.
+        drawn: Prompts with their draw index; the first two of a `Draw` are enough.
         plan: How many responses, and how.
         seconds: Takes up the seconds for which this thread was held up by the engine, "generate", and by the reward,
             "reward"; and those that the reward took beside the engine, "reward_hidden".
@@ -52,9 +52,9 @@ def generate_round(
     Raises:
         RuntimeError: If the engine does not return what it was asked for.
     """
-    keys = [index for index, _ in drawn]
+    keys = [index for index, *_ in drawn]
     stream = engine.generate(
-        [prompt for _, prompt in drawn], group_size=plan.group_size, sampling=plan.sampling, keys=keys
+        [prompt for _, prompt, *_ in drawn], group_size=plan.group_size, sampling=plan.sampling, keys=keys
     )
     scored: list[RolloutGroup] = []
     seconds["generate"] = 0.0

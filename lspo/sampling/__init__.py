@@ -5,6 +5,7 @@ from lspo.sampling.annealed import Annealed
 from lspo.sampling.base import Decision, GroupSelector, GroupStats
 from lspo.sampling.chain import Chain
 from lspo.sampling.downsample import Downsampler, MaxVariance
+from lspo.sampling.forecast import Forecast
 from lspo.sampling.keep_all import KeepAll
 from lspo.sampling.length_band import LengthBand
 from lspo.sampling.presets import AuthorsCodeLSPO, PaperLSPO
@@ -17,6 +18,7 @@ __all__ = [
     "Chain",
     "Decision",
     "Downsampler",
+    "Forecast",
     "GroupSelector",
     "GroupStats",
     "KeepAll",

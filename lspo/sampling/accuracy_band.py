@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from lspo.errors import SettingError
 from lspo.sampling.base import KEPT, Decision, GroupSelector, GroupStats
+from lspo.sampling.forecast import Forecast
+from lspo.types import PerGroup
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,7 @@ class AccuracyBand(GroupSelector):
             )
 
     def decide(self, pool: GroupStats, iteration: int) -> Decision:
-        group_size = pool.accuracy.shape[1]
-        correct = (pool.accuracy > 0.5).sum(dim=1)
-        # Tolerance far below one response: 0.3 * 10 is 3.0000000000000004 for some products of such bounds.
-        inwards = -1e-6 if self.inclusive else 1e-6
-        too_low = correct <= self.low * group_size + inwards
-        too_high = correct >= self.high * group_size - inwards
+        too_low, too_high = self._outside((pool.accuracy > 0.5).sum(dim=1), pool.accuracy.shape[1])
         low_reason = "all_wrong" if self.low == 0 else "accuracy_low"
         high_reason = "all_right" if self.high == 1 else "accuracy_high"
         reasons = [
@@ -59,3 +57,15 @@ class AccuracyBand(GroupSelector):
         distance = torch.where(keep, 0.0, torch.inf).double()
         thresholds = {"accuracy_low": self.low, "accuracy_high": self.high}
         return Decision(keep, reasons, thresholds, in_pool=None, distance=distance)
+
+    def keep_probability(self, forecast: Forecast) -> PerGroup:
+        counts = forecast.num_correct
+        group_size = counts.shape[1] - 1
+        too_low, too_high = self._outside(torch.arange(group_size + 1), group_size)
+        return counts[:, ~(too_low | too_high)].sum(dim=1)
+
+    def _outside(self, correct: Tensor, group_size: int) -> tuple[Tensor, Tensor]:
+        """Which counts of correct responses are too low, and which too high."""
+        # Tolerance far below one response: 0.3 * 10 is 3.0000000000000004 for some products of such bounds.
+        inwards = -1e-6 if self.inclusive else 1e-6
+        return correct <= self.low * group_size + inwards, correct >= self.high * group_size - inwards

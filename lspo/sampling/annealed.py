@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args
 from lspo.errors import SettingError
 from lspo.sampling.base import Decision, GroupSelector, GroupStats
 from lspo.sampling.chain import Chain
+from lspo.sampling.forecast import Forecast
+from lspo.types import PerGroup
 
 AnnealSchedule = Literal["linear", "cosine"]
 
@@ -77,6 +79,13 @@ class Annealed(GroupSelector):
     def at(self, iteration: int) -> GroupSelector:
         """The selector that applies in an iteration."""
         return between(self.start, self.end, self.progress(iteration))
+
+    def keep_probability(self, forecast: Forecast) -> PerGroup:
+        return self.at(forecast.iteration).keep_probability(forecast)
+
+    def check_weights(self) -> None:
+        self.start.check_weights()
+        self.end.check_weights()
 
     def decide(self, pool: GroupStats, iteration: int) -> Decision:
         selector = self.at(iteration)

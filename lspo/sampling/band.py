@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, get_args
@@ -10,7 +11,7 @@ import torch
 
 from lspo.errors import SettingError
 from lspo.sampling.base import KEPT, Decision
-from lspo.sampling.quantile import QuantileRule, quantile
+from lspo.sampling.quantile import NEEDS_PLAIN, QuantileRule, differ, quantile
 from lspo.types import GroupMask, PerGroup
 
 BandEnds = Literal["both", "low", "high", "middle"]
@@ -65,8 +66,10 @@ class BandRule:
     def cap(self) -> float:
         return 1.0 if self.max is None else self.max
 
-    def bounds(self, values: PerGroup) -> tuple[float, float, float]:
+    def bounds(self, values: PerGroup, weights: PerGroup | None = None) -> tuple[float, float, float]:
         """The three thresholds for a pool of values, none of them NaN: of the low, of the high, and the cap."""
+        if weights is not None and differ(weights):
+            self.check_weights()
         shares = (self.low, self.high, self.cap)
         if self.thresholds == "value":
             least, greatest = _exact(float(values.min())), _exact(float(values.max()))
@@ -74,7 +77,7 @@ class BandRule:
             exact = (Fraction(repr(float(share))) for share in shares)
             low, high, top = (float(least + share * (greatest - least)) for share in exact)
         else:
-            low, high, top = (quantile(values, share, rule=self.quantile) for share in shares)
+            low, high, top = (quantile(values, share, rule=self.quantile, weights=weights) for share in shares)
         return low, high, top
 
     def select(self, values: PerGroup) -> GroupMask:
@@ -84,14 +87,27 @@ class BandRule:
             return torch.zeros_like(known)
         return self._mask(values.double(), *self.bounds(values[known].double()))
 
-    def decide(self, values: PerGroup, names: BandNames) -> Decision:
+    def check_weights(self) -> None:
+        """Refuses what is not defined where some groups count more than others."""
+        if self.quantile != "inverted_cdf":
+            raise SettingError(NEEDS_PLAIN.format(setting="quantile", value=self.quantile, other="inverted_cdf"))
+        if self.thresholds != "percentile":
+            raise SettingError(NEEDS_PLAIN.format(setting="thresholds", value=self.thresholds, other="percentile"))
+
+    def keep_probability(self, below_share: Callable[[float], PerGroup]) -> PerGroup:
+        """How likely a group is kept whose value is at most the pool's quantile of a share with this probability."""
+        low, high, top = (below_share(share) for share in (self.low, self.high, self.cap))
+        chances = {"both": low + top - high, "low": low, "high": top - high, "middle": high - low}
+        return chances[self.keep].clamp(0.0, 1.0)
+
+    def decide(self, values: PerGroup, names: BandNames, weights: PerGroup | None = None) -> Decision:
         """The mask with its reasons, bounds and distances, under a quantity's own names."""
         known = ~values.isnan()
         if not bool(known.any()):
             nothing = torch.zeros_like(known)
             reasons = [names.unknown] * len(values)
             return Decision(nothing, reasons, {}, in_pool=nothing, distance=values.nan_to_num(torch.inf))
-        low, high, top = self.bounds(values[known])
+        low, high, top = self.bounds(values[known], None if weights is None else weights[known])
         keep = self._mask(values, low, high, top)
 
         def region(value: float) -> str:

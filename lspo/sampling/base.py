@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from lspo.sampling.forecast import Forecast
+from lspo.sampling.quantile import differ
 from lspo.types import GroupIndex, GroupMask, PerGroup, PerResponse, ResponseMask
 
 KEPT = "kept"
@@ -24,6 +26,8 @@ class GroupStats:
         accuracy: Strict correctness of each response, 0 or 1.
         rewards: What the objective sees.
         truncated: True = cut at the response limit.
+        weights: How many groups of the uniform draw of prompts each stands for, 1 / the probability with which its
+            prompt was drawn, above 0; None: 1 each.
     """
 
     draw_index: GroupIndex
@@ -32,6 +36,7 @@ class GroupStats:
     accuracy: PerResponse
     rewards: PerResponse
     truncated: ResponseMask
+    weights: PerGroup | None = None
 
     def __len__(self) -> int:
         return len(self.draw_index)
@@ -46,6 +51,7 @@ class GroupStats:
             accuracy=self.accuracy[chosen],
             rewards=self.rewards[chosen],
             truncated=self.truncated[chosen],
+            weights=None if self.weights is None else self.weights[chosen],
         )
 
     @classmethod
@@ -57,7 +63,31 @@ class GroupStats:
             accuracy=torch.cat([part.accuracy for part in parts]),
             rewards=torch.cat([part.rewards for part in parts]),
             truncated=torch.cat([part.truncated for part in parts]),
+            weights=None
+            if all(part.weights is None for part in parts)
+            else torch.cat([part.each_weight for part in parts]),
         )
+
+    @property
+    def each_weight(self) -> PerGroup:
+        """The weights, 1 each where there are none."""
+        return torch.ones(len(self), dtype=torch.float64) if self.weights is None else self.weights.double()
+
+    @property
+    def effective_size(self) -> int | float:
+        """How many groups of one weight say as much about the pool: (sum w)^2 / sum w^2; their number without weights.
+
+        Reference: Kish, Survey Sampling, 1965.
+        """
+        return effective_size(self.weights, len(self))
+
+
+def effective_size(weights: PerGroup | None, count: int) -> int | float:
+    """(sum w)^2 / sum w^2 of weights; exactly their `count` where they are alike or there are none."""
+    if weights is None or not differ(weights):
+        return count
+    weights = weights.double()
+    return float(weights.sum() ** 2 / (weights**2).sum())
 
 
 @dataclass(frozen=True)
@@ -94,3 +124,14 @@ class GroupSelector(ABC):
     @abstractmethod
     def decide(self, pool: GroupStats, iteration: int) -> Decision:
         """Judge every group of the pool; the same pool gives the same decision, however it was generated."""
+
+    def keep_probability(self, forecast: Forecast) -> PerGroup:
+        """How likely it is that the rule keeps each group that is forecast; 1 for a rule that does not say."""
+        return forecast.certain
+
+    def check_weights(self) -> None:  # noqa: B027, nothing to check by default
+        """Whether the rule can judge a pool whose groups have weights, as a predictor's have.
+
+        Raises:
+            ValueError: If it can't; the message says what can.
+        """

@@ -8,6 +8,8 @@ import torch
 
 from lspo.errors import SettingError
 from lspo.sampling.base import Decision, GroupSelector, GroupStats
+from lspo.sampling.forecast import Forecast
+from lspo.types import PerGroup
 
 
 class Chain(GroupSelector):
@@ -30,6 +32,17 @@ class Chain(GroupSelector):
 
     def __repr__(self) -> str:
         return f"Chain({', '.join(map(repr, self.selectors))})"
+
+    def keep_probability(self, forecast: Forecast) -> PerGroup:
+        """The product: a group is kept if every selector keeps it."""
+        kept = forecast.certain
+        for selector in self.selectors:
+            kept = kept * selector.keep_probability(forecast)
+        return kept
+
+    def check_weights(self) -> None:
+        for selector in self.selectors:
+            selector.check_weights()
 
     def decide(self, pool: GroupStats, iteration: int) -> Decision:
         size = len(pool)

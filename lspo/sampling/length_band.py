@@ -7,6 +7,7 @@ from typing import Literal
 
 from lspo.sampling.band import BandEnds, BandNames, BandRule, Thresholds, check_names
 from lspo.sampling.base import Decision, GroupSelector, GroupStats
+from lspo.sampling.forecast import Forecast
 from lspo.sampling.quantile import QuantileRule
 from lspo.sampling.statistic import LengthStatistic, group_length
 from lspo.types import GroupMask, PerGroup
@@ -68,4 +69,10 @@ class LengthBand(GroupSelector):
 
     def decide(self, pool: GroupStats, iteration: int) -> Decision:
         lengths = group_length(pool.lengths, pool.accuracy, statistic=self.statistic)
-        return replace(self.rule.decide(lengths, NAMES), lengths=lengths)
+        return replace(self.rule.decide(lengths, NAMES, pool.weights), lengths=lengths)
+
+    def keep_probability(self, forecast: Forecast) -> PerGroup:
+        return self.rule.keep_probability(forecast.below_share)
+
+    def check_weights(self) -> None:
+        self.rule.check_weights()

@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from lspo.datamodules import PromptSource
-from lspo.types import Prompt
+from lspo.problems.order import BLOCK, MixedOrder
+from lspo.types import Draw, Prompt
 
 PROMPTS = [Prompt(f"p{number}", f"text {number}", (number + 2,), str(number)) for number in range(10)]
 
 
-def ids(drawn: Sequence[tuple[int, Prompt]]) -> list[str]:
-    return [prompt.id for _, prompt in drawn]
+def ids(drawn: Sequence[Draw]) -> list[str]:
+    return [prompt.id for _, prompt, *_ in drawn]
 
 
 def check_resume(unbroken: PromptSource, fresh: PromptSource, *, done: int, more: int, folder: Path) -> None:
@@ -43,7 +44,7 @@ def test_resume(tmp_path: Path, shuffle: bool, done: int, used: int) -> None:
 def test_every_prompt_exactly_once_each_time_round(shuffle: bool, count: int) -> None:
     source = PromptSource(PROMPTS, shuffle=shuffle)
     drawn = [one for _ in range(30 // count + 1) for one in source.draw(count)][:30]
-    assert [index for index, _ in drawn] == list(range(30))
+    assert [draw.draw_index for draw in drawn] == list(range(30))
     rounds = [ids(drawn[start : start + 10]) for start in (0, 10, 20)]
     for order in rounds:
         assert sorted(order) == sorted(prompt.id for prompt in PROMPTS)
@@ -121,12 +122,12 @@ WEIGHTS = {"a": 0.25, "b": 0.75}
 def test_resume_of_a_mixture(tmp_path: Path, done: int) -> None:
     unbroken, fresh = (PromptSource(MIXED, seed=4, weights=WEIGHTS) for _ in range(2))
     check_resume(unbroken, fresh, done=done, more=24, folder=tmp_path)
-    assert fresh.state_dict().keys() == {"drawn", "fingerprint"}
+    assert fresh.state_dict().keys() == {"drawn", "fingerprint", "order"}
 
 
 def test_a_mixture_draws_by_weight_whatever_the_sizes() -> None:
     # Of ten prompts two are of b.
-    drawn = [prompt for _, prompt in PromptSource(MIXED, weights=WEIGHTS).draw(4000)]
+    drawn = [prompt for _, prompt, *_ in PromptSource(MIXED, weights=WEIGHTS).draw(4000)]
     share = sum(prompt.extra["problem_set"] == "b" for prompt in drawn) / 4000
     assert abs(share - 0.75) < 4 * (0.75 * 0.25 / 4000) ** 0.5
 
@@ -151,3 +152,34 @@ def test_fingerprints_of_earlier_versions_hold() -> None:
 def test_an_empty_set_is_refused() -> None:
     with pytest.raises(ValueError, match="Expected at least one prompt to draw from, but the training set is empty"):
         PromptSource([])
+
+
+def test_a_mixture_goes_on_without_a_look_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resumed run picks the block that it is in, and no earlier one."""
+    unbroken, fresh = (PromptSource(MIXED, seed=4, weights=WEIGHTS) for _ in range(2))
+    unbroken.drawn = 10 * BLOCK + 17
+    fresh.load_state_dict(unbroken.state_dict())
+    blocks: list[int] = []
+    pick = MixedOrder._picks
+    monkeypatch.setattr(MixedOrder, "_picks", lambda self, block: blocks.append(block) or pick(self, block))
+    drawn = fresh.draw(BLOCK)
+    assert set(blocks) == {10, 11}
+    assert drawn == unbroken.draw(BLOCK)
+    assert [draw.place for draw in drawn] == [unbroken.place(draw.draw_index) for draw in drawn]
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_chances_thin_the_same_order(weights: dict[str, float] | None) -> None:
+    source, plain = (PromptSource(MIXED, seed=4, weights=weights) for _ in range(2))
+    chances = torch.linspace(0.1, 1.0, len(MIXED), dtype=torch.float64)
+    drawn = [draw for _ in range(4) for draw in source.draw(50, lambda places: chances[places])]
+    everything = plain.draw(drawn[-1].draw_index + 1)
+    assert source.drawn == plain.drawn
+    for draw in drawn:
+        whole = everything[draw.draw_index]
+        assert (draw.prompt, draw.place) == (whole.prompt, whole.place)
+        assert draw.probability == float(chances[draw.place])
+    audited = source.audited(torch.arange(plain.drawn), 0.1)
+    # No chance is below that: those draws are all there.
+    assert {int(index) for index in audited.nonzero()} <= {draw.draw_index for draw in drawn}
+    assert plain.draw(3, lambda places: torch.ones(len(places))) == source.draw(3)

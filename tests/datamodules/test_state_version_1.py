@@ -20,7 +20,7 @@ def test_surplus_of_the_first_version_is_read() -> None:
     assert state["queue"] is old["queue"]
     assert len(state["queue"][0]) == 1
     (prompt,) = ListPrompts(1).prompts
-    groups = groups_of(state["surplus"], lambda index: prompt)
+    groups = groups_of(state["surplus"], lambda index, place: prompt)
     assert len(groups) == len(old["surplus"]) == 15
     for group, saved in zip(groups, old["surplus"], strict=True):
         assert (group.draw_index, group.version, group.temperature) == (saved["draw_index"], 0, 1.0)

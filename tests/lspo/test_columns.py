@@ -39,7 +39,7 @@ def through_a_file(content: Any) -> Any:
 @pytest.mark.parametrize("groups", [GROUPS, GROUPS[:1], GROUPS[1:2], []])
 def test_groups_are_the_same_from_a_checkpoint(groups: list[RolloutGroup]) -> None:
     prompts = {group.draw_index: group.prompt for group in groups}
-    loaded = groups_of(through_a_file(group_columns(groups)), prompts.__getitem__)
+    loaded = groups_of(through_a_file(group_columns(groups)), lambda index, place: prompts[index])
     assert loaded == groups
     for one, other in zip(loaded, groups, strict=True):
         assert one.temperature == other.temperature

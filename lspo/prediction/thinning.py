@@ -1,0 +1,103 @@
+"""Which draws are taken, by a hash of the seed and the draw's number: alike on all ranks, and known after a resume."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lspo.errors import RunError
+from lspo.prediction.base import Places, Probabilities
+
+_GOLDEN, _MIX_1, _MIX_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_SEVENS = tuple(np.uint64(bits) for bits in (30, 27, 31))
+
+
+def uniforms(seed: int, draws: Tensor, stream: int) -> Probabilities:
+    """A number from 0 to below 1 for each draw, by SplitMix64 of the seed, the stream and the draw's number."""
+    with np.errstate(over="ignore"):
+        start = _mixed(np.array([seed & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64) + _GOLDEN * np.uint64(stream + 1))
+        bits = _mixed(start + draws.numpy().astype(np.uint64) * _GOLDEN)
+    return torch.from_numpy((bits >> np.uint64(11)).astype(np.float64) * 2.0**-53)
+
+
+def _mixed(values: np.ndarray) -> np.ndarray:
+    first, second, third = _SEVENS
+    values = (values ^ (values >> first)) * _MIX_1
+    values = (values ^ (values >> second)) * _MIX_2
+    return values ^ (values >> third)
+
+
+Chance = Callable[[Places], Probabilities]
+"""The probability with which each prompt is generated for when its turn has come."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Draws that were taken, and where the next one goes on.
+
+    Args:
+        draws: Their running numbers.
+        places: Their prompts.
+        probabilities: With which each was taken.
+        next_draw: The running number behind the last.
+    """
+
+    draws: Tensor
+    places: Places
+    probabilities: Probabilities
+    next_draw: int
+
+    @classmethod
+    def all_of(cls, places_of: Callable[[int, int], Places], first: int, count: int) -> Taken:
+        """Every draw from number `first` on."""
+        ones = torch.ones(count, dtype=torch.float64)
+        return cls(torch.arange(first, first + count), places_of(first, count), ones, first + count)
+
+
+def take(
+    places_of: Callable[[int, int], Places],
+    first: int,
+    count: int,
+    chance: Chance,
+    *,
+    seed: int,
+) -> Taken:
+    """The next `count` draws from number `first` on of which each is taken with its prompt's chance.
+
+    Args:
+        places_of: The prompts of a number of draws from a running number on.
+        first: Running number of the first draw that may be taken.
+        count: How many to take.
+        chance: Probability of each prompt, above 0 and at most 1.
+        seed: Of the hash that decides.
+
+    Raises:
+        RuntimeError: If a probability is out of its range.
+    """
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    missing, place, share = count, first, 1.0
+    while missing:
+        asked = max(64, math.ceil(1.2 * missing / share))
+        draws = torch.arange(place, place + asked)
+        places = places_of(place, asked)
+        chances = chance(places).double()
+        if not bool(((chances > 0) & (chances <= 1)).all()):
+            raise RunError(
+                "Expected a predictor to give each prompt a probability above 0 and at most 1, but got "
+                f"{float(chances.min())} to {float(chances.max())}."
+            )
+        hits = (uniforms(seed, draws, 0) < chances).nonzero(as_tuple=True)[0][:missing]
+        parts.append((draws[hits], places[hits], chances[hits]))
+        missing -= len(hits)
+        place = int(draws[hits[-1]]) + 1 if not missing else place + asked
+        share = max(len(hits) / asked, 0.05)
+    if not parts:
+        nothing = torch.zeros(0, dtype=torch.int64)
+        return Taken(nothing, nothing, torch.zeros(0, dtype=torch.float64), first)
+    draws, places, chances = (torch.cat(column) for column in zip(*parts, strict=True))
+    return Taken(draws, places, chances, place)
