@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lspo.types import Prompt, Rollout, RolloutGroup, Score
 
@@ -21,8 +20,8 @@ NONE = -1
 """Length of a row that is not there, other than an empty one."""
 
 
-def rollout_columns(rollouts: Sequence[Rollout]) -> Columns:
-    """Tokens, log-probs, texts and scores of rollouts, as plain data.
+def rollout_columns(rollouts: Sequence[Rollout], *, texts: bool = True) -> Columns:
+    """Tokens, log-probs, texts and scores of rollouts, as arrays and lists; texts are empty if they are left out.
 
     Example:
         >>> columns = rollout_columns([Rollout((5, 6), (), False, "a"), Rollout((7,), (), True, "b")])
@@ -33,8 +32,8 @@ def rollout_columns(rollouts: Sequence[Rollout]) -> Columns:
         **_flat("token_ids", [one.token_ids for one in rollouts], np.int32),
         **_flat("logprobs", [one.logprobs for one in rollouts], np.float32),
         **_flat("old_logprobs", [one.old_logprobs for one in rollouts], np.float32),
-        "truncated": torch.tensor([one.truncated for one in rollouts], dtype=torch.bool),
-        "texts": [one.text for one in rollouts],
+        "truncated": np.array([one.truncated for one in rollouts], dtype=np.bool_),
+        "texts": [one.text if texts else "" for one in rollouts],
         "scores": [None if one.score is None else _plain(one.score) for one in rollouts],
     }
 
@@ -57,14 +56,17 @@ def rollouts_of(columns: Mapping[str, Any]) -> list[Rollout]:
 
 
 def group_columns(groups: Sequence[RolloutGroup]) -> Columns:
-    """Groups as plain data, without the prompts, whose `extra` may hold anything."""
+    """Groups as plain data for a checkpoint, without the prompts, whose `extra` may hold anything."""
+    columns = rollout_columns([rollout for group in groups for rollout in group.rollouts])
     temperatures = [np.nan if group.temperature is None else group.temperature for group in groups]
     return {
         "draw_index": torch.tensor([group.draw_index for group in groups], dtype=torch.int64),
         "version": torch.tensor([group.version for group in groups], dtype=torch.int64),
         "temperature": torch.tensor(temperatures, dtype=torch.float64),
         "sizes": torch.tensor([len(group.rollouts) for group in groups], dtype=torch.int64),
-        "rollouts": rollout_columns([rollout for group in groups for rollout in group.rollouts]),
+        "rollouts": {
+            name: torch.from_numpy(one) if isinstance(one, np.ndarray) else one for name, one in columns.items()
+        },
     }
 
 
@@ -93,12 +95,11 @@ def _flat(name: str, rows: Sequence[NDArray[Any] | None], dtype: type) -> Column
     there = [row for row in rows if row is not None]
     flat = np.concatenate(there) if there else np.zeros(0, dtype=dtype)
     lengths = [NONE if row is None else len(row) for row in rows]
-    return {name: torch.from_numpy(flat), f"{name}_lengths": torch.tensor(lengths, dtype=torch.int64)}
+    return {name: flat, f"{name}_lengths": np.array(lengths, dtype=np.int64)}
 
 
 def _rows(name: str, columns: Mapping[str, Any]) -> Iterator[NDArray[Any] | None]:
-    flat: Tensor = columns[name]
-    values, start = flat.numpy(), 0
+    values, start = np.asarray(columns[name]), 0
     for length in columns[f"{name}_lengths"].tolist():
         yield None if length == NONE else values[start : start + length]
         start += max(length, 0)
