@@ -187,6 +187,29 @@ def test_a_run_goes_on_with_another_number_of_ranks(
         torch.testing.assert_close(second["weights"][name], tensor, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("world", [1, 3])
+def test_surplus_goes_on_with_another_number_of_ranks(fit: Fit, place: Path, world: int) -> None:
+    """Each of two ranks held a part of it; the checkpoint, written by one of them, has all."""
+    common: dict[str, Any] = {"epochs": 3, "rounds": {"round_prompts": 20, "max_age": 2}}
+    saved = place / "surplus.ckpt"
+    if not saved.exists():
+        codes, texts, _ = fit("surplus-whole", accumulate=3, save=str(saved), **common)
+        assert codes == [0, 0], texts
+    whole = torch.load(place / "surplus-whole/result-0.pt")
+    assert min(whole["carried"][1:]) > 0
+    strategy = "single" if world == 1 else "ddp"
+    codes, texts, _ = fit(
+        f"surplus-{world}", world=world, strategy=strategy, accumulate=6 // world, resume=str(saved), **common
+    )
+    assert codes == [0] * world, texts
+    for rank in range(world):
+        result = torch.load(place / f"surplus-{world}/result-{rank}.pt")
+        assert result["chosen"] == whole["chosen"][1:]
+        assert result["carried"] == whole["carried"][1:]
+        for name, tensor in whole["weights"].items():
+            torch.testing.assert_close(result["weights"][name], tensor, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("strategy", ["fsdp", "fsdp2"])
 def test_a_file_goes_on_under_another_strategy(
     fit: Fit, place: Path, worlds: dict[int, list[dict[str, Any]]], strategy: str
