@@ -1,7 +1,7 @@
 """Rollouts as columns, for checkpoints and between ranks: one tensor for the tokens of all, and not one per rollout.
 
-A checkpoint that is loaded with `weights_only` takes microseconds for each object in it, however small: of one object
-per token 40 us, of a tensor per rollout 0.1 us per token, and of a tensor per column a few ns.
+A checkpoint that is loaded with `weights_only` takes a microsecond or more for each object in it, however small. With
+one object per token that was 1,700 ns per token; with one tensor per column it is 20 (`benchmarks/rollouts.py`).
 """
 
 from __future__ import annotations
