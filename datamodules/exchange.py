@@ -1,4 +1,4 @@
-"""What ranks tell each other outside of training: objects, and that one of them has failed.
+"""What ranks send each other outside of training: objects, and that one of them has failed.
 
 All goes over a group of its own, on the CPU: training's group has a time limit, and a round of rollouts may take longer
 on one rank than on another by any time. That a rank has died is noticed by `RankWatch`, not by a time limit.
@@ -6,8 +6,11 @@ on one rank than on another by any time. That a rank has died is noticed by `Ran
 
 from __future__ import annotations
 
+import io
 import pickle
+from collections.abc import Iterable
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -36,16 +39,54 @@ def all_gather_objects(item: Any) -> list[Any]:
     """
     if not _several():
         return [item]
-    return _exchange(pickle.dumps((True, item)), LONG)
+    message = pickle.dumps(item)
+    sizes = _announce([len(message)] * dist.get_world_size())
+    return [pickle.loads(part) for part in _gather(message, [from_rank[0] for from_rank in sizes], LONG)]
+
+
+def all_to_all_objects(items: Iterable[Any]) -> list[Any]:
+    """Sends each rank the object at its place, and gives what this rank was sent, by sender.
+
+    Args:
+        items: One for each rank, pickled as they come: of a generator's, one at a time is in memory.
+
+    Raises:
+        RankError: On every rank, if one has called `tell_failure` in place of this.
+    """
+    if not _several():
+        return list(items)
+    messages = io.BytesIO()
+    ends = [0]
+    for item in items:
+        pickle.dump(item, messages, protocol=pickle.HIGHEST_PROTOCOL)
+        ends.append(messages.tell())
+    own = [end - start for start, end in pairwise(ends)]
+    sizes = [from_rank[dist.get_rank()] for from_rank in _announce(own)]
+    received = torch.empty(sum(sizes), dtype=torch.uint8)
+    content = torch.frombuffer(messages.getbuffer(), dtype=torch.uint8)
+    _wait(dist.all_to_all_single(received, content, sizes, own, group=_group(), async_op=True), LONG)
+    return [pickle.loads(part.numpy().data) for part in torch.split(received, sizes)]
+
+
+def gather_to_first(item: Any) -> list[Any] | None:
+    """Every rank's object, in rank order, on the first rank alone; None on the others.
+
+    Raises:
+        RankError: On every rank, if one has called `tell_failure` in place of this.
+    """
+    if not _several():
+        return [item]
+    received = all_to_all_objects([item] + [None] * (dist.get_world_size() - 1))
+    return received if dist.get_rank() == 0 else None
 
 
 def tell_failure(error: BaseException) -> None:
-    """Takes part in the gather that the other ranks are in or will come to, with an error in place of an object."""
+    """Takes part in the exchange that the other ranks are in or will come to, with an error in place of an object."""
     if not _several() or isinstance(error, RankError):
         return
     told = f"{type(error).__name__}: {error}"
     try:
-        _exchange(pickle.dumps((False, told)), timedelta(seconds=TELLING_SECONDS))
+        _announce([len(told.encode())] * dist.get_world_size(), failure=told, limit=timedelta(seconds=TELLING_SECONDS))
     except RuntimeError:
         # Others failed too, or are gone, or stuck elsewhere: what counts is the error at hand, raised by the caller.
         return
@@ -55,22 +96,29 @@ def _several() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def _exchange(message: bytes, limit: timedelta) -> list[Any]:
-    group = _group()
+def _announce(sizes: list[int], *, failure: str | None = None, limit: timedelta = LONG) -> list[list[int]]:
+    """Bytes that each rank will send to each other: all exchanges begin with this one, so a failed rank may join any.
+
+    Raises:
+        RankError: If a rank has failed; the others are told why.
+    """
+    own = torch.tensor([failure is not None, *sizes], dtype=torch.int64)
+    every = [torch.zeros_like(own) for _ in range(dist.get_world_size())]
+    _wait(dist.all_gather(every, own, group=_group(), async_op=True), limit)
+    rows: list[list[int]] = [row.tolist() for row in every]
+    if any(failed for failed, *_ in rows):
+        told = _gather((failure or "").encode(), [row[1] if row[0] else 0 for row in rows], limit)
+        raise RankError(" ".join(f"Rank {rank} failed with {part.decode()}" for rank, part in enumerate(told) if part))
+    return [row[1:] for row in rows]
+
+
+def _gather(message: bytes, sizes: list[int], limit: timedelta) -> list[bytes]:
+    """Every rank's bytes, whose numbers all ranks know."""
     # frombuffer shares memory, and warns of memory that can't be written: hence the bytearray.
-    content = torch.frombuffer(bytearray(message), dtype=torch.uint8)
-    sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(dist.get_world_size())]
-    _wait(dist.all_gather(sizes, torch.tensor([len(message)]), group=group, async_op=True), limit)
-    longest = max(int(size) for size in sizes)
-    padded = torch.zeros(longest, dtype=torch.uint8)
-    padded[: len(content)] = content
-    parts = [torch.empty(longest, dtype=torch.uint8) for _ in sizes]
-    _wait(dist.all_gather(parts, padded, group=group, async_op=True), limit)
-    received = [pickle.loads(part[: int(size)].numpy().tobytes()) for part, size in zip(parts, sizes, strict=True)]
-    failed = [f"Rank {rank} failed with {told}" for rank, (whole, told) in enumerate(received) if not whole]
-    if failed:
-        raise RankError(" ".join(failed))
-    return [item for _, item in received]
+    padded = torch.frombuffer(bytearray(message.ljust(max(sizes), b"\0")), dtype=torch.uint8)
+    parts = [torch.empty_like(padded) for _ in sizes]
+    _wait(dist.all_gather(parts, padded, group=_group(), async_op=True), limit)
+    return [part[:size].numpy().tobytes() for part, size in zip(parts, sizes, strict=True)]
 
 
 def _wait(work: Any, limit: timedelta) -> None:

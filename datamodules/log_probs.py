@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -14,8 +13,9 @@ from lspo.batching.collate import TrainingRollout, collate
 from lspo.batching.deal import BatchLayout
 from lspo.batching.dealing import least_bins, pack
 from lspo.errors import RunError
+from lspo.held import Held, Key, RemoteRollout
 from lspo.rollout import PolicyHandle
-from lspo.types import RolloutBatch, RolloutGroup
+from lspo.types import Rollout, RolloutBatch, RolloutGroup
 
 
 def with_old_logprobs(minibatches: Sequence[Sequence[RolloutBatch]], policy: PolicyHandle) -> list[list[RolloutBatch]]:
@@ -64,49 +64,70 @@ def store_logprobs(
     pad_token_id: int,
     temperature: float,
     rank: int,
-    gather: Callable[[Any], list[Any]],
+    held: Held,
 ) -> list[RolloutGroup]:
     """The groups with the policy's log-probs in each rollout that has none, so that later weights can train on it.
 
-    Collective: every rank has the same groups, takes its share of their rollouts, and calls the policy as often as
-    every other, as a sharded forward pass needs all of them.
+    Collective: every rank knows the same groups, takes its share of their rollouts, and calls the policy as often as
+    every other, as a sharded forward pass needs all of them. The log-probs go to the ranks that hold the rollouts.
     """
-    missing = [
-        (place, number)
-        for place, group in enumerate(groups)
+    missing = {
+        (group.draw_index, number): TrainingRollout(
+            group.prompt.token_ids, rollout, 0.0, 0, temperature=group.temperature
+        )
+        for group in groups
         for number, rollout in enumerate(group.rollouts)
-        if rollout.old_logprobs is None and rollout.num_tokens
-    ]
+        if not rollout.has_old_logprobs and rollout.num_tokens
+    }
     if not missing:
         return list(groups)
     size = layout.data_parallel_size
-    rollouts = {key: _training_rollout(groups, key) for key in missing}
-    sizes = [rollouts[key].num_tokens for key in missing]
+    sizes = [rollout.num_tokens for rollout in missing.values()]
     bins = pack(sizes, min(len(sizes), _calls(sizes, layout, len(groups[0].rollouts)) * size))
-    found: dict[tuple[int, int], Logprobs] = {}
-    for first in range(0, len(bins), size):
-        # Of another rank's work, where this rank has none left: the call is needed, its result is not.
-        keys = [missing[item] for item in (bins[first : first + size][rank % size :] or [[0]])[0]]
+    keys = list(missing)
+    own = [[keys[item] for item in members] for members in bins[rank::size]]
+    whole = _fetched(missing, [key for members in own for key in members] or keys[:1], held)
+    computed: list[tuple[Key, Rollout, Logprobs]] = []
+    for call in range(math.ceil(len(bins) / size)):
+        # Where this rank has none left, one again: the call is needed, its result is not.
+        members = own[call] if call < len(own) else [next(iter(whole))]
         batch = collate(
-            [rollouts[key] for key in keys],
+            [whole[key] for key in members],
             pad_token_id=pad_token_id,
-            num_tokens=sum(rollouts[key].rollout.num_tokens for key in keys),
-            num_sequences=len(keys),
+            num_tokens=sum(whole[key].rollout.num_tokens for key in members),
+            num_sequences=len(members),
             temperature=temperature,
         )
-        for key, row in zip(keys, policy.logprobs(batch).cpu().to(torch.float32), strict=True):
-            found[key] = logprobs_of(row[: rollouts[key].rollout.num_tokens])
-    known = {key: logprobs for part in gather(found) for key, logprobs in part.items()}
+        rows = policy.logprobs(batch).cpu().to(torch.float32)
+        if call < len(own):
+            computed += [
+                (key, missing[key].rollout, logprobs_of(row[: whole[key].rollout.num_tokens]))
+                for key, row in zip(members, rows, strict=True)
+            ]
+    known = held.hand_back(computed)
     return [
         replace(
             group,
             rollouts=tuple(
-                replace(rollout, old_logprobs=known.get((place, number), rollout.old_logprobs))
+                _with_stored(rollout, known.get((group.draw_index, number)), (group.draw_index, number) in missing)
                 for number, rollout in enumerate(group.rollouts)
             ),
         )
-        for place, group in enumerate(groups)
+        for group in groups
     ]
+
+
+def _fetched(missing: Mapping[Key, TrainingRollout], keys: Sequence[Key], held: Held) -> dict[Key, TrainingRollout]:
+    whole = held.fetch([missing[key].rollout for key in keys])
+    return {key: replace(missing[key], rollout=rollout) for key, rollout in zip(keys, whole, strict=True)}
+
+
+def _with_stored(rollout: Rollout, logprobs: Logprobs | None, stored: bool) -> Rollout:
+    if not stored:
+        return rollout
+    if isinstance(rollout, RemoteRollout):
+        return rollout.with_old_logprobs()
+    return replace(rollout, old_logprobs=logprobs)
 
 
 def _calls(sizes: Sequence[int], layout: BatchLayout, group_size: int) -> int:
@@ -117,8 +138,3 @@ def _calls(sizes: Sequence[int], layout: BatchLayout, group_size: int) -> int:
         # One that is larger than the limit is alone.
         bins = max(bins, least_bins(sizes, max(layout.max_micro_batch_tokens, *sizes)) or 1)
     return math.ceil(bins / layout.data_parallel_size)
-
-
-def _training_rollout(groups: Sequence[RolloutGroup], key: tuple[int, int]) -> TrainingRollout:
-    group = groups[key[0]]
-    return TrainingRollout(group.prompt.token_ids, group.rollouts[key[1]], 0.0, 0, temperature=group.temperature)

@@ -8,17 +8,24 @@ from typing import Any
 from lspo.batching.deal import BatchLayout, deal, in_passes
 from lspo.collecting.report import CollectReport
 from lspo.datamodules.batches import OldLogprobs
-from lspo.datamodules.exchange import all_gather_objects
 from lspo.datamodules.log_probs import store_logprobs, with_engine_logprobs, with_old_logprobs, with_ref_logprobs
+from lspo.held import Held
 from lspo.types import RolloutBatch, RolloutGroup
 
 
 def micro_batches(
-    report: CollectReport, layout: BatchLayout, policy: Any, *, rank: int, old_logprobs: OldLogprobs, seed: int
+    report: CollectReport,
+    layout: BatchLayout,
+    policy: Any,
+    *,
+    rank: int,
+    held: Held,
+    old_logprobs: OldLogprobs,
+    seed: int,
 ) -> tuple[list[RolloutBatch], dict[str, float]]:
     """This rank's micro-batches in the order of training, with all log-probs they need; and the seconds it took.
 
-    Collective: log-probs are computed by all ranks together.
+    Collective: rollouts come from the ranks that hold them, and log-probs are computed by all ranks together.
     """
     minibatches = deal(
         report.groups,
@@ -26,6 +33,7 @@ def micro_batches(
         rank=rank,
         pad_token_id=policy.tokenizer.pad_token_id,
         temperature=report.plan.sampling.temperature,
+        fetch=held.fetch,
     )
     started = time.perf_counter()
     if old_logprobs == "engine":
@@ -42,7 +50,7 @@ def micro_batches(
 
 
 def surplus_to_keep(
-    report: CollectReport, layout: BatchLayout, policy: Any, *, rank: int, old_logprobs: OldLogprobs
+    report: CollectReport, layout: BatchLayout, policy: Any, *, rank: int, held: Held, old_logprobs: OldLogprobs
 ) -> list[RolloutGroup]:
     """The surplus, with the log-probs that a later iteration needs."""
     if old_logprobs == "engine":
@@ -54,5 +62,5 @@ def surplus_to_keep(
         pad_token_id=policy.tokenizer.pad_token_id,
         temperature=report.plan.sampling.temperature,
         rank=rank,
-        gather=all_gather_objects,
+        held=held,
     )

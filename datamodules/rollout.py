@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +29,7 @@ from lspo.datamodules.dispatch import CallbackDispatch
 from lspo.datamodules.evaluation import Evaluation
 from lspo.datamodules.evaluation_loader import EvaluationLoader
 from lspo.datamodules.evaluation_set import EvaluationSet
-from lspo.datamodules.exchange import all_gather_objects, tell_failure
+from lspo.datamodules.exchange import all_gather_objects, all_to_all_objects, gather_to_first, tell_failure
 from lspo.datamodules.given import as_engine, as_predictor, as_reward, as_selector, as_sets
 from lspo.datamodules.held_out import HeldOutSets
 from lspo.datamodules.layout import layout_on
@@ -41,13 +42,14 @@ from lspo.datamodules.rounds import Rounds
 from lspo.datamodules.state import LoopState, count_epoch, in_words
 from lspo.datamodules.step_border import StepBorder, put_to_border
 from lspo.errors import RunError, SettingError
+from lspo.held import Held
 from lspo.prediction import Predictor
 from lspo.problems import MixedProblems, ProblemSet, as_set
 from lspo.renamed import refuse_old_settings
 from lspo.rewards import Reward
 from lspo.rollout import PolicyHandle, RolloutEngine, Sampling, TransformersEngine
 from lspo.sampling import AccuracyBand, Chain, Downsampler, GroupSelector, LengthBand
-from lspo.types import Prompt, RolloutBatch
+from lspo.types import Prompt, RolloutBatch, RolloutGroup
 
 
 class RolloutDataModule(LightningDataModule):
@@ -228,7 +230,8 @@ class RolloutDataModule(LightningDataModule):
         if self._state.prompts is None:
             return {}
         step = self._state.open_step(self._attached_trainer, self._policy)
-        return self._state.state_dict(self._settings, all_gather_objects, step=step)
+        held = self._held(self._state.surplus)
+        return self._state.state_dict(self._settings, gather_to_first, held, step=step)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         trainer = self._attached_trainer
@@ -316,13 +319,20 @@ class RolloutDataModule(LightningDataModule):
             )
             self.engine.idle()
             if self.downsample is not None:
-                report = report.downsampled(self.downsample)
+                report = report.downsampled(self.downsample, gather=all_gather_objects)
+            held = self._held([*state.surplus, *report.own_groups])
             rank = getattr(self._policy, "data_parallel_rank", trainer.global_rank)
             batches, phases = micro_batches(
-                report, layout, self._policy, rank=rank, old_logprobs=self.batches.old_logprobs, seed=self.seed
+                report,
+                layout,
+                self._policy,
+                rank=rank,
+                held=held,
+                old_logprobs=self.batches.old_logprobs,
+                seed=self.seed,
             )
             state.surplus = surplus_to_keep(
-                report, layout, self._policy, rank=rank, old_logprobs=self.batches.old_logprobs
+                report, layout, self._policy, rank=rank, held=held, old_logprobs=self.batches.old_logprobs
             )
             state.history.add(report)
             predicted = state.note_outcomes(report, self.selector)
@@ -340,6 +350,10 @@ class RolloutDataModule(LightningDataModule):
         return batches
 
     # --- pieces
+
+    def _held(self, groups: Iterable[RolloutGroup]) -> Held:
+        trainer = self._attached_trainer
+        return Held(groups, exchange=all_to_all_objects, rank=trainer.global_rank, world_size=trainer.world_size)
 
     def _load(self, problems: ProblemSet, name: str, sampling: Sampling) -> list[Prompt]:
         check_tags(self._policy.tokenizer, name, self.reward, sampling)

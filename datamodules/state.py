@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from lspo.datamodules.prompts import PromptSource
 from lspo.datamodules.state_version_1 import from_version_1
 from lspo.datamodules.step_border import StepBorder
 from lspo.errors import RunError, SettingError
+from lspo.held import Held, outline
 from lspo.prediction import Predictor, Uniform
 from lspo.prediction.ledger import Ledger, Observed
 from lspo.sampling.base import GroupSelector
@@ -185,24 +187,33 @@ class LoopState:
         return self.prompts
 
     def state_dict(
-        self, settings: Mapping[str, Any], gather: Callable[[Any], list[Any]], *, step: Sequence[RolloutBatch] = ()
+        self,
+        settings: Mapping[str, Any],
+        gather_to_first: Callable[[Any], list[Any] | None],
+        held: Held,
+        *,
+        step: Sequence[RolloutBatch] = (),
     ) -> dict[str, Any]:
-        """Plain data for a checkpoint; collective, as each rank has a queue of its own.
+        """Plain data for a checkpoint; collective, as each rank has a queue and a part of the surplus of its own.
+
+        The first rank, which writes it, has all of them; the others' state lacks both.
 
         Args:
             settings: Of the run.
-            gather: Exchange between ranks.
+            gather_to_first: Gives the first rank a list of all ranks' objects, and the others None.
+            held: The surplus of this rank, and the way to the others'.
             step: Micro-batches that were handed over, but are to be trained on again.
         """
         left = [*step, *self.queue]
-        queues = gather([batch.state_dict() for batch in left])
-        return {
-            "state_version": STATE_VERSION,
-            "settings": dict(settings),
-            "queue": queues,
-            **self.border(),
-            "surplus": group_columns(self.surplus),
-        }
+        queues = gather_to_first([batch.state_dict() for batch in left])
+        wanted = [rollout for group in self.surplus for rollout in group.rollouts] if queues is not None else []
+        rollouts = iter(held.fetch(wanted, texts=True))
+        state = {"state_version": STATE_VERSION, "settings": dict(settings), **self.border()}
+        del state["surplus"]
+        if queues is None:
+            return state
+        whole = [replace(group, rollouts=tuple(islice(rollouts, len(group.rollouts)))) for group in self.surplus]
+        return {**state, "queue": queues, "surplus": group_columns(whole)}
 
     def load_state_dict(
         self, state: Mapping[str, Any], settings: Mapping[str, Any], *, rank: int, world_size: int
@@ -224,7 +235,18 @@ class LoopState:
                 f"Expected {len(queues)} processes, as this checkpoint was written within an iteration, but got "
                 f"{world_size}. Resume with {len(queues)}, or from a checkpoint of an iteration's end."
             )
-        self.return_to({**state, "surplus": groups_of(state["surplus"], self.ready_prompts.drawn_before)})
+        surplus = groups_of(state["surplus"], self.ready_prompts.drawn_before)
+        # Each rank holds a part; which one makes no difference to what is trained on.
+        holders = [place % world_size for place in range(len(surplus))]
+        self.return_to(
+            {
+                **state,
+                "surplus": [
+                    group if holder == rank else outline(group, holder)
+                    for group, holder in zip(surplus, holders, strict=True)
+                ],
+            }
+        )
         if state["settings"]["group_size"] != settings["group_size"]:
             self._drop_groups(state["settings"]["group_size"])
         if state["settings"]["sampling"] != settings["sampling"]:

@@ -1,7 +1,7 @@
 """Rollouts as columns, for checkpoints and between ranks: one tensor for the tokens of all, and not one per rollout.
 
-A checkpoint that is loaded with `weights_only` takes microseconds for each object in it, however small: of one object
-per token 40 us, of a tensor per rollout 0.1 us per token, and of a tensor per column a few ns.
+A checkpoint that is loaded with `weights_only` takes a microsecond or more for each object in it, however small. With
+one object per token that was 1,700 ns per token; with one tensor per column it is 20 (`benchmarks/rollouts.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lspo.types import Prompt, Rollout, RolloutGroup, Score
 
@@ -22,8 +21,8 @@ NONE = -1
 """Length of a row that is not there, other than an empty one."""
 
 
-def rollout_columns(rollouts: Sequence[Rollout]) -> Columns:
-    """Tokens, log-probs, texts and scores of rollouts, as plain data.
+def rollout_columns(rollouts: Sequence[Rollout], *, texts: bool = True) -> Columns:
+    """Tokens, log-probs, texts and scores of rollouts, as arrays and lists; texts are empty if they are left out.
 
     Example:
         >>> columns = rollout_columns([Rollout((5, 6), (), False, "a"), Rollout((7,), (), True, "b")])
@@ -34,8 +33,8 @@ def rollout_columns(rollouts: Sequence[Rollout]) -> Columns:
         **_flat("token_ids", [one.token_ids for one in rollouts], np.int32),
         **_flat("logprobs", [one.logprobs for one in rollouts], np.float32),
         **_flat("old_logprobs", [one.old_logprobs for one in rollouts], np.float32),
-        "truncated": torch.tensor([one.truncated for one in rollouts], dtype=torch.bool),
-        "texts": [one.text for one in rollouts],
+        "truncated": np.array([one.truncated for one in rollouts], dtype=np.bool_),
+        "texts": [one.text if texts else "" for one in rollouts],
         "scores": [None if one.score is None else _plain(one.score) for one in rollouts],
     }
 
@@ -58,7 +57,8 @@ def rollouts_of(columns: Mapping[str, Any]) -> list[Rollout]:
 
 
 def group_columns(groups: Sequence[RolloutGroup]) -> Columns:
-    """Groups as plain data, without the prompts, whose `extra` may hold anything."""
+    """Groups as plain data for a checkpoint, without the prompts, whose `extra` may hold anything."""
+    columns = rollout_columns([rollout for group in groups for rollout in group.rollouts])
     temperatures = [np.nan if group.temperature is None else group.temperature for group in groups]
     return {
         "draw_index": torch.tensor([group.draw_index for group in groups], dtype=torch.int64),
@@ -67,7 +67,9 @@ def group_columns(groups: Sequence[RolloutGroup]) -> Columns:
         "place": torch.tensor([group.place for group in groups], dtype=torch.int64),
         "probability": torch.tensor([group.probability for group in groups], dtype=torch.float64),
         "sizes": torch.tensor([len(group.rollouts) for group in groups], dtype=torch.int64),
-        "rollouts": rollout_columns([rollout for group in groups for rollout in group.rollouts]),
+        "rollouts": {
+            name: torch.from_numpy(one) if isinstance(one, np.ndarray) else one for name, one in columns.items()
+        },
     }
 
 
@@ -98,12 +100,11 @@ def _flat(name: str, rows: Sequence[NDArray[Any] | None], dtype: type) -> Column
     there = [row for row in rows if row is not None]
     flat = np.concatenate(there) if there else np.zeros(0, dtype=dtype)
     lengths = [NONE if row is None else len(row) for row in rows]
-    return {name: torch.from_numpy(flat), f"{name}_lengths": torch.tensor(lengths, dtype=torch.int64)}
+    return {name: flat, f"{name}_lengths": np.array(lengths, dtype=np.int64)}
 
 
 def _rows(name: str, columns: Mapping[str, Any]) -> Iterator[NDArray[Any] | None]:
-    flat: Tensor = columns[name]
-    values, start = flat.numpy(), 0
+    values, start = np.asarray(columns[name]), 0
     for length in columns[f"{name}_lengths"].tolist():
         yield None if length == NONE else values[start : start + length]
         start += max(length, 0)

@@ -142,12 +142,17 @@ class Rollout:
         return len(self.token_ids)
 
     @property
+    def has_old_logprobs(self) -> bool:
+        return self.old_logprobs is not None
+
+    @property
     def num_nonfinite(self) -> int:
         """Tokens whose engine log-prob is not finite."""
         return len(self.logprobs) - int(np.isfinite(self.logprobs).sum())
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Rollout):
+        # What is known of a rollout elsewhere is of another kind, and equals none.
+        if not isinstance(other, Rollout) or type(other) is not type(self):
             return NotImplemented
         return (self.truncated, self.text, self.score) == (other.truncated, other.text, other.score) and all(
             same_rows(getattr(self, name), getattr(other, name)) for name in ("token_ids", "logprobs", "old_logprobs")
@@ -162,7 +167,7 @@ class Rollout:
         score = "" if self.score is None else f", {self.score}"
         return f"Rollout({self.num_tokens} tokens{cut}, text={text!r}{score})"
 
-    def __reduce__(self) -> tuple[type[Rollout], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         # By way of the constructor: arrays that come out of a pickle can be written to, and may be views of it.
         return type(self), tuple(vars(self).values())
 

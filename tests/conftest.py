@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 
 from lspo.datamodules import Batches, Evaluation, RolloutDataModule, Rounds
+from lspo.held import Held
 from lspo.lightning_modules import HealthWarnings, PolicyModule
 from lspo.problems import RunningSumProblems
 from lspo.rollout import Sampling
@@ -75,6 +80,49 @@ def policy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_model(tokenizer, initializer_range=0.3).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+class Ranks:
+    """A number of ranks on threads of this process, which meet where they exchange something."""
+
+    def __init__(self, world_size: int) -> None:
+        self.world_size = world_size
+        self._barrier = threading.Barrier(world_size, timeout=30)
+        self._slots: list[Any] = [None] * world_size
+
+    def gather(self, rank: int, item: Any) -> list[Any]:
+        self._slots[rank] = item
+        self._barrier.wait()
+        items = list(self._slots)
+        self._barrier.wait()
+        return items
+
+    def exchange(self, rank: int, items: Iterable[Any]) -> list[Any]:
+        # As between processes: what arrives is a copy.
+        sent = [pickle.dumps(item) for item in items]
+        assert len(sent) == self.world_size
+        return [pickle.loads(row[rank]) for row in self.gather(rank, sent)]
+
+    def run(self, work: Callable[[int], Any]) -> list[Any]:
+        """What `work` returns for each rank."""
+
+        def guarded(rank: int) -> Any:
+            try:
+                return work(rank)
+            except BaseException:
+                self._barrier.abort()
+                raise
+
+        with ThreadPoolExecutor(self.world_size) as pool:
+            return list(pool.map(guarded, range(self.world_size)))
+
+    def held(self, rank: int, groups: Iterable[Any]) -> Held:
+        return Held(groups, exchange=partial(self.exchange, rank), rank=rank, world_size=self.world_size)
+
+
+@pytest.fixture
+def ranks() -> type[Ranks]:
+    return Ranks
 
 
 @dataclass

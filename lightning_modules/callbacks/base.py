@@ -18,7 +18,8 @@ PENDING = "pending"
 class RolloutCallback(Callback):
     """A Lightning callback that is also told of an iteration's rollout phase; put it among the Trainer's `callbacks`.
 
-    All hooks run on every rank, with reports that are alike on all of them.
+    All hooks run on every rank, with reports that are alike on all of them but for tokens and texts: a rank has those
+    of the responses that it wrote, in `report.own_groups`.
 
     A collection that is broken off, by a stop between two rounds or an exception, is made again when the run goes on.
     So its callbacks are put back to the `state_dict` that they had before it.

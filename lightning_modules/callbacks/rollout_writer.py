@@ -12,6 +12,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from lspo.collecting.report import CollectReport
 from lspo.errors import SettingError
+from lspo.held import is_here
 from lspo.lightning_modules.callbacks.base import RolloutCallback
 from lspo.lightning_modules.iteration_name import iteration_name
 from lspo.types import RolloutGroup
@@ -22,8 +23,8 @@ class RolloutWriter(RolloutCallback):
 
     `iteration_000010.jsonl` has what the weights after 10 finished iterations wrote, those of `iteration_000010.ckpt`.
     `trained_on` is that of the file's iteration. Rows that are `surplus` may be trained on in a later one
-    (`rounds.max_age`): then they stand again in that one's file, of rank 0, with the `version` that wrote them and the
-    reason "carried".
+    (`rounds.max_age`): then they are again in that one's file, of the rank that holds them, with the `version` that
+    wrote them and the reason "carried".
 
     A file appears whole or not at all, and a resumed run writes an iteration's file anew, so no row is there twice.
 
@@ -53,7 +54,7 @@ class RolloutWriter(RolloutCallback):
         rank = f"_rank{trainer.global_rank}" if trainer.world_size > 1 else ""
         path = folder / f"{iteration_name(report.plan.iteration)}{rank}.{self.format}"
         scratch = path.with_name(f".{path.name}.part")
-        rows = [*(carried_rows(report) if trainer.is_global_zero else ()), *rows_of(report)]
+        rows = [*carried_rows(report), *rows_of(report)]
         if self.format == "parquet":
             import pyarrow
             import pyarrow.parquet
@@ -83,8 +84,8 @@ def rows_of(report: CollectReport) -> Iterator[dict[str, Any]]:
 
 
 def carried_rows(report: CollectReport) -> Iterator[dict[str, Any]]:
-    """One row for each response that is trained on, but was generated for an earlier iteration."""
-    for group in report.groups[: report.num_carried]:
+    """One row for each response that this rank holds and that is trained on, but is of an earlier iteration."""
+    for group in filter(is_here, report.groups[: report.num_carried]):
         size = len(group.rollouts)
         for number, sample in enumerate(report.places.get(group.draw_index, range(size))):
             yield {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -13,7 +13,7 @@ from lspo.batching.collate import TrainingRollout, collate
 from lspo.batching.dealing import least_bins, pack, spread
 from lspo.errors import RunError, SettingError
 from lspo.objectives.advantages import Baseline, Scale, group_advantages
-from lspo.types import RolloutBatch, RolloutGroup
+from lspo.types import Rollout, RolloutBatch, RolloutGroup
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,18 @@ class BatchLayout:
         return self.accumulate * self.data_parallel_size
 
 
+Fetch = Callable[[Sequence[Rollout]], Sequence[Rollout]]
+"""Gives rollouts with their tokens, wherever these are; on several ranks all call it together."""
+
+
 def deal(
-    groups: Sequence[RolloutGroup], layout: BatchLayout, *, rank: int, pad_token_id: int, temperature: float
+    groups: Sequence[RolloutGroup],
+    layout: BatchLayout,
+    *,
+    rank: int,
+    pad_token_id: int,
+    temperature: float,
+    fetch: Fetch = list,
 ) -> list[list[RolloutBatch]]:
     """This rank's K micro-batches of each mini-batch.
 
@@ -96,6 +106,9 @@ def deal(
     k-th micro-batches of all ranks are neighbours in length: ranks wait little for each other. Fewer groups than
     planned are spread over the same number of mini-batches. Masked responses are still dealt, and their rewards are
     part of their group's advantages. `temperature` is that of groups which have none of their own.
+
+    Of the rollouts in other ranks' bins lengths and scores are enough. Those in this rank's own are asked for once, by
+    `fetch`; left out, all have their tokens.
 
     Raises:
         RuntimeError: If there are fewer groups than mini-batches.
@@ -110,7 +123,7 @@ def deal(
         )
     rewards = torch.tensor([[score.reward for score in group.scores] for group in groups], dtype=torch.float64)
     advantages = group_advantages(rewards, baseline=layout.baseline, scale=layout.scale).tolist()
-    minibatches = []
+    minibatches: list[_Minibatch] = []
     for places in spread(len(groups), layout.num_minibatches):
         weights = _prompt_weights([groups[place].probability for place in places], layout.max_prompt_weight)
         rollouts = [
@@ -129,18 +142,35 @@ def deal(
         bins = pack(sizes, layout.bins)
         _check_tokens(sizes, bins, layout)
         minibatches.append(
-            [
-                collate(
-                    [rollouts[item] for item in members],
-                    pad_token_id=pad_token_id,
-                    num_tokens=sum(rollout.num_counted for rollout in rollouts),
-                    num_sequences=sum(rollout.num_counted > 0 for rollout in rollouts),
-                    temperature=temperature,
-                )
-                for members in bins[rank :: layout.data_parallel_size]
-            ]
+            _Minibatch(
+                own=[[rollouts[item] for item in members] for members in bins[rank :: layout.data_parallel_size]],
+                num_tokens=sum(rollout.num_counted for rollout in rollouts),
+                num_sequences=sum(rollout.num_counted > 0 for rollout in rollouts),
+            )
         )
-    return minibatches
+    whole = iter(fetch([item.rollout for minibatch in minibatches for members in minibatch.own for item in members]))
+    return [
+        [
+            collate(
+                [replace(item, rollout=next(whole)) for item in members],
+                pad_token_id=pad_token_id,
+                num_tokens=minibatch.num_tokens,
+                num_sequences=minibatch.num_sequences,
+                temperature=temperature,
+            )
+            for members in minibatch.own
+        ]
+        for minibatch in minibatches
+    ]
+
+
+@dataclass(frozen=True)
+class _Minibatch:
+    """This rank's bins of a mini-batch, and the counts of all ranks'."""
+
+    own: list[list[TrainingRollout]]
+    num_tokens: int
+    num_sequences: int
 
 
 def _prompt_weights(probabilities: Sequence[float], most: float | None) -> list[float]:

@@ -8,7 +8,7 @@ leave. Nothing is decided before every group of a round has finished: short resp
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -18,7 +18,7 @@ import torch
 from lspo.batching.dealing import spread
 from lspo.collecting.plan import CollectPlan
 from lspo.collecting.pool import Judged, judge, shortfall_fill
-from lspo.collecting.report import CollectReport, RoundReport
+from lspo.collecting.report import CollectReport, Gather, RoundReport, alone
 from lspo.collecting.round import (
     Counters,
     check_version,
@@ -29,6 +29,7 @@ from lspo.collecting.round import (
     part_sums,
 )
 from lspo.errors import RunError
+from lspo.held import outline
 from lspo.prediction.base import Predictor
 from lspo.rewards.base import Reward
 from lspo.rollout.base import RolloutEngine
@@ -41,8 +42,7 @@ MAX_NONFINITE_FRAC = 0.01
 PHASES = ("generate", "reward", "select")
 """Of a round, one behind the other: together they take no longer than the round."""
 
-Gather = Callable[[Any], list[Any]]
-"""Gives every rank the list of all ranks' objects, in rank order."""
+NO_PROMPT = Prompt("", "", (), "")
 
 
 @runtime_checkable
@@ -70,11 +70,6 @@ class CollectListener(Protocol):
 
 class StopCollecting(KeyboardInterrupt):
     """Raised by a listener to end the run between two rounds. What was collected is dropped, to be collected again."""
-
-
-def alone(item: Any) -> list[Any]:
-    """The `gather` of a single process."""
-    return [item]
 
 
 def collect(
@@ -105,13 +100,14 @@ def collect(
         world_size: Number of processes.
         listeners: Told of start, rounds and end.
         history: Groups of earlier iterations that count towards the bounds (`pool="window"`).
-        carried: Surplus of earlier iterations, the same on every rank. Those within `plan.max_age` are trained on
-            first, the oldest first; they count towards N, never towards bounds, and leave at least one place for a
-            fresh group.
+        carried: Surplus of earlier iterations, the same groups on every rank, wherever their tokens are. Those within
+            `plan.max_age` are trained on first, the oldest first; they count towards N, never towards bounds, and leave
+            at least one place for a fresh group.
         predictor: Says which draws are generated for; None: all.
 
     Returns:
-        The groups to train on, those of all ranks, in draw order, and all that is known of the collection.
+        The groups to train on, those of all ranks, in draw order, and all that is known of the collection. Of groups
+        that another rank wrote these are lengths and scores: their tokens stay there until they are asked for.
 
     Raises:
         RuntimeError: If the groups were written by other weights than the plan's, or if the round limit is reached and
@@ -135,10 +131,12 @@ def collect(
     draws: list[Draw] = []
     rounds: list[RoundReport] = []
     settled: _Settled | None = None
+    asked: dict[int, Prompt] = {}
 
     while settled is None:
         seconds: dict[str, float] = {}
         drawn = draw(fresh.next_round(rounds))
+        asked.update((one.draw_index, one.prompt) for one in drawn)
         share = drawn[slice_of(len(drawn), rank, world_size)]
         own = generate_round(engine, reward, share, plan, seconds, partial(_tell_progress, listeners))
         own = _with_draws(own, share)
@@ -158,7 +156,7 @@ def collect(
         settled = _settle(judged, fresh, rounds, others=len(surplus.used))
 
     _check_finite(engine, rounds)
-    kept, spare = _exchange(groups, settled, plan, gather)
+    kept, spare = _exchange(groups, settled, plan, gather, rank=rank, asked=asked)
     report = CollectReport(
         plan=plan,
         groups=[*surplus.used, *kept],
@@ -253,16 +251,27 @@ def _settle(judged: Judged, plan: CollectPlan, rounds: Sequence[RoundReport], *,
 
 
 def _exchange(
-    own: Sequence[RolloutGroup], settled: _Settled, plan: CollectPlan, gather: Gather
+    own: Sequence[RolloutGroup],
+    settled: _Settled,
+    plan: CollectPlan,
+    gather: Gather,
+    *,
+    rank: int,
+    asked: Mapping[int, Prompt],
 ) -> tuple[list[RolloutGroup], list[RolloutGroup]]:
-    """The chosen groups of all ranks, and the surplus if a later iteration may use it, both in draw order."""
+    """The chosen groups of all ranks, and the surplus if a later iteration may use it, both in draw order.
+
+    Others are told of a group without its tokens, and without its prompt, which every rank has drawn.
+    """
     stats, chosen = settled.judged.stats, settled.chosen
     wanted = set(stats.draw_index[chosen].tolist())
-    # Surplus travels only where it may be used: groups are large.
+    # Surplus is told only where it may be used.
     spare = settled.judged.decision.keep & ~chosen if plan.max_age else torch.zeros_like(chosen)
     surplus = set(stats.draw_index[spare].tolist())
-    mine = [group for group in own if group.draw_index in wanted | surplus]
-    everyone = sorted((group for part in gather(mine) for group in part), key=lambda group: group.draw_index)
+    mine = {group.draw_index: group for group in own if group.draw_index in wanted | surplus}
+    told = gather([replace(outline(group, rank), prompt=NO_PROMPT) for group in mine.values()])
+    known = {group.draw_index: replace(group, prompt=asked[group.draw_index]) for part in told for group in part} | mine
+    everyone = [known[index] for index in sorted(known)]
     return (
         [group for group in everyone if group.draw_index in wanted],
         [group for group in everyone if group.draw_index in surplus],

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 
 from lspo.collecting.plan import CollectPlan
+from lspo.held import is_here
 from lspo.sampling.base import Decision, GroupStats
 from lspo.sampling.downsample import Downsampler
 from lspo.types import Draw, GroupMask, ResponseMask, RolloutGroup
+
+Gather = Callable[[Any], list[Any]]
+"""Gives every rank the list of all ranks' objects, in rank order."""
+
+
+def alone(item: Any) -> list[Any]:
+    """The `gather` of a single process."""
+    return [item]
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,8 @@ class CollectReport:
 
     Args:
         plan: What was asked for.
-        groups: What is trained on, from all ranks, in draw order.
+        groups: What is trained on, from all ranks, in draw order. On several ranks the tokens and texts of a group are
+            on the one that wrote it: of the others' groups, lengths and scores are known (`lspo.held.is_here`).
         surplus: What was kept but not needed, and may be trained on in a later iteration; empty where `max_age` is 0.
         own_groups: All groups that this rank generated, kept or not.
         stats: All groups of the iteration, from all ranks, in draw order.
@@ -109,9 +120,13 @@ class CollectReport:
     draws: Sequence[Draw] = ()
     prediction: Mapping[str, float] = field(default_factory=dict)
 
-    def downsampled(self, rule: Downsampler) -> CollectReport:
-        """The same collection, with the responses of each chosen group alone that the rule keeps."""
-        places = {group.draw_index: rule.places(group) for group in self.groups}
+    def downsampled(self, rule: Downsampler, *, gather: Gather = alone) -> CollectReport:
+        """The same collection, with the responses of each chosen group alone that the rule keeps.
+
+        Each rank asks the rule about the groups that it holds, whose texts it has.
+        """
+        own = {group.draw_index: rule.places(group) for group in self.groups if is_here(group)}
+        places = {index: chosen for part in gather(own) for index, chosen in part.items()}
         responses = torch.zeros(self.stats.lengths.shape, dtype=torch.bool)
         for row, index in enumerate(self.stats.draw_index.tolist()):
             responses[row, places.get(index, [])] = True

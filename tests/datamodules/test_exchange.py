@@ -3,47 +3,72 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch.distributed as dist
 
-from lspo.datamodules.exchange import RankError, all_gather_objects, tell_failure
+from lspo.datamodules.exchange import (
+    RankError,
+    all_gather_objects,
+    all_to_all_objects,
+    gather_to_first,
+    tell_failure,
+)
+
+
+def run_ranks(work: Callable[[int, str], None], store: Path, world_size: int) -> None:
+    """Runs it in processes, all of which must end well."""
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=work, args=(rank, str(store))) for rank in range(world_size)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * world_size
 
 
 def test_a_single_process_has_its_own_object() -> None:
     assert all_gather_objects({"a": 1}) == [{"a": 1}]
+    assert all_to_all_objects({"a": one} for one in (1,)) == [{"a": 1}]
+    assert gather_to_first({"a": 1}) == [{"a": 1}]
 
 
 def _gather(rank: int, store: str) -> None:
     dist.init_process_group("gloo", store=dist.FileStore(store, 2), rank=rank, world_size=2)
     try:
         assert all_gather_objects([rank] * (rank + 1)) == [[0], [1, 1]]
+        # From sender to receiver; of unlike sizes, none among them.
+        sent = ({"to": to, "from": rank, "row": np.full(1000 * rank * to, rank)} for to in range(2))
+        received = all_to_all_objects(sent)
+        assert [(one["from"], one["to"], one["row"].sum()) for one in received] == [
+            (0, rank, 0),
+            (1, rank, 1000 * rank),
+        ]
+        assert gather_to_first("ab"[rank]) == (["a", "b"] if rank == 0 else None)
     finally:
         dist.destroy_process_group()
 
 
 @pytest.mark.ranks
 def test_ranks_see_each_others_objects_in_order(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_gather, args=(rank, str(tmp_path / "store"))) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0]
+    run_ranks(_gather, tmp_path / "store", 2)
 
 
 def _fail(rank: int, store: str) -> None:
     dist.init_process_group("gloo", store=dist.FileStore(store, 3), rank=rank, world_size=3)
     try:
-        if rank == 1:
-            tell_failure(ValueError("no such verdict"))
-        else:
-            with pytest.raises(RankError, match=r"^Rank 1 failed with ValueError: no such verdict$") as caught:
-                all_gather_objects(rank)
-            # What was told is not told again.
-            tell_failure(caught.value)
+        # Whichever exchange the others are in.
+        for exchange in (all_gather_objects, lambda one: all_to_all_objects([one] * 3), gather_to_first):
+            if rank == 1:
+                tell_failure(ValueError("no such vérdict"))
+            else:
+                with pytest.raises(RankError, match=r"^Rank 1 failed with ValueError: no such vérdict$") as caught:
+                    exchange(rank)
+                # What was told is not told again.
+                tell_failure(caught.value)
         assert all_gather_objects(rank) == [0, 1, 2]
     finally:
         dist.destroy_process_group()
@@ -51,13 +76,7 @@ def _fail(rank: int, store: str) -> None:
 
 @pytest.mark.ranks
 def test_a_rank_that_fails_is_heard_by_all(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_fail, args=(rank, str(tmp_path / "store"))) for rank in range(3)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0, 0]
+    run_ranks(_fail, tmp_path / "store", 3)
 
 
 def test_alone_there_is_nobody_to_tell() -> None:

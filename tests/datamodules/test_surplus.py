@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
@@ -14,6 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lspo.batching.deal import BatchLayout
 from lspo.datamodules.log_probs import store_logprobs
+from lspo.held import Held, is_here, outline
 from lspo.lightning_modules import RolloutCallback
 from lspo.models.tokenizers import character_tokenizer
 from lspo.problems import Problem, ProblemSet, RunningSumProblems
@@ -266,34 +268,41 @@ def _stub() -> tuple[StubPolicy, list[RolloutGroup]]:
 
 @pytest.mark.parametrize("world_size", [1, 2, 7, 20])
 @pytest.mark.parametrize("limit", [None, 1, 40])
-def test_ranks_share_the_work_and_call_equally_often(world_size: int, limit: int | None) -> None:
+def test_ranks_share_the_work_and_call_equally_often(ranks: Any, world_size: int, limit: int | None) -> None:
     """With 20 ranks for 15 rollouts some have nothing to do, and call all the same."""
     policy, groups = _stub()
     layout = BatchLayout(
         train_groups=4, minibatch_groups=2, data_parallel_size=world_size, max_micro_batch_tokens=limit
     )
-    calls: list[int] = []
-    parts: list[Any] = []
-    original = policy.logprobs
+    world, lock = ranks(world_size), threading.Lock()
+    calls = [0] * world_size
 
-    def counted(batch: Any) -> Any:
-        calls[-1] += 1
-        if limit == 40:
-            assert batch.token_ids.numel() <= 40
-        return original(batch)
+    def work(rank: int) -> list[RolloutGroup]:
+        class Counted:
+            def logprobs(self, batch: Any) -> Any:
+                calls[rank] += 1
+                if limit == 40:
+                    assert batch.token_ids.numel() <= 40
+                with lock:
+                    return policy.logprobs(batch)
 
-    policy.logprobs = counted  # type: ignore[method-assign]
-    settings: dict[str, Any] = {"pad_token_id": 0, "temperature": 1.0}
-    for rank in range(world_size):
-        calls.append(0)
-        store_logprobs(
-            groups, policy, layout, rank=rank, gather=lambda found: parts.append(found) or [found], **settings
-        )
+        # The group with draw index i is on rank i % world_size.
+        known = [group if i % world_size == rank else outline(group, i % world_size) for i, group in enumerate(groups)]
+        held = world.held(rank, known)
+        return store_logprobs(known, Counted(), layout, rank=rank, held=held, pad_token_id=0, temperature=1.0)  # type: ignore[arg-type]
+
+    stored = world.run(work)
     assert len(set(calls)) == 1
-    stored = store_logprobs(groups, policy, layout, rank=0, gather=lambda found: parts, **settings)
-    for group in stored:
-        for rollout in group.rollouts:
-            assert rollout.old_logprobs == pytest.approx(rollout.logprobs, abs=1e-4)
+    for rank, known in enumerate(stored):
+        for place, group in enumerate(known):
+            assert is_here(group) == (place % world_size == rank)
+            assert all(rollout.has_old_logprobs for rollout in group.rollouts)
+            if is_here(group):
+                assert [replace(rollout, old_logprobs=None) for rollout in group.rollouts] == list(
+                    groups[place].rollouts
+                )
+                for rollout in group.rollouts:
+                    assert rollout.old_logprobs == pytest.approx(rollout.logprobs, abs=1e-4)
 
 
 def test_what_is_stored_already_stays() -> None:
@@ -303,12 +312,10 @@ def test_what_is_stored_already_stays() -> None:
     rollouts[1] = replace(rollouts[1], old_logprobs=kept)
     groups[0] = replace(groups[0], rollouts=tuple(rollouts))
     layout = BatchLayout(train_groups=4, minibatch_groups=2)
-    stored = store_logprobs(
-        groups, policy, layout, rank=0, gather=lambda found: [found], pad_token_id=0, temperature=1.0
-    )
+    stored = store_logprobs(groups, policy, layout, rank=0, held=Held(), pad_token_id=0, temperature=1.0)
     assert stored[0].rollouts[1].old_logprobs.tolist() == kept
     assert stored[0].rollouts[0].old_logprobs is not None
-    again = store_logprobs(stored, None, layout, rank=0, gather=lambda found: [found], pad_token_id=0, temperature=1.0)
+    again = store_logprobs(stored, None, layout, rank=0, held=Held(), pad_token_id=0, temperature=1.0)
     assert again == stored
 
 
@@ -317,8 +324,7 @@ def test_log_probs_are_stored_at_the_temperature_of_the_group() -> None:
     layout = BatchLayout(train_groups=4, minibatch_groups=2)
 
     def stored(given: list[RolloutGroup], temperature: float) -> list[RolloutGroup]:
-        gather: Any = lambda found: [found]  # noqa: E731
-        return store_logprobs(given, policy, layout, rank=0, gather=gather, pad_token_id=0, temperature=temperature)
+        return store_logprobs(given, policy, layout, rank=0, held=Held(), pad_token_id=0, temperature=temperature)
 
     warm = [replace(group, temperature=2.0) for group in groups]
     for one, other in zip(stored(warm, 1.0), stored(groups, 2.0), strict=True):

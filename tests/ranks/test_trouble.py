@@ -187,6 +187,37 @@ def test_a_run_goes_on_with_another_number_of_ranks(
         torch.testing.assert_close(second["weights"][name], tensor, atol=1e-5, rtol=0)
 
 
+SURPLUS: dict[str, Any] = {"epochs": 3, "rounds": {"round_prompts": 20, "max_age": 2}}
+
+
+@pytest.fixture(scope="module")
+def surplus_of_two(fit: Fit, place: Path) -> dict[str, Any]:
+    """What rank 0 of two had, each of which held a part of the surplus; a checkpoint is behind the first iteration."""
+    codes, texts, _ = fit("surplus2", accumulate=3, save=str(place / "surplus.ckpt"), **SURPLUS)
+    assert codes == [0, 0], texts
+    return torch.load(place / "surplus2/result-0.pt")
+
+
+@pytest.mark.parametrize("world", [1, 3])
+def test_surplus_goes_on_with_another_number_of_ranks(
+    fit: Fit, place: Path, surplus_of_two: dict[str, Any], world: int
+) -> None:
+    """The checkpoint, written by one rank, has all of it."""
+    assert min(surplus_of_two["carried"][1:]) > 0
+    strategy = "single" if world == 1 else "ddp"
+    codes, texts, _ = fit(
+        f"surplus-on-{world}", world=world, strategy=strategy, accumulate=6 // world,
+        resume=str(place / "surplus.ckpt"), **SURPLUS,
+    )  # fmt: skip
+    assert codes == [0] * world, texts
+    for rank in range(world):
+        result = torch.load(place / f"surplus-on-{world}/result-{rank}.pt")
+        assert result["chosen"] == surplus_of_two["chosen"][1:]
+        assert result["carried"] == surplus_of_two["carried"][1:]
+        for name, tensor in surplus_of_two["weights"].items():
+            torch.testing.assert_close(result["weights"][name], tensor, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("strategy", ["fsdp", "fsdp2"])
 def test_a_file_goes_on_under_another_strategy(
     fit: Fit, place: Path, worlds: dict[int, list[dict[str, Any]]], strategy: str

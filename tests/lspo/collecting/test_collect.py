@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lspo.collecting.collect import CollectListener, StopCollecting, collect, slice_of
 from lspo.collecting.plan import CollectPlan
 from lspo.collecting.report import CollectReport, RoundReport
+from lspo.held import is_here
 from lspo.rewards import Response, Reward
 from lspo.rollout import RolloutEngine, Sampling
 from lspo.sampling import AccuracyBand, Chain, Decision, GroupSelector, GroupStats, LengthBand
@@ -70,9 +71,13 @@ def run_ranks(world_size: int, asked: CollectPlan, *, selector: GroupSelector = 
 
 
 def outcome(report: CollectReport) -> dict[str, Any]:
-    """All that must not depend on how the collection was cut."""
+    """All that must not depend on how the collection was cut, and that every rank knows."""
     return {
-        "groups": [(group.draw_index, group.prompt.id, group.rollouts) for group in report.groups],
+        "groups": [(group.draw_index, group.prompt, group.version, group.temperature) for group in report.groups],
+        "known": [
+            [(one.num_tokens, one.num_nonfinite, one.truncated, one.score) for one in group.rollouts]
+            for group in report.groups
+        ],
         "draws": report.stats.draw_index.tolist(),
         "keep": report.decision.keep.tolist(),
         "chosen": report.chosen.tolist(),
@@ -116,6 +121,12 @@ def test_ranks_and_rounds_keep_the_same_groups(world_size: int, sizes: tuple[int
     reports = run_ranks(world_size, cut_plan(sizes))
     for report in reports:  # every rank knows all that is trained on
         assert outcome(report) == outcome(whole)
+    # What is trained on is whole on the rank that wrote it, and there alone.
+    here = [group for report in reports for group in report.groups if is_here(group)]
+    assert sorted(here, key=lambda group: group.draw_index) == whole.groups
+    for rank, report in enumerate(reports):
+        holders = {one.holder for group in report.groups if not is_here(group) for one in group.rollouts}  # type: ignore[attr-defined]
+        assert holders == set(range(world_size)) - {rank}
     # Each group was written on one rank: a round's slices are disjoint and cover it.
     written = [group.draw_index for report in reports for group in report.own_groups]
     assert sorted(written) == list(range(48))

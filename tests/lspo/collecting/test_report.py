@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import torch
 
 from lspo.collecting.plan import CollectPlan
 from lspo.collecting.report import CollectReport, RoundReport
+from lspo.held import outline
 from lspo.sampling import Decision, MaxVariance
 from lspo.testing import make_pool
 from lspo.types import Prompt, Rollout, RolloutGroup, Score
@@ -56,6 +60,19 @@ def test_down_sampled_responses() -> None:
     assert [[rollout.text for rollout in group.rollouts] for group in thinned.groups] == [["0", "2"], ["1", "2"]]
     assert thinned.own_groups == report.own_groups
     assert report.downsampled(MaxVariance(keep=3)).groups == report.groups
+    # Another rank has written the second, and says which of its responses are kept.
+    other = replace(report, groups=[report.groups[0], outline(report.groups[1], holder=1)])
+    told: list[Any] = []
+
+    def gather(own: dict[int, list[int]]) -> list[dict[int, list[int]]]:
+        told.append(own)
+        return [own, {6: [1, 2]}]
+
+    there = other.downsampled(MaxVariance(keep=2), gather=gather)
+    assert told == [{4: [0, 2]}]
+    assert there.trained.tolist() == thinned.trained.tolist()
+    assert there.groups[0] == thinned.groups[0]
+    assert [rollout.key for rollout in there.groups[1].rollouts] == [(6, 1), (6, 2)]  # type: ignore[attr-defined]
 
 
 def test_a_rounds_counts() -> None:
