@@ -9,7 +9,7 @@ Stages, each in processes of its own:
     surplus   a checkpoint's surplus, saved and loaded with `weights_only`: seconds and bytes per token
     exchange  `--ranks` processes, each with its part: what is known of all groups, then the tokens it trains on
 
-Token ids, log-probs and lengths are random; lengths are between a half and one and a half of `--tokens`. Seconds are the
+Token ids, log-probs and lengths are random; lengths are between .5 and 1.5 of `--tokens`. Seconds are the
 processor's, of one thread. Peaks are of resident memory, above what there was before the stage.
 """
 
