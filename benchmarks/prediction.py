@@ -1,7 +1,8 @@
 """What prediction saves, and what it moves, in simulated training sets: no model, no text.
 
     python benchmarks/prediction.py     # all populations and samplers, 5 seeds: the table of docs/prediction.md
-    python benchmarks/prediction.py --populations plain --samplers lspo keep --seeds 1
+    python benchmarks/prediction.py --populations plain --samplers lspo keep --seeds 1 --lines lines.jsonl
+    python benchmarks/prediction.py --table lines.jsonl     # the table of lines that were written before
 
 A prompt has a difficulty th and a log length m, which drift as a policy learns. A response is right with probability
 sigmoid(th), and has exp(m + noise) tokens. Pools, selectors, predictors, thinning and the size of rounds are the
@@ -18,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -258,8 +260,15 @@ def main() -> None:
     parser.add_argument("--skipped", type=int, default=50, help="iterations before the count begins")
     parser.add_argument("--train-groups", type=int, default=128)
     parser.add_argument("--true", type=int, default=4000, help="uniform prompts an iteration, to see true quantiles")
+    parser.add_argument("--lines", help="file that a line of JSON is added to for each sampler of a population")
+    parser.add_argument("--table", nargs="*", help="print the table of such files, and simulate nothing")
     arguments = parser.parse_args()
+    if arguments.table:
+        rows = [json.loads(line) for path in arguments.table for line in Path(path).read_text().splitlines()]
+        print(table(rows))
+        return
     torch.set_num_threads(1)
+    found = []
     for name in arguments.populations:
         plain: dict[int, dict[str, float]] = {}
         for label in dict.fromkeys(["dapo", *arguments.samplers]):
@@ -271,7 +280,41 @@ def main() -> None:
                 )  # fmt: skip
                 plain.setdefault(seed, row)
                 rows.append({**row, **{key: row[key] / plain[seed][key] for key in ("prompts", "tokens")}})
-            print(json.dumps({"population": name, "sampler": label, **_means(rows)}), flush=True)
+            found.append({"population": name, "sampler": label, **_means(rows)})
+            print(table(found[-1:]).splitlines()[-1], flush=True)
+            if arguments.lines:
+                with Path(arguments.lines).open("a") as file:
+                    file.write(json.dumps(found[-1]) + "\n")
+    print(table(found))
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Means and standard deviations over seeds, as Markdown."""
+    lines = [
+        "| population | sampler | prompts / DAPO | tokens / DAPO | KS | KS, loss weights to 4 | ESS of those | bounds "
+        "off, points (RMS of an iteration) | short | trained prompts |",
+        "|" + "---|" * 10,
+    ]
+    for row in rows:
+
+        def shown(key: str, digits: int = 2, row: dict[str, Any] = row) -> str:
+            return f"{row[key][0]:.{digits}f} ± {row[key][1]:.{digits}f}" if key in row else "-"
+
+        def percent(key: str, row: dict[str, Any] = row) -> str:
+            return f"{100 * row[key][0]:.0f}%" if key in row else "-"
+
+        bounds = "-"
+        if "low_error" in row:
+            errors, spreads = (
+                " / ".join(f"{100 * row[f'{name}_{what}'][0]:{sign}.1f}" for name in ("low", "high", "max"))
+                for what, sign in (("error", "+"), ("rms", ""))
+            )
+            bounds = f"{errors} ({spreads})"
+        lines.append(
+            f"| {row['population']} | {row['sampler']} | {shown('prompts')} | {shown('tokens')} | {shown('ks', 3)} | "
+            f"{shown('ks_weighted', 3)} | {row['ess'][0]:.2f} | {bounds} | {percent('short')} | {percent('distinct')} |"
+        )
+    return "\n".join(lines)
 
 
 def _means(rows: Sequence[dict[str, float]]) -> dict[str, Any]:

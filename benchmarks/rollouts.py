@@ -117,7 +117,7 @@ def surplus(a: argparse.Namespace) -> None:
     with Measured() as loaded:
         columns = torch.load(file, weights_only=True)
     with Measured() as made:
-        assert groups_of(columns, prompts.__getitem__) == groups
+        assert groups_of(columns, lambda index, place: prompts[index]) == groups
     texts = sum(len(rollout.text) for group in groups for rollout in group.rollouts)
     print(
         f"surplus   {tokens:,} tokens: {(file.getbuffer().nbytes - texts) / tokens:.1f} bytes per token without texts, "
