@@ -30,7 +30,7 @@ class AutocastState:
         return cls(kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
 
     def again(self) -> Any:
-        # Without its cache: weights that are cast where no gradient is asked would be taken where one is.
+        # Without its cache, which would hold a chunk's copies of weights until the region around this ends.
         return torch.autocast(self.device_type, dtype=self.dtype, enabled=self.enabled, cache_enabled=False)
 
     def cast(self, tensor: Tensor) -> Tensor:
