@@ -21,6 +21,7 @@ ROLLOUTS = (
     Rollout((), (), False, "", Score(0.0, 0.0)),
     Rollout((2**31 - 1, 0), (), False, "é\udc80\n", None, ()),
     Rollout((8,), (-0.25,), False, "b"),
+    Rollout((9,), (-0.5,), False, "c", None, (-2.0,)),
 )  # fmt: skip
 GROUPS = [
     RolloutGroup(PROMPTS[3], 3, 1, ROLLOUTS[:3], temperature=0.7),

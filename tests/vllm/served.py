@@ -12,6 +12,8 @@ import torch
 from lightning.pytorch import Trainer
 
 from lspo.datamodules import Evaluation, RolloutDataModule, Rounds
+from lspo.datamodules.exchange import all_gather_objects
+from lspo.held import is_here
 from lspo.lightning_modules import PolicyModule, RolloutCallback
 from lspo.problems import RunningSumProblems
 from lspo.rollout import Sampling, VLLMServerEngine
@@ -52,9 +54,13 @@ class Probes(RolloutCallback):
 
     def on_collect_end(self, trainer, pl_module, report) -> None:
         self.gaps.append(trainer.datamodule.engine.metrics()["probe_gap"])
-        self.chosen.append(
-            [(group.draw_index, [rollout.token_ids.tolist() for rollout in group.rollouts]) for group in report.groups]
-        )
+        # A rank has the tokens of what it wrote; this hook runs on all of them.
+        own = {
+            group.draw_index: [rollout.token_ids.tolist() for rollout in group.rollouts]
+            for group in filter(is_here, report.groups)
+        }
+        tokens = {index: rows for part in all_gather_objects(own) for index, rows in part.items()}
+        self.chosen.append([(group.draw_index, tokens[group.draw_index]) for group in report.groups])
 
 
 def main(folder: str, url: str, transfer: str, strategy: str) -> None:

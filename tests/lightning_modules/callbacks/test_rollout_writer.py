@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,11 +13,13 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
 from lspo.collecting.report import CollectReport
+from lspo.held import outline
 from lspo.lightning_modules import RolloutCallback, RolloutWriter
 from lspo.lightning_modules.callbacks import rollout_writer
+from lspo.lightning_modules.callbacks.rollout_writer import carried_rows
 from lspo.sampling import MaxVariance
-from lspo.testing import ScriptedReward
-from lspo.types import Score
+from lspo.testing import ListPrompts, ScriptedReward
+from lspo.types import Rollout, RolloutGroup, Score
 
 pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
 
@@ -189,3 +192,15 @@ def test_of_a_down_sampled_group_only_some_are_trained_on(make_run: Callable[...
     assert trained == expected
     assert {len(responses) for responses in trained.values()} == {2}
     assert len(rows) == 4 * len(reports.all[0].own_groups)
+
+
+def test_each_rank_writes_the_carried_responses_that_it_holds() -> None:
+    """On several ranks: of the others' it has no text."""
+    (prompt, *_) = ListPrompts(1).prompts
+    rollouts = tuple(Rollout((place,), (), False, f"text {place}", Score(1.0, 1.0)) for place in range(2))
+    here, there = (RolloutGroup(prompt, index, 0, rollouts) for index in (3, 4))
+    report: Any = SimpleNamespace(
+        groups=[here, outline(there, holder=1)], num_carried=2, places={}, plan=SimpleNamespace(iteration=1)
+    )
+    rows = list(carried_rows(report))
+    assert [(row["draw_index"], row["response"]) for row in rows] == [(3, "text 0"), (3, "text 1")]
