@@ -142,9 +142,10 @@ class Decoding:
     def _join(self, move: Join) -> list[Ended]:
         """Reads each prompt once, and gives every response its cache and its first token."""
         wanted = self._wanted[move.first : move.first + len(move.rows)]
+        first = self._column - max(len(self._setting.prompts[one.place].token_ids) for one in wanted)
         if len(move.rows) == len(self._slots.rows):
-            self._cache = growing_cache(self._model.config)
-            self._first = self._column - max(len(self._setting.prompts[one.place].token_ids) for one in wanted)
+            self._cache, self._first = growing_cache(self._model.config), first
+        self._first = min(self._first, first)
         places = list(dict.fromkeys(one.place for one in wanted))
         parts = []
         if self._read is not None and self._read[0] == places[0]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import string
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from lspo.models.tokenizers import character_tokenizer
 from lspo.rollout import Sampling, TransformersEngine, transformers_engine
 from lspo.rollout.decoding import Decoding
 from lspo.rollout.growing_layer import _grown
-from lspo.rollout.slots import work_of
+from lspo.rollout.slots import COMPACT_AT, work_of
 from lspo.testing import StubPolicy, tiny_model
 from lspo.types import Prompt, Rollout, RolloutGroup
 
@@ -135,6 +137,16 @@ def test_however_they_end_and_are_sampled(model: Any, settings: dict[str, Any], 
         assert all(one.num_tokens == 1 and not one.truncated for one in written)
 
 
+@pytest.mark.parametrize("eos", range(2, 64, 6))
+def test_a_long_prompt_may_join_and_end_with_its_first_token(model: Any, eos: int) -> None:
+    """The cache got wider for it, and has to be as narrow as the others again."""
+    prompts = prompts_of(eos, count=12, longest=20)
+    ends = tuple(range(eos, 64))
+    assert_same(
+        by_draw(write(model, prompts, 3, group_size=1, eos=ends)), alone(model, prompts, group_size=1, eos=ends)
+    )
+
+
 def test_a_long_prompt_joins_short_ones_and_a_short_one_long_ones(model: Any) -> None:
     lengths = (1, 70, 2, 3, 90, 1)
     prompts = [Prompt(str(n), "", tuple(2 + (n + t) % 60 for t in range(size)), "") for n, size in enumerate(lengths)]
@@ -197,6 +209,23 @@ def test_steps_are_those_of_the_schedule(model: Any, passes: Any, slots: int) ->
         assert len(steps) < 0.8 * today
 
 
+def test_on_a_cpu_many_long_rows_are_written_in_batches(
+    model: Any, passes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = prompts_of(2)
+    groups = write(model, prompts, 4)
+    filled, _ = passes()
+    for cells in (4 * 24, 4 * 24 - 1):
+        monkeypatch.setattr(transformers_engine, "CPU_CELLS", cells)
+        assert_same(by_draw(write(model, prompts, 4)), by_draw(groups))
+        read, steps = passes()
+        if cells == 4 * 24:
+            assert read == filled
+    # One prompt at a time: each batch until its last row ends.
+    assert [rows for rows, _ in read] == [1] * len(prompts)
+    assert len(steps) == sum(max(one.num_tokens for one in group.rollouts) - 1 for group in groups)
+
+
 def test_the_cache_is_as_wide_as_the_longest_live_row(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     step = Decoding._step
@@ -220,13 +249,16 @@ def test_the_cache_is_as_wide_as_the_longest_live_row(model: Any, monkeypatch: p
     assert any(later < sooner for sooner, later in itertools.pairwise(seen))
 
 
-def test_weights_are_taken_up_again_for_groups_and_not_for_tokens(model: Any) -> None:
+def test_weights_are_taken_up_again_for_several_groups_at_a_time(model: Any) -> None:
+    """Under autocast each time costs a cast of all weights."""
     policy = Watched(model, TOKENIZER, eos_token_ids=MANY_EOS)
-    engine = TransformersEngine(12, verify=False)
+    engine = TransformersEngine(80, verify=False)
     engine.setup(policy)
-    prompts = prompts_of(4, count=12)
-    groups = list(engine.generate(prompts, group_size=4, sampling=SAMPLING, keys=range(12)))
-    assert policy.times <= len(groups) + 2
+    groups = list(engine.generate(prompts_of(4, count=60), group_size=1, sampling=SAMPLING, keys=range(60)))
+    assert len({one.num_tokens for one in by_draw(groups)}) > 12
+    # The batch shrinks by an eighth at a time.
+    assert policy.times <= 2 + math.log(60) / -math.log(1 - COMPACT_AT)
+    assert policy.times < 0.5 * len(groups)
 
 
 # --- life and errors
@@ -262,6 +294,25 @@ def test_logits_that_are_no_numbers_name_prompt_and_token(model: Any, monkeypatc
     monkeypatch.setattr(model, "forward", breaking)
     with pytest.raises(RuntimeError, match=r"token 24 of a response to prompt p5 64 of 64 are NaN"):
         write(model, prompts, 4, eos=())
-    # Others are never that long, and rows that have ended may be computed along.
+    # Others are never that long.
     write(model, prompts[:5], 3, eos=())
-    write(model, prompts[:5], 3)
+
+
+def test_rows_that_have_ended_may_compute_no_numbers(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are fed the token that ended them, which no other row is."""
+    prompts = prompts_of(6, count=6)
+    prompts = [replace(one, token_ids=tuple(2 + token % 38 for token in one.token_ids)) for one in prompts]
+    expected = alone(model, prompts)
+    forward, broken = model.forward, []
+
+    def breaking(*args: Any, **kwargs: Any) -> Any:
+        output = forward(*args, **kwargs)
+        ended = torch.isin(kwargs["input_ids"][:, -1], torch.tensor(MANY_EOS))
+        output.logits[ended] = torch.nan
+        broken.append(int(ended.sum()))
+        return output
+
+    monkeypatch.setattr(model, "forward", breaking)
+    for slots in (17, 24, 40):
+        assert_same(by_draw(write(model, prompts, slots)), expected)
+    assert sum(broken) >= 2
