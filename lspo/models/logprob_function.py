@@ -83,8 +83,7 @@ class _ChunkedLogprobs(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, to_logprob: Tensor | None, to_entropy: Tensor | None) -> tuple[Tensor | None, ...]:
         hidden, targets, heat, normaliser, entropy, *tensors = ctx.saved_tensors
-        if not ctx.work.entropy_gradient:
-            to_entropy = None
+        # Each is None where it has no part in the loss, an entropy without a graph always.
         if to_logprob is None:
             to_logprob = torch.zeros_like(normaliser)
         wants_hidden, wants_tensors = ctx.needs_input_grad[1], ctx.needs_input_grad[4:]
