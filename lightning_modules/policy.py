@@ -104,7 +104,8 @@ class PolicyModule(ScheduleHooks, CheckpointHooks, ShardedPolicy, RolloutModule)
         self._lr_scheduler = lr_scheduler
         self._lr_interval = lr_interval
         self._logits_chunk_tokens = logits_chunk_tokens
-        self._with_entropy = log_entropy or objective.needs_entropy
+        self._entropy_gradient = objective.needs_entropy
+        self._with_entropy = log_entropy or self._entropy_gradient
         self._model_settings: dict[str, Any] = {
             "gradient_checkpointing": gradient_checkpointing,
             "attn_implementation": attn_implementation,
@@ -254,7 +255,7 @@ class PolicyModule(ScheduleHooks, CheckpointHooks, ShardedPolicy, RolloutModule)
             temperature=batch.temperature,
             chunk_tokens=self._logits_chunk_tokens,
             with_entropy=self._with_entropy,
-            entropy_gradient=self.objective.needs_entropy,
+            entropy_gradient=self._entropy_gradient,
         )
 
     def predict_step(self, batch: RolloutBatch, batch_idx: int = 0) -> PerToken:
