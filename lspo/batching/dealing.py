@@ -49,7 +49,7 @@ def pack(sizes: Sequence[int], num_bins: int) -> list[list[int]]:
             high = middle
         else:
             low = middle + 1
-    runs = _split_to(num_bins, _runs(falling, low), falling)
+    runs = _evened(_split_to(num_bins, _runs(falling, low), falling), falling)
     return [sorted(order[place] for place in run) for run in runs]
 
 
@@ -91,4 +91,22 @@ def _split_to(count: int, runs: list[range], falling: Sequence[int]) -> list[ran
             key=lambda at: max(falling[run.start] * (at - run.start), falling[at] * (run.stop - at)),
         )
         runs[place : place + 1] = [range(run.start, middle), range(middle, run.stop)]
+    return runs
+
+
+def _evened(runs: list[range], falling: Sequence[int]) -> list[range]:
+    """The runs with items passed on to the next, from the last pair to the first, while the costlier of a pair shrinks.
+
+    Runs are filled up one after another, so that the last would have what is left.
+    """
+    runs = list(runs)
+    for place in reversed(range(len(runs) - 1)):
+        start, border, stop = runs[place].start, runs[place].stop, runs[place + 1].stop
+
+        def costlier(at: int, start: int = start, stop: int = stop) -> int:
+            return max(falling[start] * (at - start), falling[at] * (stop - at))
+
+        while border - start > 1 and costlier(border - 1) < costlier(border):
+            border -= 1
+        runs[place : place + 2] = [range(start, border), range(border, stop)]
     return runs

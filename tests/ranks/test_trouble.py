@@ -126,7 +126,7 @@ def test_selection_and_training_do_not_depend_on_the_number_of_ranks(worlds: dic
         # The first mini-batch's bins, of all ranks.
         bins = [int(batch["response_mask"].sum()) for result in ranks for batch in result["batches"][: 6 // world]]
         assert len(bins) == 6
-        # Responses have 6 tokens at most: packed longest first, no bin is ahead of another by more than one of them.
+        # Responses have 6 tokens at most: no bin is ahead of another by more than one of them.
         assert max(bins) - min(bins) <= 6
 
 

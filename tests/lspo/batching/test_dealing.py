@@ -86,6 +86,8 @@ def test_pack_by_hand() -> None:
     assert pack([3, 9, 4, 7, 5], 2) == [[1, 3], [0, 2, 4]]
     # Two bins would do at the least cost of 9: the costliest that can be cut is 2 2 2.
     assert pack([9, 2, 2, 2], 3) == [[0], [1], [2, 3]]
+    # 16 of one size in 6 bins: three in each would leave one for the last.
+    assert [len(members) for members in pack([5] * 16, 6)] == [3, 3, 3, 3, 2, 2]
     # One size: in order, as evenly as can be.
     assert pack([2, 2, 2, 2], 2) == [[0, 1], [2, 3]]
     assert pack([0, 0, 0, 0], 2) == [[0, 1], [2, 3]]
