@@ -15,6 +15,7 @@ from lspo.collecting.plan import CollectPlan
 from lspo.collecting.report import CollectReport
 from lspo.lightning_modules.callbacks.base import ReportingCallback, exact
 from lspo.problems.mixed import SET
+from lspo.sampling.base import short_sides
 
 NO_TOTALS: dict[str, Any] = {"tokens": 0, "rollouts": 0, "seconds": 0.0}
 QUANTILES = (0.05, 0.3, 0.5, 0.65, 0.95)
@@ -143,14 +144,10 @@ def _selection(report: CollectReport) -> dict[str, float]:
     if report.decision.in_pool is not None:
         values |= _shares_of_pool(reasons, report.decision.in_pool.tolist())
     values |= {f"rollout/threshold/{name}": bound for name, bound in report.decision.thresholds.items()}
-    short = report.decision.thresholds.get("length_low")
-    if short is not None and bool(report.chosen.any()):
-        # By the side of the middle, as bounds may be those of one round among several.
-        middle = (short + report.decision.thresholds["length_high"]) / 2
-        judged = report.decision.lengths
-        is_short = (report.stats.lengths.mean(dim=1) if judged is None else judged)[report.chosen] <= middle
-        values["rollout/short_frac"] = _mean(is_short)
-        values["rollout/long_frac"] = _mean(~is_short)
+    is_short = short_sides(report.decision, report.stats)
+    if is_short is not None and bool(report.chosen.any()):
+        values["rollout/short_frac"] = _mean(is_short[report.chosen])
+        values["rollout/long_frac"] = _mean(~is_short[report.chosen])
     for report_of_round in report.rounds:
         for name, count in report_of_round.reward_metrics.items():
             values[f"reward/{name}"] = values.get(f"reward/{name}", 0.0) + count
