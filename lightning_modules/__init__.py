@@ -14,6 +14,7 @@ from lspo.lightning_modules.callbacks import (
     PretrainedWriter,
     RankWatch,
     ReportingCallback,
+    ReportWriter,
     ResultSummary,
     RolloutCallback,
     RolloutMetrics,
@@ -33,7 +34,7 @@ __all__ = [
     "AverageAtK", "CPUThreads", "ColdStart", "CollectProgress", "EvaluationTable", "EvaluationWriter", "FSDP2Strategy",
     "FSDPShardedStrategy", "FinalEvaluation", "GracefulStop", "HealthWarnings", "IterationCheckpoint", "IterationLines",
     "LoadedModel", "MajorityAtK", "ModelSource", "OnPolicyGuard", "PassAtK", "PolicyModule", "PretrainedWriter",
-    "RandomWeights", "RankWatch", "ReportingCallback", "ResultSummary", "ResumableCSVLogger",
+    "RandomWeights", "RankWatch", "ReportWriter", "ReportingCallback", "ResultSummary", "ResumableCSVLogger",
     "RolloutCallback", "RolloutMetrics", "RolloutModule", "RolloutWriter", "WeightSync",
 ]  # fmt: skip
 
