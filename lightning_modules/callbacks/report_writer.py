@@ -8,10 +8,11 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
-from lspo.errors import SettingError
+from lspo.errors import FolderError, SettingError
 from lspo.report import grouped, report_page
 from lspo.report.writing import REPORT, write_whole
 from lspo.runs import read_run
+from lspo.runs.finding import is_run
 
 
 class ReportWriter(Callback):
@@ -42,6 +43,8 @@ class ReportWriter(Callback):
         if not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
             return
         try:
+            if not is_run(folder):
+                raise FolderError(f"{folder} has neither iterations.jsonl nor metrics.csv.")
             write_whole(folder / REPORT, report_page(grouped([read_run(folder)])))
         except Exception as error:
-            rank_zero_warn(f"The report {folder / REPORT} could not be written, and the run goes on: {error!r}")
+            rank_zero_warn(f"The report {folder / REPORT} could not be written; the run goes on. {error!r}")

@@ -27,13 +27,13 @@ def step_for(low: float, high: float, count: int, *, whole: bool = False) -> flo
 
     Example:
         >>> step_for(0, 1, 5), step_for(0, 40, 5, whole=True)
-        (0.2, 10.0)
+        (0.2, 10)
     """
     rough = (high - low) / max(count, 1)
     power = 10.0 ** math.floor(math.log10(rough))
     # Where two are as near, the wider one: fewer ticks.
     step = power * min(STEPS, key=lambda one: (abs(math.log(one * power / rough)), -one))
-    return max(round(step), 1.0) if whole else step
+    return max(round(step), 1) if whole else step
 
 
 def scale(low: float, high: float, unit: str, *, count: int = 4, grow: bool = True, whole: bool = False) -> Scale:

@@ -64,7 +64,8 @@ def sample(run: Run, groups: int = MOST_GROUPS, size: int = MOST_BYTES) -> Sampl
         for rows in _groups(row for path in files[iteration] for row in rows_of(path)):
             found.groups_read += 1
             by_reason.setdefault(_fate(rows), []).append(rows)
-        quota = max(1, -(-groups // (len(chosen) * max(len(by_reason), 1))))
+        # More than its share, as another reason may have fewer.
+        quota = -(-groups // len(chosen))
         for reason in in_order(by_reason):
             picked = spread(by_reason[reason], quota)
             strata.append([_shown(rows, reason, bounds.get(iteration, {})) for rows in picked])
@@ -122,7 +123,7 @@ def _within(strata: Sequence[Sequence[dict[str, Any]]], groups: int, size: int) 
         # Where not all fit, those that are left out are spread over the run, too.
         waiting = [stratum[turn] for stratum in strata if turn < len(stratum)]
         for group in spread(waiting, groups - len(found)) if groups > len(found) else []:
-            cost = len(json.dumps(group, ensure_ascii=False).encode())
+            cost = len(json.dumps(group, ensure_ascii=False).encode("utf-8", "replace"))
             if cost <= size:
                 size -= cost
                 found.append(group)

@@ -98,9 +98,10 @@
   };
 
   const histogram = (row, [y0, y1], [, , top, base], height, narrow, most, map) => {
-    const width = 342, left = narrow ? 48 : 34, right = 96;
-    const svg = draw("svg", { class: "chart histogram", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Lengths of iteration " + row.i });
-    svg.append(draw("text", { x: 2, y: 15, class: "title" }, `Iteration ${row.i}: groups by mean length`));
+    // Below the map it needs no room for the map's legend.
+    const width = 342, left = 34, right = 96, cut = narrow ? top - 30 : 0;
+    const svg = draw("svg", { class: "chart histogram", viewBox: `0 ${cut} ${width} ${height - cut}`, role: "img", "aria-label": "Lengths of iteration " + row.i });
+    svg.append(draw("text", { x: 2, y: cut + 15, class: "title" }, `Iteration ${row.i}: groups by mean length`));
     const py = (value) => base - ((Math.min(Math.max(value, y0), y1) - y0) / (y1 - y0)) * (base - top);
     const px = (count) => left + (count / most) * (width - left - right);
     const [low, high, max] = row.bounds;
