@@ -90,7 +90,7 @@ def length_scale(run: Run) -> Any:
     total, seen, top = sum(count for _, count in mass), 0.0, 1.0
     for edge, count in mass:
         seen, top = seen + count, edge
-        if seen >= 0.997 * total:
+        if seen >= 0.985 * total:
             break
     caps.sort()
     top = max(top, 1.05 * caps[int(0.95 * (len(caps) - 1))] if caps else 0.0)

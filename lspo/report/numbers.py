@@ -75,10 +75,14 @@ def _unit(unit: str, greatest: float) -> tuple[float, Callable[[float, int], str
         return factor, lambda value, decimals: f"{value:.{decimals}f} {name}"
     factor, suffix = (1e9, "G") if greatest >= 1e9 else (1e6, "M") if greatest >= 1e6 else (1e3, "k")
     if unit != "count" or greatest < 1e4:
-        if 0 < greatest < 1e-3:
-            return 1.0, lambda value, decimals: f"{value:.1e}".replace("e-0", "e-") if value else "0"
+        if 0 < greatest < 2e-4:
+            return 1.0, lambda value, decimals: _tiny(value)
         return 1.0, lambda value, decimals: f"{value:,.{decimals}f}".replace("-", "−")
     return factor, lambda value, decimals: f"{value:.{decimals}f}{suffix}" if value else "0"
+
+
+def _tiny(value: float) -> str:
+    return f"{value:.1e}".replace("e-0", "e-").replace(".0e", "e") if value else "0"
 
 
 def time_unit(seconds: float) -> tuple[float, str]:

@@ -32,7 +32,7 @@ class Plot:
 
 
 MAP_SAYS = (
-    "A column is an iteration, and darker cells are more of its groups. Blue ones were kept: up to the dotted line, "
+    "A column is an iteration, and a stronger colour is more of its groups. Blue ones were kept: up to the dotted line, "
     "and from the solid line to the dashed one."
 )
 SIDES = (

@@ -99,7 +99,8 @@
 
   const histogram = (row, [y0, y1], [, , top, base], height, narrow, most, map) => {
     // Below the map it needs no room for the map's legend.
-    const width = 342, left = 34, right = 96, cut = narrow ? top - 30 : 0;
+    const ticks = all("text.tick.end", map), longest = Math.max(...ticks.map((one) => one.textContent.length));
+    const width = 342, left = Math.max(34, 13 + 6.4 * longest), right = 96, cut = narrow ? top - 30 : 0;
     const svg = draw("svg", { class: "chart histogram", viewBox: `0 ${cut} ${width} ${height - cut}`, role: "img", "aria-label": "Lengths of iteration " + row.i });
     svg.append(draw("text", { x: 2, y: cut + 15, class: "title" }, `Iteration ${row.i}: groups by mean length`));
     const py = (value) => base - ((Math.min(Math.max(value, y0), y1) - y0) / (y1 - y0)) * (base - top);
@@ -110,7 +111,7 @@
     };
     if (low !== null && high !== null) { zone(y0, low); zone(high, max === null ? y1 : max); }
     // The same ticks as the map's, so that both can be read across.
-    for (const tick of all("text.tick.end", map)) {
+    for (const tick of ticks) {
       const y = Number(tick.getAttribute("y"));
       svg.append(draw("path", { class: "grid", d: `M${left} ${y - 4}H${width - right}` }), draw("text", { x: left - 6, y, class: "tick end" }, tick.textContent));
     }

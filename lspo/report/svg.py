@@ -14,7 +14,7 @@ from importlib import resources
 
 from lspo.report.numbers import Scale
 
-LETTER = 6.0
+LETTER = 6.4
 """Width of a letter of the legend, about."""
 
 
