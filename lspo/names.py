@@ -26,8 +26,8 @@ PLACES = {
     "lspo.lightning_modules": (
         "AverageAtK", "CPUThreads", "ColdStart", "CollectProgress", "EvaluationTable", "EvaluationWriter",
         "FSDP2Strategy", "FSDPShardedStrategy", "FinalEvaluation", "GracefulStop", "HealthWarnings",
-        "IterationCheckpoint", "IterationLines", "LoadedModel", "MajorityAtK", "ModelSource", "OnPolicyGuard",
-        "PassAtK", "PolicyModule", "PretrainedWriter", "RandomWeights", "RankWatch", "ReportWriter",
+        "IterationCheckpoint", "IterationLines", "IterationRecord", "LoadedModel", "MajorityAtK", "ModelSource",
+        "OnPolicyGuard", "PassAtK", "PolicyModule", "PretrainedWriter", "RandomWeights", "RankWatch", "ReportWriter",
         "ReportingCallback", "ResultSummary", "ResumableCSVLogger", "RolloutCallback", "RolloutMetrics",
         "RolloutModule", "RolloutWriter", "WeightSync",
     ),

@@ -13,6 +13,7 @@ from lspo.lightning_modules.callbacks.graceful_stop import GracefulStop
 from lspo.lightning_modules.callbacks.health import HealthWarnings
 from lspo.lightning_modules.callbacks.iteration_checkpoint import IterationCheckpoint
 from lspo.lightning_modules.callbacks.iteration_lines import IterationLines
+from lspo.lightning_modules.callbacks.iteration_record import IterationRecord
 from lspo.lightning_modules.callbacks.on_policy_guard import OnPolicyGuard
 from lspo.lightning_modules.callbacks.pretrained_writer import PretrainedWriter
 from lspo.lightning_modules.callbacks.progress import CollectProgress
@@ -25,7 +26,7 @@ from lspo.lightning_modules.callbacks.weight_sync import WeightSync
 
 DEFAULTS: tuple[type[Callback], ...] = (
     CPUThreads, WeightSync, OnPolicyGuard, RolloutMetrics, HealthWarnings, CollectProgress, IterationLines,
-    GracefulStop, ResultSummary, EvaluationTable, RankWatch, FinalEvaluation,
+    IterationRecord, GracefulStop, ResultSummary, EvaluationTable, RankWatch, FinalEvaluation,
 )  # fmt: skip
 
 
@@ -36,7 +37,7 @@ def default_callbacks(present: Sequence[Callback]) -> list[Callback]:
 
 __all__ = [
     "CPUThreads", "CollectProgress", "EvaluationTable", "EvaluationWriter", "FinalEvaluation", "GracefulStop",
-    "HealthWarnings", "IterationCheckpoint", "IterationLines", "OnPolicyGuard",
+    "HealthWarnings", "IterationCheckpoint", "IterationLines", "IterationRecord", "OnPolicyGuard",
     "PretrainedWriter", "RankWatch", "ReportWriter", "ReportingCallback", "ResultSummary",
     "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync", "default_callbacks",
 ]  # fmt: skip
