@@ -24,6 +24,7 @@ COMMANDS = {
     "validate": "Evaluate on the sets of `data.val`; with --ckpt_path, the policy of a checkpoint.",
     "test": "Evaluate on the sets of `data.test`. It needs no training data.",
     "recipes": "List the recipes that --config takes by name; `lspo recipes NAME` prints one.",
+    "compare": "Compare methods over seeds at equal steps, tokens and processor time.",
     "export": "Write the policy of a checkpoint as a folder that transformers and vLLM read.",
 }
 
@@ -67,6 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"lspo {__version__}")  # noqa: T201 - what was asked for
     elif first == "recipes":
         _print_recipes(given[1:])
+    elif first == "compare":
+        from lspo.cli.compare import compare
+
+        compare(given[1:])
     elif not first:
         _refuse(f"{screen()}\nerror: Expected a command, as in `lspo fit --config quickstart`.")
     elif first in COMMANDS or first.startswith("-"):
