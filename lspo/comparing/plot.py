@@ -24,8 +24,7 @@ def plot(comparison: Comparison) -> str:
     width = PANEL * len(comparison.parts)
     names = [method.name for method in comparison.methods]
     bands = [{name: _band(part, name) for name in names} for part in comparison.parts]
-    values = [value for part in bands for band in part.values() for row in band for value in row[1:]]
-    heights = _ticks(min(values), max(values))
+    heights = _heights(comparison.parts)
     body = [_text(LEFT, 18, ", ".join(comparison.metrics), "start", bold=True)]
     place = LEFT
     for name, colour in zip(names, _colours(len(names)), strict=True):
@@ -40,6 +39,19 @@ def plot(comparison: Comparison) -> str:
         f'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="white"/>'
         f"{''.join(body)}</svg>\n"
     )
+
+
+def _heights(parts: Sequence[AtBudget]) -> list[float]:
+    """Ticks around what single runs had. An interval of two runs would make the curves flat; it is cut off there."""
+    values = [
+        curve.at(place)
+        for part in parts
+        for place in np.linspace(part.budget.start, part.budget.end, PLACES)
+        for runs in part.curves.values()
+        for run in runs
+        for curve in run
+    ]
+    return _ticks(min(values), max(values))
 
 
 def _colours(count: int) -> list[str]:
@@ -71,6 +83,7 @@ def _panel(part: AtBudget, bands: dict[str, list[tuple[float, float, float, floa
         return LEFT + (value - start) / (end - start or 1) * (right - LEFT)
 
     def y(value: float) -> float:
+        value = min(max(value, heights[0]), heights[-1])
         return base - (value - heights[0]) / (heights[-1] - heights[0]) * (base - TOP)
 
     parts = []
