@@ -25,6 +25,7 @@ COMMANDS = {
     "test": "Evaluate on the sets of `data.test`. It needs no training data.",
     "recipes": "List the recipes that --config takes by name; `lspo recipes NAME` prints one.",
     "compare": "Compare methods over seeds at equal steps, tokens and processor time.",
+    "evaluate": "Evaluate a model or a checkpoint on a set by name, or on a file of problems.",
     "export": "Write the policy of a checkpoint as a folder that transformers and vLLM read.",
 }
 
@@ -94,6 +95,11 @@ def _run(given: list[str], arguments: list[str] | None) -> None:
     # A console script lacks the current folder, where a user's own `class_path` modules stand.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
+    if given[0] == "evaluate":
+        from lspo.cli.evaluate import evaluate
+
+        evaluate(given[1:])
+        return
     if given[0] == "export":
         from lspo.cli.export import export
 
