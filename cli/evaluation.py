@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,10 @@ def evaluated(given: Any) -> tuple[Result, list[ProblemResult]]:
         callbacks=[NoTable(), found, *writers],
     )
     module.check(trainer, "validate")
-    trainer.validate(policy, datamodule=module, ckpt_path=checkpoint, verbose=False)
+    with warnings.catch_warnings():
+        # Weights are all that is taken from a checkpoint.
+        warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")
+        trainer.validate(policy, datamodule=module, ckpt_path=checkpoint, verbose=False)
     settings = {
         "model": given.model, "data": given.data, "k": given.k, "temperature": given.temperature,
         "top_p": given.top_p, "max_response_tokens": data.max_response_tokens, "seed": given.seed,

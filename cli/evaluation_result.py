@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from lspo.comparing.statistics import BOOTSTRAP_RUNS, Interval, mean_interval
+from lspo.comparing.statistics import Interval, mean_interval
 from lspo.errors import FolderError
 from lspo.lightning_modules.callbacks.problem_results import ProblemResult
 
 LEFT_OUT = ("prompt", "answer")
 """Not in the file of problems: that of responses has them."""
+RULES = {"bootstrap": "bootstrap", "t": "Student's t", "exact": "where all are alike: Clopper and Pearson"}
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,9 @@ def as_text(result: Result) -> str:
         bounds = "" if interval is None else f"  [{interval.low:.3f}, {interval.high:.3f}]"
         lines.append(f"  {metric:<{width}}  {value:.3f}{bounds}")
     lines.append(f"  {'response tokens':<{width}}  {result.response_tokens:.1f}, {result.truncated_frac:.1%} cut")
-    rule = "bootstrap" if result.problems >= BOOTSTRAP_RUNS else "Student's t"
-    if result.problems > 1:
-        lines.append(f"In brackets: 95% interval over problems ({rule}).")
+    rules = dict.fromkeys(RULES[interval.how] for _, interval in result.metrics.values() if interval is not None)
+    if rules:
+        lines.append(f"In brackets: 95% interval over problems ({'; '.join(rules)}).")
     if result.truncated_frac > 0.05:
         lines.append("Many responses were cut at the limit: raise --max-response-tokens.")
     return "\n".join(lines)
