@@ -24,6 +24,7 @@ COMMANDS = {
     "validate": "Evaluate on the sets of `data.val`; with --ckpt_path, the policy of a checkpoint.",
     "test": "Evaluate on the sets of `data.test`. It needs no training data.",
     "recipes": "List the recipes that --config takes by name; `lspo recipes NAME` prints one.",
+    "check": "Look at a run before it is started: prompts, right answers, lengths, a small sampling.",
     "compare": "Compare methods over seeds at equal steps, tokens and processor time.",
     "evaluate": "Evaluate a model or a checkpoint on a set by name, or on a file of problems.",
     "export": "Write the policy of a checkpoint as a folder that transformers and vLLM read.",
@@ -95,6 +96,11 @@ def _run(given: list[str], arguments: list[str] | None) -> None:
     # A console script lacks the current folder, where a user's own `class_path` modules stand.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
+    if given[0] == "check":
+        from lspo.cli.check import check
+
+        check(given[1:])
+        return
     if given[0] == "evaluate":
         from lspo.cli.evaluate import evaluate
 
