@@ -14,11 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import resource
 import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ import torch
 from torch import Tensor
 
 from lspo.collecting.plan import CollectPlan, LastYield
-from lspo.collecting.pool import judge
+from lspo.collecting.pool import judge, pool_size_of
 from lspo.prediction import GRESO, KeepPrediction, Predictor, Uniform
 from lspo.prediction.thinning import take
 from lspo.problems.order import TurnOrder
@@ -81,6 +82,8 @@ SAMPLERS = {
     "keep": Sampler(KeepPrediction),
     "keep, log": Sampler(lambda: KeepPrediction(lengths="log")),
     "keep, eta 1": Sampler(lambda: KeepPrediction(eta=1.0)),
+    "lspo, window": Sampler(Uniform, window=4),
+    "keep, window": Sampler(KeepPrediction, window=4),
 }
 
 
@@ -145,7 +148,8 @@ def simulate(
         plan = CollectPlan(
             iteration, train_groups, G, round_prompts=train_groups, pool="window" if window else "iteration"
         )
-        plan.round_prompts = last.first_round(train_groups, plan.min_pool)
+        remembered = GroupStats.concatenate(list(window)).effective_size if window else 0
+        plan.round_prompts = last.first_round(train_groups, plan.min_pool, history_size=remembered)
         chance = lambda places, now=iteration: predictor.probability(places, selector=sampler.selector, iteration=now)  # noqa: E731
         rounds: list[GroupStats] = []
         reports: list[Any] = []
@@ -165,7 +169,7 @@ def simulate(
             if judged.decided and judged.num_kept >= train_groups:
                 break
         places, stats = torch.cat(all_places), judged.stats
-        last = LastYield(len(stats), judged.num_kept, judged.decision.pool_size)
+        last = LastYield(len(stats), judged.num_kept, pool_size_of(judged.decision, stats))
         chosen = judged.first_kept(train_groups)
         if iteration >= skipped:
             _count(tally, world, judged, chosen, places, taken_true=true)
@@ -182,8 +186,8 @@ def simulate(
 class _Yield:
     num_groups: int
     kept: int
-    pool_size: int | None
-    history_size: int
+    pool_size: int | float | None
+    history_size: int | float
 
 
 def _count(tally: Tally, world: World, judged: Any, chosen: Tensor, places: Tensor, *, taken_true: int) -> None:
@@ -220,6 +224,7 @@ def _summary(tally: Tally, iterations: int, prompts: int, seconds: float) -> dic
         "ess": effective_share(clipped),
         "distinct": len(tally.trained) / prompts,
         "seconds": seconds,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
     if tally.below:
         ranks = torch.cat(tally.ranks)
@@ -259,6 +264,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=200)
     parser.add_argument("--skipped", type=int, default=50, help="iterations before the count begins")
     parser.add_argument("--train-groups", type=int, default=128)
+    parser.add_argument("--prompts", type=int, help="prompts of each population; default: its own")
     parser.add_argument("--true", type=int, default=4000, help="uniform prompts an iteration, to see true quantiles")
     parser.add_argument("--lines", help="file that a line of JSON is added to for each sampler of a population")
     parser.add_argument("--table", nargs="*", help="print the table of such files, and simulate nothing")
@@ -270,12 +276,13 @@ def main() -> None:
     torch.set_num_threads(1)
     found = []
     for name in arguments.populations:
+        population = replace(POPULATIONS[name], **({"prompts": arguments.prompts} if arguments.prompts else {}))
         plain: dict[int, dict[str, float]] = {}
         for label in dict.fromkeys(["dapo", *arguments.samplers]):
             rows = []
             for seed in range(arguments.seeds):
                 row = simulate(
-                    POPULATIONS[name], SAMPLERS[label], seed=seed, iterations=arguments.iterations,
+                    population, SAMPLERS[label], seed=seed, iterations=arguments.iterations,
                     train_groups=arguments.train_groups, skipped=arguments.skipped, true=arguments.true,
                 )  # fmt: skip
                 plain.setdefault(seed, row)

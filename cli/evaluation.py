@@ -56,11 +56,12 @@ def evaluated(given: Any) -> tuple[Result, list[ProblemResult]]:
         seed=given.seed,
     )
     found = ProblemResults(total=sum(1 for _ in data.problems.problems()))
+    precision: Any = given.precision or default_precision()
     writers = [EvaluationWriter(Path(given.out))] if given.out is not None else []
     trainer = Trainer(
         accelerator="auto",
         devices=1,
-        precision=given.precision or default_precision(),
+        precision=precision,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -27,6 +27,7 @@ COMMANDS = {
     "check": "Look at a run before it is started: prompts, right answers, lengths, a small sampling.",
     "compare": "Compare methods over seeds at equal steps, tokens and processor time.",
     "evaluate": "Evaluate a model or a checkpoint on a set by name, or on a file of problems.",
+    "report": "Write one HTML page of a run: curves, lengths with the band, prompts, responses.",
     "export": "Write the policy of a checkpoint as a folder that transformers and vLLM read.",
 }
 
@@ -74,6 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from lspo.cli.compare import compare
 
         compare(given[1:])
+    elif first == "report":
+        from lspo.cli.report import report
+
+        report(given[1:])
     elif not first:
         _refuse(f"{screen()}\nerror: Expected a command, as in `lspo fit --config quickstart`.")
     elif first in COMMANDS or first.startswith("-"):

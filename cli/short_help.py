@@ -15,9 +15,7 @@ from jsonargparse._actions import _ActionHelpClassPath
 from jsonargparse._common import NonParsingAction
 from jsonargparse._required import restore_suppressed_required
 
-SHORT_NAMES = ("lspo.objectives", "lspo.rewards", "lspo.sampling", "lspo.rollout", "lspo.problems",
-               "lspo.lightning_modules", "lspo.problems.demonstrations", "lspo.datamodules")  # fmt: skip
-"""Where the classes stand that recipes name."""
+from lspo.names import PLACES
 
 TRAINER = (
     "max_epochs", "accelerator", "devices", "strategy", "precision", "accumulate_grad_batches", "gradient_clip_val",
@@ -84,7 +82,7 @@ def class_list(setting: str, known: dict[str, type]) -> Iterator[str]:
 def classes_of(bases: Any) -> dict[str, type]:
     """The library's classes by the short names that recipes use."""
     known: dict[str, type] = {}
-    for module in map(sys.modules.get, SHORT_NAMES):
+    for module in map(sys.modules.get, PLACES):
         for name in getattr(module, "__all__", ()):
             kind = getattr(module, name)
             if isinstance(kind, type) and issubclass(kind, tuple(bases)) and not _is_base(kind, bases):

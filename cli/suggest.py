@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 from lightning.pytorch.cli import LightningArgumentParser
 
 from lspo.cli.mistakes import ELSEWHERE, explained, what_to_type
-from lspo.cli.short_help import SHORT_NAMES, short_help
+from lspo.cli.short_help import short_help
+from lspo.names import PLACE_OF
 from lspo.renamed import NOW, moved_classes, renamed_flag
 
 
@@ -124,7 +125,7 @@ def _settings_of(class_path: str) -> list[str]:
 
 
 def _classes() -> list[str]:
-    return [name for module in SHORT_NAMES for name in _public(module) if name[:1].isupper()]
+    return [name for name in PLACE_OF if name[:1].isupper()]
 
 
 def _public(module: str) -> list[str]:

@@ -119,10 +119,10 @@ def warn_of_few_prompts(prompts: int, drawn: int) -> bool:
     return True
 
 
-def warn_of_small_pools(predicts: bool, rounds: Rounds, train_groups: int) -> None:
-    """Says so where prediction would cost more than it saves: few groups, and bounds of an iteration's own pool."""
+def warn_of_small_pools(rounds: Rounds, train_groups: int) -> None:
+    """Says so where prediction may cost more than it saves: few groups, and bounds of an iteration's own pool."""
     needed = rounds.least_pool(train_groups)
-    if predicts and rounds.pool != "window" and train_groups < 2 * needed:
+    if rounds.pool != "window" and train_groups < 2 * needed:
         rank_zero_warn(
             f"A predictor saves little with train_groups={train_groups}, rounds.min_pool={needed} and rounds.pool="
             f"'{rounds.pool}': groups drawn by unequal chances count for less than their number in the pool, so more "

@@ -14,6 +14,7 @@ from lspo.collecting.collect import collect
 from lspo.collecting.plan import LastYield
 from lspo.collecting.pool import pool_size_of
 from lspo.collecting.prompt_history import PromptHistory
+from lspo.collecting.report import CollectReport
 from lspo.datamodules.batches import Batches
 from lspo.datamodules.checks import (
     check_first_problem,
@@ -126,7 +127,7 @@ class RolloutDataModule(LightningDataModule):
             self.selector.check_weights()
         self._state = LoopState(rounds.remembered_iterations, self.predictor, batches.max_prompt_weight)
         self._engine_ready = False
-        self._told_of_few_prompts = False
+        self._told_of_few_prompts = self._told_of_small_pools = False
 
     # --- Lightning's hooks
 
@@ -143,8 +144,10 @@ class RolloutDataModule(LightningDataModule):
         policy = self._policy
         trainer = self._attached_trainer
         if stage == "fit":
-            if trainer.global_step == 0:
-                # A datamodule may have been through another run; what a resumed run needs is loaded after this.
+            # A datamodule may have been through another run; what a resumed run needs is loaded after this. A second
+            # `fit` of the same Trainer goes on where the first has ended.
+            anew = trainer.global_step == 0 or self._state.prompts is None
+            if anew:
                 self._state.begin()
             # Read and dropped: what a round that was broken off has left would count in the next one.
             self.reward.metrics()
@@ -172,8 +175,8 @@ class RolloutDataModule(LightningDataModule):
                 prompts = self._load(train_set, "train", self.sampling)
                 weights = train_set.weights if isinstance(train_set, MixedProblems) else None
                 self._state.prompts = PromptSource(prompts, seed=self.seed, weights=weights)
-            self._state.begin_prediction(self._plan.group_size)
-            warn_of_small_pools(self._state.predicts, self.rounds, self.layout.train_groups)
+            if anew:
+                self._state.begin_prediction(self._plan.group_size)
             # One iteration draws at least as many; how many more it takes is seen when it is over.
             self._warn_of_few_prompts(max(self.layout.train_groups, self.rounds.round_prompts or 0))
         self._held_out.load(stage, self._load)
@@ -356,6 +359,7 @@ class RolloutDataModule(LightningDataModule):
             state.history.add(report)
             predicted = state.note_outcomes(report, self.selector)
             self._warn_of_few_prompts(len(report.stats))
+            self._warn_of_small_pools(report)
             size = pool_size_of(report.decision, report.stats)
             state.last_yield = LastYield(len(report.stats), int(report.decision.keep.sum()), size)
             dispatch.finish(replace(report, phases={**report.phases, **phases}, prediction=predicted))
@@ -388,6 +392,12 @@ class RolloutDataModule(LightningDataModule):
     def _warn_of_few_prompts(self, drawn: int) -> None:
         if not self._told_of_few_prompts and not self._attached_trainer.fast_dev_run:
             self._told_of_few_prompts = warn_of_few_prompts(len(self._state.ready_prompts), drawn)
+
+    def _warn_of_small_pools(self, report: CollectReport) -> None:
+        weighted = report.stats.weights is not None and report.decision.in_pool is not None
+        if weighted and not self._told_of_small_pools and not self._attached_trainer.fast_dev_run:
+            self._told_of_small_pools = True
+            warn_of_small_pools(self.rounds, self.layout.train_groups)
 
     def _evaluation_loaders(self, stage: str) -> list[EvaluationLoader]:
         trainer = self._attached_trainer

@@ -24,13 +24,16 @@ from lspo.held import Held, outline
 from lspo.prediction import Predictor, Uniform
 from lspo.prediction.ledger import Ledger, Observed
 from lspo.sampling.base import GroupSelector
-from lspo.types import RolloutBatch, RolloutGroup
+from lspo.types import Draw, RolloutBatch, RolloutGroup
 
 STATE_VERSION = 2
 SETTINGS_OF_STEPS = ("train_groups", "minibatch_groups", "passes")
 """Iterations are counted in optimizer steps: with other numbers of these the count would mean something else."""
 SETTINGS_TOLD = ("selector", "reward", "sampling", "predictor")
 """Those that a run may go on with when they have changed, from the next iteration on: it is said, and no more."""
+
+SETTINGS_OF_ACCURACY = ("group_size", "sampling", "reward")
+"""What the number of right responses in a group depends on, beside the prompt and the weights."""
 
 
 class LoopState:
@@ -47,6 +50,7 @@ class LoopState:
     ) -> None:
         self.max_prompt_weight = max_prompt_weight
         self.predictor = Uniform() if predictor is None else predictor
+        self._group_size = 0
         self._ledger: Ledger | None = None
         self.prompts: PromptSource | None = None
         self.queue: deque[RolloutBatch] = deque()
@@ -87,6 +91,7 @@ class LoopState:
 
     def begin_prediction(self, group_size: int) -> None:
         """Forgets what was learned of the prompts, and how they were drawn."""
+        self._group_size = group_size
         self.predictor.begin(len(self.ready_prompts), group_size)
         self._ledger = None
 
@@ -97,15 +102,16 @@ class LoopState:
         self.outcomes.add(places, report.stats, iteration)
         if not self.predicts:
             return {}
-        used = report.plan.selector or selector
+        used, audit = report.plan.selector or selector, self.predictor.audit
         values = self.ledger.add(
             Observed(
                 report.draws,
                 report.stats,
                 report.decision,
                 report.chosen,
+                [Draw(one.draw_index, one.prompt, one.place, one.probability) for one in report.groups],
                 kept_chance=self.predictor.chance_kept(places, selector=used, iteration=iteration),
-                audited=self.ready_prompts.audited(report.stats.draw_index, self.predictor.audit),
+                audited=self.ready_prompts.audited(report.stats.draw_index, audit) if audit else None,
             )
         )
         self.predictor.observe(places, report.stats, report.decision, iteration)
@@ -175,6 +181,7 @@ class LoopState:
             self.predictor.load_state_dict(saved["learned"])
             self.ledger.load_state_dict(saved["ledger"])
         else:
+            self.begin_prediction(self._group_size)
             rank_zero_warn(
                 f"{type(self.predictor).__name__} starts without knowledge of the prompts, as the checkpoint has "
                 f"{'that of ' + saved['class'] if saved else 'none'}: each prompt is drawn once whatever is predicted."
@@ -235,6 +242,8 @@ class LoopState:
                 f"Expected {len(queues)} processes, as this checkpoint was written within an iteration, but got "
                 f"{world_size}. Resume with {len(queues)}, or from a checkpoint of an iteration's end."
             )
+        # Before what is said in places among them: a checkpoint of other prompts is refused.
+        self.ready_prompts.load_state_dict(state["prompts"])
         surplus = groups_of(state["surplus"], self.ready_prompts.drawn_before)
         # Each rank holds a part; which one makes no difference to what is trained on.
         holders = [place % world_size for place in range(len(surplus))]
@@ -249,7 +258,7 @@ class LoopState:
         )
         if state["settings"]["group_size"] != settings["group_size"]:
             self._drop_groups(state["settings"]["group_size"])
-        if state["settings"]["sampling"] != settings["sampling"]:
+        if any(state["settings"].get(name, settings[name]) != settings[name] for name in SETTINGS_OF_ACCURACY):
             self.predictor.forget_accuracy()
         self.queue.clear()
         self.begin_step(None)

@@ -26,10 +26,10 @@ PLACES = {
     "lspo.lightning_modules": (
         "AverageAtK", "CPUThreads", "ColdStart", "CollectProgress", "EvaluationTable", "EvaluationWriter",
         "FSDP2Strategy", "FSDPShardedStrategy", "FinalEvaluation", "GracefulStop", "HealthWarnings",
-        "IterationCheckpoint", "IterationLines", "LoadedModel", "MajorityAtK", "ModelSource", "OnPolicyGuard",
-        "PassAtK", "PolicyModule", "PretrainedWriter", "RandomWeights", "RankWatch", "ReportingCallback",
-        "ResultSummary", "ResumableCSVLogger", "RolloutCallback", "RolloutMetrics", "RolloutModule", "RolloutWriter",
-        "WeightSync",
+        "IterationCheckpoint", "IterationLines", "IterationRecord", "LoadedModel", "MajorityAtK", "ModelSource",
+        "OnPolicyGuard", "PassAtK", "PolicyModule", "PretrainedWriter", "RandomWeights", "RankWatch", "ReportWriter",
+        "ReportingCallback", "ResultSummary", "ResumableCSVLogger", "RolloutCallback", "RolloutMetrics",
+        "RolloutModule", "RolloutWriter", "WeightSync",
     ),
     "lspo.lightning_modules.callbacks": ("default_callbacks",),
     "lspo.models.causal_lm": ("load_model", "load_tokenizer"),
@@ -57,6 +57,7 @@ PLACES = {
         "PolicyHandle", "RolloutEngine", "Sampling", "TransformersEngine", "VLLMEngine", "VLLMServerEngine",
     ),
     "lspo.rollout.local_policy": ("LocalPolicy",),
+    "lspo.runs": ("Run", "read_run", "read_runs"),
     "lspo.sampling": (
         "AccuracyBand", "Annealed", "AuthorsCodeLSPO", "Chain", "Decision", "Downsampler", "Forecast", "GroupSelector",
         "GroupStats", "KeepAll", "LengthBand", "MaxVariance", "PaperLSPO", "RelativeAccuracyBand",

@@ -29,6 +29,8 @@ Counts = Int[Tensor, " N"]
 PerGroup = Float[Tensor, " P"]
 GroupMask = Bool[Tensor, " P"]
 GroupIndex = Int[Tensor, " P"]
+Places = Int[Tensor, " P"]
+"""Prompts, by their place in the training set."""
 PerResponse = Float[Tensor, "P G"]
 ResponseMask = Bool[Tensor, "P G"]
 
@@ -45,6 +47,10 @@ class Prompt:
     token_ids: tuple[int, ...]
     answer: str
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+NO_PROMPT = Prompt("", "", (), "")
+"""Where a prompt is known, but not here."""
 
 
 class Draw(NamedTuple):

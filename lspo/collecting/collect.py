@@ -34,15 +34,13 @@ from lspo.prediction.base import Predictor
 from lspo.rewards.base import Reward
 from lspo.rollout.base import RolloutEngine
 from lspo.sampling.base import GroupSelector, GroupStats
-from lspo.types import Draw, GroupMask, Prompt, RolloutGroup
+from lspo.types import NO_PROMPT, Draw, GroupMask, Prompt, RolloutGroup
 
 MAX_NONFINITE_FRAC = 0.01
 """Share of an iteration's tokens whose engine log-prob may be not finite: left out of the loss, and counted."""
 
 PHASES = ("generate", "reward", "select")
 """Of a round, one behind the other: together they take no longer than the round."""
-
-NO_PROMPT = Prompt("", "", (), "")
 
 
 @runtime_checkable
@@ -128,25 +126,23 @@ def collect(
     fresh = replace(plan, train_groups=plan.train_groups - len(surplus.used))
     groups: list[RolloutGroup] = []
     stats: list[GroupStats] = []
-    draws: list[Draw] = []
+    draws: dict[int, Draw] = {}
     rounds: list[RoundReport] = []
     settled: _Settled | None = None
-    asked: dict[int, Prompt] = {}
 
     while settled is None:
         seconds: dict[str, float] = {}
         drawn = draw(fresh.next_round(rounds))
-        asked.update((one.draw_index, one.prompt) for one in drawn)
+        draws.update((one.draw_index, one) for one in drawn)
         share = drawn[slice_of(len(drawn), rank, world_size)]
         own = generate_round(engine, reward, share, plan, seconds, partial(_tell_progress, listeners))
-        own = _with_draws(own, share)
-        draws += drawn
+        own = [_drawn_as(draws[group.draw_index], group) for group in own]
         check_version(own, plan)
         groups += own
         clock = time.perf_counter()
         # Slices are contiguous, so the ranks' parts, one behind the other, are in draw order.
         everyone = GroupStats.concatenate(gather(group_stats(own, plan.group_size)))
-        stats.append(everyone if predictor is None else _weighted(everyone, drawn, predictor))
+        stats.append(_weighted(everyone, drawn) if predictor is not None and predictor.weighted else everyone)
         judged = judge(stats, selector, plan, history=history)
         seconds["select"] = time.perf_counter() - clock
         counters = gather(Counters(reward.metrics(), part_sums(own), sum(group.num_nonfinite for group in own)))
@@ -156,7 +152,7 @@ def collect(
         settled = _settle(judged, fresh, rounds, others=len(surplus.used))
 
     _check_finite(engine, rounds)
-    kept, spare = _exchange(groups, settled, plan, gather, rank=rank, asked=asked)
+    kept, spare = _exchange(groups, settled, plan, gather, rank=rank, draws=draws)
     report = CollectReport(
         plan=plan,
         groups=[*surplus.used, *kept],
@@ -172,7 +168,7 @@ def collect(
         reward_hidden_seconds=sum(each.reward_hidden_seconds for each in rounds),
         seconds=time.perf_counter() - started,
         undecided=settled.judged.undecided,
-        draws=draws,
+        draws=list(draws.values()),
     )
     for listener in listeners:
         listener.on_collect_end(report)
@@ -191,23 +187,14 @@ def _drawing(
     return lambda count: [Draw(*drawn) for drawn in prompts.draw(count, chance)]
 
 
-def _with_draws(groups: Sequence[RolloutGroup], draws: Sequence[Draw]) -> list[RolloutGroup]:
-    """The groups with what is known of their draws."""
-    known = {draw.draw_index: draw for draw in draws}
-    return [
-        replace(group, place=draw.place, probability=draw.probability)
-        for group in groups
-        for draw in [known[group.draw_index]]
-    ]
+def _drawn_as(draw: Draw, group: RolloutGroup) -> RolloutGroup:
+    """The group with what is known of its draw."""
+    return replace(group, place=draw.place, probability=draw.probability)
 
 
-def _weighted(stats: GroupStats, draws: Sequence[Draw], predictor: Predictor) -> GroupStats:
-    """Statistics of a round in which a group stands for 1 / the probability of its draw."""
-    if not predictor.weighted:
-        return stats
-    chances = {draw.draw_index: draw.probability for draw in draws}
-    weights = [1 / chances[index] for index in stats.draw_index.tolist()]
-    return replace(stats, weights=torch.tensor(weights, dtype=torch.float64))
+def _weighted(stats: GroupStats, drawn: Sequence[Draw]) -> GroupStats:
+    """Statistics of a round, in the order of its draws, in which a group stands for 1 / the probability of its draw."""
+    return replace(stats, weights=torch.tensor([1 / one.probability for one in drawn], dtype=torch.float64))
 
 
 def _tell_progress(listeners: Sequence[CollectListener], done: int, drawn: int) -> None:
@@ -257,7 +244,7 @@ def _exchange(
     gather: Gather,
     *,
     rank: int,
-    asked: Mapping[int, Prompt],
+    draws: Mapping[int, Draw],
 ) -> tuple[list[RolloutGroup], list[RolloutGroup]]:
     """The chosen groups of all ranks, and the surplus if a later iteration may use it, both in draw order.
 
@@ -270,7 +257,8 @@ def _exchange(
     surplus = set(stats.draw_index[spare].tolist())
     mine = {group.draw_index: group for group in own if group.draw_index in wanted | surplus}
     told = gather([replace(outline(group, rank), prompt=NO_PROMPT) for group in mine.values()])
-    known = {group.draw_index: replace(group, prompt=asked[group.draw_index]) for part in told for group in part} | mine
+    others = (replace(group, prompt=draws[group.draw_index].prompt) for part in told for group in part)
+    known = {group.draw_index: group for group in others} | mine
     everyone = [known[index] for index in sorted(known)]
     return (
         [group for group in everyone if group.draw_index in wanted],

@@ -176,9 +176,7 @@ def shortfall_fill(judged: Judged, plan: CollectPlan, rounds: Sequence[RoundYiel
     if plan.on_shortfall == "fill":
         distance = judged.decision.distance
         if distance is not None:
-            correct = (judged.stats.accuracy > 0.5).sum(dim=1)
-            mixed = (correct > 0) & (correct < judged.stats.accuracy.shape[1])
-            candidates = torch.where(keep | ~mixed, torch.inf, distance)
+            candidates = torch.where(keep | ~judged.stats.mixed, torch.inf, distance)
             # Nearest first; equally near ones in draw order, which a stable sort keeps.
             order = candidates.sort(stable=True).indices
             missing = plan.train_groups - int(keep.sum())

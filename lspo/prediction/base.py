@@ -6,14 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from jaxtyping import Float, Int
-from torch import Tensor
-
 from lspo.sampling.base import Decision, GroupSelector, GroupStats
-
-Places = Int[Tensor, " P"]
-"""Prompts, by their place in the training set."""
-Probabilities = Float[Tensor, " P"]
+from lspo.types import PerGroup, Places
 
 
 class Predictor(ABC):
@@ -29,25 +23,23 @@ class Predictor(ABC):
     weighted: bool = True
     """Whether groups are weighted by 1 / probability. A method that its paper has without weights sets False."""
 
+    audit: float = 0.0
+    """Share of draws that is made whatever was predicted: no probability is below it."""
+
     @abstractmethod
     def begin(self, num_prompts: int, group_size: int) -> None:
         """Forgets everything: a run begins with this many prompts and responses for each."""
 
     @abstractmethod
-    def probability(self, places: Places, *, selector: GroupSelector, iteration: int) -> Probabilities:
+    def probability(self, places: Places, *, selector: GroupSelector, iteration: int) -> PerGroup:
         """Above 0 and at most 1 for each prompt; the `selector` is the one that will judge its group."""
 
-    def chance_kept(self, places: Places, *, selector: GroupSelector, iteration: int) -> Probabilities | None:
+    def chance_kept(self, places: Places, *, selector: GroupSelector, iteration: int) -> PerGroup | None:
         """The predicted probability that each prompt's group is kept, for the logs; None where none is named."""
         return None
 
-    @property
-    def audit(self) -> float:
-        """Share of draws that is made whatever was predicted: no probability is below it."""
-        return 0.0
-
     def forget_accuracy(self) -> None:  # noqa: B027, nothing by default
-        """Forgets what depends on how responses are sampled; called where a resumed run samples otherwise."""
+        """Forgets what depends on sampling, group size or reward; called where a resumed run has another of these."""
 
     @abstractmethod
     def observe(self, places: Places, stats: GroupStats, decision: Decision, iteration: int) -> None:

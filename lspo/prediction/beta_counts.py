@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from lspo.sampling.forecast import CorrectCounts
+from lspo.types import PerGroup
 
-PerPrompt = Float[Tensor, " P"]
 
-
-def count_probabilities(right: PerPrompt, wrong: PerPrompt, group_size: int) -> CorrectCounts:
+def count_probabilities(right: PerGroup, wrong: PerGroup, group_size: int) -> CorrectCounts:
     """P(c of G right) for c = 0..G, where a response is right with a probability that is Beta(right, wrong).
 
     P(c) = binom(G, c) B(a + c, b + G - c) / B(a, b), by its ratio from one c to the next.
@@ -32,6 +29,6 @@ def count_probabilities(right: PerPrompt, wrong: PerPrompt, group_size: int) -> 
     return torch.stack(columns, dim=1)
 
 
-def faded(counts: PerPrompt, start: float, share: PerPrompt) -> PerPrompt:
+def faded(counts: PerGroup, start: float, share: PerGroup) -> PerGroup:
     """Counts of which a share is remembered, and the rest is what they started from."""
     return start + share * (counts - start)

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from lspo.errors import SettingError
-from lspo.prediction.base import Places, Predictor, Probabilities
+from lspo.prediction.base import Predictor
 from lspo.sampling.base import Decision, GroupSelector, GroupStats
+from lspo.types import PerGroup, Places
 
 
 class GRESO(Predictor):
@@ -48,7 +49,7 @@ class GRESO(Predictor):
         self._run = torch.zeros(num_prompts, dtype=torch.int32)
         self._easy = self._hard = self.start
 
-    def probability(self, places: Places, *, selector: GroupSelector, iteration: int) -> Probabilities:
+    def probability(self, places: Places, *, selector: GroupSelector, iteration: int) -> PerGroup:
         run = self._run[places].double()
         base = torch.where(run > 0, self._easy, self._hard)
         return (base ** run.abs()).clamp(min=max(self.floor, torch.finfo(torch.float64).tiny))
@@ -56,7 +57,7 @@ class GRESO(Predictor):
     def observe(self, places: Places, stats: GroupStats, decision: Decision, iteration: int) -> None:
         if not len(places):
             return
-        correct = (stats.accuracy > 0.5).sum(dim=1)
+        correct = stats.num_correct
         easy, hard = correct == stats.accuracy.shape[1], correct == 0
         for place, all_right, all_wrong in zip(places.tolist(), easy.tolist(), hard.tolist(), strict=True):
             run = int(self._run[place])
@@ -67,6 +68,9 @@ class GRESO(Predictor):
     def _moved(self, probability: float, found: float, target: float) -> float:
         moved = probability - self.step if found > target else probability + self.step
         return min(max(moved, self.step), 1.0)
+
+    def forget_accuracy(self) -> None:
+        self._run.zero_()
 
     def metrics(self) -> dict[str, float]:
         return {"easy_probability": self._easy, "hard_probability": self._hard}

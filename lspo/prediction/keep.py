@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from lspo.errors import SettingError
-from lspo.prediction.base import Places, Predictor, Probabilities
+from lspo.prediction.base import Predictor
 from lspo.prediction.beta_counts import count_probabilities, faded
 from lspo.prediction.lengths import LengthScale, LogScale, RankScale
 from lspo.prediction.variances import Variances
 from lspo.sampling.base import Decision, GroupSelector, GroupStats
 from lspo.sampling.forecast import CorrectCounts, Forecast
-from lspo.types import PerGroup
+from lspo.types import PerGroup, Places
 
 LengthsBy = Literal["rank", "log"]
 START = 0.5
@@ -70,7 +70,7 @@ class KeepPrediction(Predictor):
         if lengths not in get_args(LengthsBy):
             raise SettingError(f"Expected `lengths` to be one of rank, log, but got {lengths!r}.")
         self.floor, self.kappa, self.eta, self.fade = floor, kappa, eta, fade
-        self.audit_frac, self.lengths = audit, lengths
+        self.audit, self.lengths = audit, lengths
         self.begin(0, 2)
 
     def begin(self, num_prompts: int, group_size: int) -> None:
@@ -81,7 +81,7 @@ class KeepPrediction(Predictor):
         self._scale: LengthScale = (RankScale if self.lengths == "rank" else LogScale)(POOL_ITERATIONS)
         self._variances = Variances(*FIRST_GUESS[self.lengths])
 
-    def chance_kept(self, places: Places, *, selector: GroupSelector, iteration: int) -> Probabilities:
+    def chance_kept(self, places: Places, *, selector: GroupSelector, iteration: int) -> PerGroup:
         """How likely the selector would keep each prompt's next group; 1 for prompts that were never seen."""
         known = self._columns["seen"][places] > 0
         chance = torch.ones(len(places), dtype=torch.float64)
@@ -90,14 +90,10 @@ class KeepPrediction(Predictor):
             chance[known] = selector.keep_probability(forecast).double().clamp(0.0, 1.0)
         return chance
 
-    def probability(self, places: Places, *, selector: GroupSelector, iteration: int) -> Probabilities:
+    def probability(self, places: Places, *, selector: GroupSelector, iteration: int) -> PerGroup:
         chance = self.chance_kept(places, selector=selector, iteration=iteration)
         predicted = (chance / self.kappa).pow(self.eta).clamp(self.floor, 1.0)
-        return self.audit_frac + (1 - self.audit_frac) * predicted
-
-    @property
-    def audit(self) -> float:
-        return self.audit_frac
+        return self.audit + (1 - self.audit) * predicted
 
     def forget_accuracy(self) -> None:
         for name in ("right", "wrong"):
@@ -127,8 +123,8 @@ class KeepPrediction(Predictor):
         lengths = stats.lengths.double().mean(dim=1)
         if decision.lengths is not None:
             lengths = torch.where(decision.lengths.isnan(), lengths, decision.lengths.double())
-        correct = (stats.accuracy > 0.5).sum(dim=1)
-        pool = (correct > 0) & (correct < stats.accuracy.shape[1]) if decision.in_pool is None else decision.in_pool
+        correct = stats.num_correct
+        pool = stats.mixed if decision.in_pool is None else decision.in_pool
         if bool(pool.any()):
             self._scale.add(lengths[pool], stats.each_weight[pool])
         if self._scale.empty:
@@ -159,7 +155,6 @@ class KeepPrediction(Predictor):
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "group_size": self._group_size,
             "lengths": self.lengths,
             "prompts": {name: column.clone() for name, column in self._columns.items()},
             "pools": [{"lengths": lengths, "weights": weights} for lengths, weights in self._scale.pools],
@@ -167,11 +162,8 @@ class KeepPrediction(Predictor):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        group_size = self._group_size
-        self.begin(len(state["prompts"]["seen"]), group_size)
+        self.begin(len(state["prompts"]["seen"]), self._group_size)
         self._columns = {name: state["prompts"][name].clone() for name in COLUMNS}
-        if state["group_size"] != group_size:
-            self.forget_accuracy()
         if state["lengths"] != self.lengths:
             # Levels on another scale mean nothing here.
             self._columns["visits"].zero_()

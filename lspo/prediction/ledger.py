@@ -6,13 +6,13 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lspo.prediction.base import Probabilities
-from lspo.sampling.base import Decision, GroupStats, effective_size
+from lspo.sampling.base import Decision, GroupStats, effective_size, short_sides
 from lspo.types import Draw, GroupMask, PerGroup
 
 TENTHS = 10
@@ -35,7 +35,8 @@ class Observed:
         draws: What was generated for, one for each row of `stats`.
         stats: Of the groups.
         decision: On the groups.
-        chosen: True = trained on.
+        chosen: True = trained on, of the groups.
+        trained: What is trained on, groups of earlier iterations included.
         kept_chance: The predicted probability that the group is kept; None where the predictor names none.
         audited: True = would have been drawn whatever was predicted; None without an audit.
     """
@@ -44,13 +45,14 @@ class Observed:
     stats: GroupStats
     decision: Decision
     chosen: GroupMask
-    kept_chance: Probabilities | None = None
+    trained: Sequence[Draw]
+    kept_chance: PerGroup | None = None
     audited: GroupMask | None = None
 
-    @property
+    @cached_property
     def weights(self) -> PerGroup:
         """1 / the probability of each draw, whether groups are weighted by it or not."""
-        return 1 / torch.tensor([draw.probability for draw in self.draws], dtype=torch.float64)
+        return _weights(self.draws)
 
 
 class Ledger:
@@ -72,8 +74,8 @@ class Ledger:
 
     def add(self, observed: Observed) -> dict[str, float]:
         """Takes in an iteration; what it says of it and of the run so far, by name."""
-        places = torch.tensor([draw.place for draw in observed.draws], dtype=torch.int64)
-        trained = places[observed.chosen]
+        # Of surplus that an older checkpoint held it is not known which prompt it was.
+        trained = torch.tensor([draw.place for draw in observed.trained if draw.place >= 0], dtype=torch.int64)
         self._trained.index_add_(0, trained, torch.ones(len(trained), dtype=torch.int32))
         values = _costs(observed) | self._profile(observed) | self._repeats()
         if observed.kept_chance is not None:
@@ -86,15 +88,13 @@ class Ledger:
 
     def _profile(self, observed: Observed) -> dict[str, float]:
         """Whether what is trained on is as short as what a uniform draw would be; see `max_prompt_weight`."""
-        chosen, count = observed.chosen, int(observed.chosen.sum())
-        if not count:
-            return {}
-        weights = observed.weights[chosen]
-        in_loss = torch.ones_like(weights) if self.max_weight is None else weights.clamp(max=self.max_weight)
-        values = {"trained_effective_frac": effective_size(in_loss, count) / count}
-        sides = short_sides(observed.decision)
-        if sides is not None:
-            short = sides[chosen].double()
+        values, count = {}, len(observed.trained)
+        if count:
+            values["trained_effective_frac"] = effective_size(self._in_loss(_weights(observed.trained)), count) / count
+        chosen, sides = observed.chosen, short_sides(observed.decision, observed.stats)
+        if sides is not None and bool(chosen.any()):
+            short, weights = sides[chosen].double(), observed.weights[chosen]
+            in_loss = self._in_loss(weights)
             columns = [torch.ones_like(short), weights, weights * short, in_loss, in_loss * short]
             sums = torch.stack(columns).sum(dim=1)
             self._sides = SIDES_FADE * self._sides + sums
@@ -104,6 +104,9 @@ class Ledger:
                 values["short_gap"] = float(self._sides[4] / self._sides[3] - self._sides[2] / self._sides[1])
         return values
 
+    def _in_loss(self, weights: PerGroup) -> PerGroup:
+        return torch.ones_like(weights) if self.max_weight is None else weights.clamp(max=self.max_weight)
+
     def _repeats(self) -> dict[str, float]:
         distinct = int((self._trained > 0).sum())
         return {
@@ -111,7 +114,7 @@ class Ledger:
             "visits_per_trained_prompt": int(self._trained.sum()) / max(distinct, 1),
         }
 
-    def _add_predictions(self, chance: Probabilities, kept: GroupMask) -> None:
+    def _add_predictions(self, chance: PerGroup, kept: GroupMask) -> None:
         # Of prompts that were never seen nothing is predicted: they are certain to be drawn.
         told = chance < 1
         rows = torch.stack([torch.ones_like(chance), chance, kept.double()], dim=1)[told]
@@ -143,9 +146,9 @@ class Ledger:
             self._audits.popleft()
 
     def _audited(self) -> dict[str, float]:
-        below = torch.cat(list(self._audits))
-        if not len(below):
+        if not any(map(len, self._audits)):
             return {}
+        below = torch.cat(list(self._audits))
         values = {"audit/groups": float(len(below))}
         for name, share in zip(BOUNDS, below.mean(dim=0).tolist(), strict=True):
             values[f"audit/below_{name}_frac"] = share
@@ -181,9 +184,5 @@ def _costs(observed: Observed) -> dict[str, float]:
     return values
 
 
-def short_sides(decision: Decision) -> GroupMask | None:
-    """True = nearer the short bound than the long one; None without bounds of lengths."""
-    low, high = (decision.thresholds.get(name) for name in BOUNDS[:2])
-    if low is None or high is None or decision.lengths is None:
-        return None
-    return decision.lengths <= (low + high) / 2
+def _weights(draws: Sequence[Draw]) -> PerGroup:
+    return 1 / torch.tensor([draw.probability for draw in draws], dtype=torch.float64)

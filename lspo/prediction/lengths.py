@@ -20,7 +20,8 @@ class LengthScale(ABC):
 
     def add(self, lengths: PerGroup, weights: PerGroup) -> None:
         """Takes in the pool of an iteration: the groups of which bounds are quantiles."""
-        self.pools.append((lengths.float().clone(), weights.float().clone()))
+        # As exact as they are compared: in float32 a mean of 6 responses is no longer equal to itself.
+        self.pools.append((lengths.double().clone(), weights.double().clone()))
         self._renew()
 
     def load(self, pools: list[tuple[Tensor, Tensor]]) -> None:

@@ -6,33 +6,25 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from lspo.errors import RunError
-from lspo.prediction.base import Places, Probabilities
+from lspo.hashing import GOLDEN, mix, shift_right
+from lspo.types import PerGroup, Places
 
-_GOLDEN, _MIX_1, _MIX_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-_SEVENS = tuple(np.uint64(bits) for bits in (30, 27, 31))
+MOST_SKIPPED = 10_000
+"""Draws, per one that is taken, after which the search for more is given up."""
 
 
-def uniforms(seed: int, draws: Tensor, stream: int) -> Probabilities:
+def uniforms(seed: int, draws: Tensor, stream: int) -> PerGroup:
     """A number from 0 to below 1 for each draw, by SplitMix64 of the seed, the stream and the draw's number."""
-    with np.errstate(over="ignore"):
-        start = _mixed(np.array([seed & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64) + _GOLDEN * np.uint64(stream + 1))
-        bits = _mixed(start + draws.numpy().astype(np.uint64) * _GOLDEN)
-    return torch.from_numpy((bits >> np.uint64(11)).astype(np.float64) * 2.0**-53)
+    signed = (seed + 2**63) % 2**64 - 2**63
+    start = mix(torch.tensor(signed) + GOLDEN * torch.tensor(stream + 1))
+    return shift_right(mix(start + draws * GOLDEN), 11).double() * 2.0**-53
 
 
-def _mixed(values: np.ndarray) -> np.ndarray:
-    first, second, third = _SEVENS
-    values = (values ^ (values >> first)) * _MIX_1
-    values = (values ^ (values >> second)) * _MIX_2
-    return values ^ (values >> third)
-
-
-Chance = Callable[[Places], Probabilities]
+Chance = Callable[[Places], PerGroup]
 """The probability with which each prompt is generated for when its turn has come."""
 
 
@@ -49,7 +41,7 @@ class Taken:
 
     draws: Tensor
     places: Places
-    probabilities: Probabilities
+    probabilities: PerGroup
     next_draw: int
 
     @classmethod
@@ -77,7 +69,7 @@ def take(
         seed: Of the hash that decides.
 
     Raises:
-        RuntimeError: If a probability is out of its range.
+        RuntimeError: If a probability is out of its range, or so small that next to no draw is taken.
     """
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     missing, place, share = count, first, 1.0
@@ -90,6 +82,12 @@ def take(
             raise RunError(
                 "Expected a predictor to give each prompt a probability above 0 and at most 1, but got "
                 f"{float(chances.min())} to {float(chances.max())}."
+            )
+        if place - first > MOST_SKIPPED * count:
+            raise RunError(
+                f"Expected a predictor to leave enough prompts to generate for, but of {place - first:,} draws "
+                f"{count - missing} of {count} were taken: its probabilities are near 0. Give it a floor, as "
+                "`floor=0.1` of KeepPrediction and GRESO."
             )
         hits = (uniforms(seed, draws, 0) < chances).nonzero(as_tuple=True)[0][:missing]
         parts.append((draws[hits], places[hits], chances[hits]))

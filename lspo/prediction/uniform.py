@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from lspo.prediction.base import Places, Predictor, Probabilities
+from lspo.prediction.base import Predictor
 from lspo.sampling.base import Decision, GroupSelector, GroupStats
+from lspo.types import PerGroup, Places
 
 
 class Uniform(Predictor):
@@ -19,7 +20,7 @@ class Uniform(Predictor):
     def begin(self, num_prompts: int, group_size: int) -> None:
         pass
 
-    def probability(self, places: Places, *, selector: GroupSelector, iteration: int) -> Probabilities:
+    def probability(self, places: Places, *, selector: GroupSelector, iteration: int) -> PerGroup:
         return torch.ones(len(places), dtype=torch.float64)
 
     def observe(self, places: Places, stats: GroupStats, decision: Decision, iteration: int) -> None:

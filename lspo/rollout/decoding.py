@@ -89,7 +89,7 @@ class Decoding:
         self._response_keys = row_keys(setting.sampling.stream, draws, samples)
 
         rows, limit = len(self._slots.rows), setting.sampling.max_response_tokens
-        self._cache = growing_cache(self._model.config)
+        self._cache: Any = None
         # A prompt that was read, while some of its responses wait: its place, its cache and the logits behind it.
         self._read: tuple[int, Any, Tensor] | None = None
         # By column, counted from the first that ever was: the one that comes next, the first that the cache has, those
@@ -102,7 +102,7 @@ class Decoding:
         # By row, on the model's device.
         self._keys = self._filled(rows, dtype=torch.int64)
         self._chosen = self._filled(rows, dtype=torch.int64)
-        self._positions = self._filled(rows, 1, dtype=torch.int64)
+        self._prompt_lengths = self._filled(rows, 1, dtype=torch.int64)
         self._written = self._filled(rows, 1, dtype=torch.int64)
         self._tokens = self._filled(rows, limit, dtype=torch.int64)
         # float32 by name: under `*-true` precisions Lightning changes torch's default.
@@ -145,7 +145,6 @@ class Decoding:
         first = self._column - max(len(self._setting.prompts[one.place].token_ids) for one in wanted)
         if len(move.rows) == len(self._slots.rows):
             self._cache, self._first = growing_cache(self._model.config), first
-        self._first = min(self._first, first)
         places = list(dict.fromkeys(one.place for one in wanted))
         parts = []
         if self._read is not None and self._read[0] == places[0]:
@@ -187,7 +186,7 @@ class Decoding:
             self._prompt_starts[row], self._starts[row] = self._column - length, self._column
         rows = self._tensor(move.rows)
         self._keys[rows] = self._response_keys[move.first : move.first + len(wanted)]
-        self._positions[rows] = self._tensor(lengths)[:, None]
+        self._prompt_lengths[rows] = self._tensor(lengths)[:, None]
         self._written[rows] = 0
         keys, written = self._keys[rows], self._written[rows]
         chosen, logprobs, state = self._choose(logits, keys, written)
@@ -199,7 +198,7 @@ class Decoding:
 
     def _keep(self, rows: Sequence[int]) -> None:
         kept = self._tensor(rows)
-        for name in ("_keys", "_chosen", "_positions", "_written", "_tokens", "_logprobs"):
+        for name in ("_keys", "_chosen", "_prompt_lengths", "_written", "_tokens", "_logprobs"):
             setattr(self, name, getattr(self, name)[kept])
         self._prompt_starts = [self._prompt_starts[row] for row in rows]
         self._starts = [self._starts[row] for row in rows]
@@ -208,15 +207,15 @@ class Decoding:
 
     def _step(self) -> list[Ended]:
         """One token for each row."""
-        logits = self._logits(self._chosen[:, None], self._cache, self._seen(), self._positions)
+        positions = self._prompt_lengths + self._written
+        logits = self._logits(self._chosen[:, None], self._cache, self._seen(), positions)
         self._column += 1
-        self._positions += 1
-        self._written += 1
+        # Rows that have ended are written along, over and over in their last column: a position behind the limit may be
+        # one that the model does not have, or one that stretches the positions of all rows.
+        self._written.add_(1).clamp_(max=self._tokens.shape[1] - 1)
         self._chosen, logprobs, state = self._choose(logits, self._keys, self._written)
-        # Rows that have ended are written along, in their last column.
-        column = self._written.clamp(max=self._tokens.shape[1] - 1)
-        self._tokens.scatter_(1, column, self._chosen[:, None])
-        self._logprobs.scatter_(1, column, logprobs[:, None])
+        self._tokens.scatter_(1, self._written, self._chosen[:, None])
+        self._logprobs.scatter_(1, self._written, logprobs[:, None])
         codes = state.tolist()
         if self._column < self._cut and not any(codes):
             return []

@@ -37,6 +37,11 @@ class GrowingLayer(DynamicLayer):
         self._show(needed)
         return self.keys, self.values
 
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        super().reorder_cache(beam_idx)
+        # What was chosen is a copy; the buffers would hold memory for all rows.
+        self._buffers = None
+
     def put_rows(self, rows: Tensor, new: GrowingLayer, source: Tensor, batch: int) -> None:
         filled, width = self.get_seq_length(), new.get_seq_length()
         if not self.is_initialized:

@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lspo.hashing import GOLDEN, MIX_1, MIX_2, mix, shift_right
+
 RowKeys = Int[Tensor, " R"]
 RowTokens = Int[Tensor, " R"]
 RowLogits = Float[Tensor, "R V"]
@@ -31,56 +33,40 @@ are fewest together. One number for all vocabularies, so that padding a vocabula
 CACHED = 2**19
 """Logits that a CPU works on at once: 2 MiB in float32."""
 
-# SplitMix64's constants, as signed 64-bit integers.
-_GOLDEN = -7046029254386353131
-_MIX_1 = -4658895280553007687
-_MIX_2 = -7723592293110705685
 _MASK_53 = (1 << 53) - 1
-
-
-def _shift_right(values: Tensor, bits: int) -> Tensor:
-    """Logical shift: torch's >> on signed integers copies the sign bit."""
-    return (values >> bits) & ((1 << (64 - bits)) - 1)
-
-
-def mix(values: Tensor) -> Tensor:
-    """SplitMix64's finaliser: a bijection of 64-bit integers in which every input bit reaches every output bit."""
-    values = (values ^ _shift_right(values, 30)) * _MIX_1
-    values = (values ^ _shift_right(values, 27)) * _MIX_2
-    return values ^ _shift_right(values, 31)
 
 
 def row_keys(seed: int, draw_index: Tensor, sample: Tensor) -> RowKeys:
     """One 64-bit key for each response, from the run's seed, its prompt's draw index and its place in the group."""
     start = torch.as_tensor(seed, dtype=torch.int64, device=draw_index.device)
-    return mix(mix(mix(start + _GOLDEN) + draw_index * _GOLDEN) + (sample + 1) * _GOLDEN)
+    return mix(mix(mix(start + GOLDEN) + draw_index * GOLDEN) + (sample + 1) * GOLDEN)
 
 
 # Tokens are numbered 1, 2, ... and blocks -1, -2, ...: `mix` is a bijection, so no block has the key of a token.
 @lru_cache(maxsize=8)
 def _token_keys(tokens: int, device: torch.device) -> Tensor:
     """A 64-bit key for each token of a vocabulary."""
-    return mix(torch.arange(1, tokens + 1, dtype=torch.int64, device=device) * _GOLDEN)
+    return mix(torch.arange(1, tokens + 1, dtype=torch.int64, device=device) * GOLDEN)
 
 
 @lru_cache(maxsize=8)
 def _block_keys(blocks: int, device: torch.device) -> Tensor:
     """A 64-bit key for each block of a vocabulary, none of which is a token's."""
-    return mix(-torch.arange(1, blocks + 1, dtype=torch.int64, device=device) * _GOLDEN)
+    return mix(-torch.arange(1, blocks + 1, dtype=torch.int64, device=device) * GOLDEN)
 
 
 def _at_position(keys: RowKeys, position: Position) -> RowKeys:
     """The key of one position of each response. `position` may differ between rows."""
-    return mix(keys + (torch.as_tensor(position, dtype=torch.int64, device=keys.device) + 1) * _GOLDEN)
+    return mix(keys + (torch.as_tensor(position, dtype=torch.int64, device=keys.device) + 1) * GOLDEN)
 
 
 def _hashes(at_position: RowKeys, keys: Tensor) -> Tensor:
     """(R, n) random integers below 2**53: of each row with n keys, which are the same for all rows or (R, n)."""
     # Both sides are well mixed; two more multiplications part those that differ in few bits.
     bits = at_position[:, None] ^ keys
-    bits.mul_(_MIX_1)
-    bits.bitwise_xor_(_shift_right(bits, 32))
-    bits.mul_(_MIX_2)
+    bits.mul_(MIX_1)
+    bits.bitwise_xor_(shift_right(bits, 32))
+    bits.mul_(MIX_2)
     return bits.bitwise_right_shift_(11).bitwise_and_(_MASK_53)
 
 

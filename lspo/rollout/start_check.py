@@ -6,7 +6,7 @@ cache, beside left padding, against whole rows beside right padding. An architec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +21,12 @@ from lspo.rollout.sync_check import tolerance_for
 from lspo.types import Prompt, Rollout, RolloutGroup
 
 Write = Callable[..., Iterable[RolloutGroup]]
-"""As `RolloutEngine.generate`, with a further setting: the tokens at which a response ends."""
+"""As `RolloutEngine.generate`, with further settings: the tokens at which a response ends, and the rows of a batch."""
 
 PROMPT_TOKENS = (1, 5, 12, 23)
 ALONE_TOKENS = 7
 GROUP_SIZE = 2
+FEW_ROWS = 3
 SAMPLING = Sampling(max_response_tokens=8, temperature=1.5)
 """Hot, and not at 1, for the reasons of `sync_check`."""
 MOST_WINDOW = 1024
@@ -72,8 +73,9 @@ class StartGap:
 def start_gap(policy: PolicyHandle, write: Write, *, tolerance: float | None = None) -> StartGap:
     """Has a few short responses written and compares their log-probs with the trainer's; collective.
 
-    Prompts are of unlike lengths, in one batch and one of them in a batch of its own; the trainer computes all rows
-    together, and the shortest and the longest alone.
+    Prompts are of unlike lengths: in one batch, one of them in a batch of its own, and all once more in few rows, each
+    of which is given to the next response when one ends. The trainer computes all rows together, and the shortest and
+    the longest alone.
 
     Args:
         policy: What writes and what trains.
@@ -88,7 +90,7 @@ def start_gap(policy: PolicyHandle, write: Write, *, tolerance: float | None = N
         vocabulary = min(len(policy.tokenizer), rows)
         together = [_prompt(length, vocabulary) for length in lengths]
         alone = _prompt(min(ALONE_TOKENS, max(lengths)), vocabulary)
-        rows = _rows(write, together) + _rows(write, [alone])
+        rows = _rows(write, together) + _rows(write, [alone]) + _rows(write, together, FEW_ROWS, range(0, rows, 6))
     by_length = sorted(rows, key=lambda row: len(row[0].token_ids))
     gaps = torch.cat([_gaps(policy, some) for some in (rows, by_length[:1], by_length[-1:])])
     return StartGap(
@@ -100,10 +102,12 @@ def start_gap(policy: PolicyHandle, write: Write, *, tolerance: float | None = N
     )
 
 
-def _rows(write: Write, prompts: list[Prompt]) -> list[tuple[Prompt, Rollout]]:
+def _rows(
+    write: Write, prompts: list[Prompt], slots: int | None = None, ends: Sequence[int] = ()
+) -> list[tuple[Prompt, Rollout]]:
     groups = write(
         prompts, group_size=GROUP_SIZE, sampling=SAMPLING, keys=[len(prompt.token_ids) for prompt in prompts],
-        eos_token_ids=(),
+        eos_token_ids=tuple(ends), slots=slots,
     )  # fmt: skip
     ordered = sorted(groups, key=lambda group: group.draw_index)
     return [(group.prompt, rollout) for group in ordered for rollout in group.rollouts]

@@ -85,8 +85,9 @@ class TransformersEngine(RolloutEngine):
             if not without_padding.fine:
                 raise RunError(found.problem(policy.name_or_path))
             warnings.warn(
-                f"{policy.name_or_path} is not exact beside padding on the left (by {found.mean:.2g} nats per token): "
-                "prompts of unlike lengths are written in batches of their own, which takes longer.",
+                f"{policy.name_or_path} is not exact beside padding on the left, or in rows that are given to other "
+                f"responses (by {found.mean:.2g} nats per token): prompts of unlike lengths are written in batches of "
+                "their own, which takes longer.",
                 stacklevel=2,
             )
             found = without_padding
@@ -108,8 +109,9 @@ class TransformersEngine(RolloutEngine):
         sampling: Sampling,
         keys: Sequence[int],
         eos_token_ids: Sequence[int] | None = None,
+        slots: int | None = None,
     ) -> Iterator[RolloutGroup]:
-        policy = self._ready()
+        policy, slots = self._ready(), slots or self.max_batch_responses
         setting = Setting(
             prompts, keys, sampling,
             eos_token_ids=policy.eos_token_ids if eos_token_ids is None else eos_token_ids,
@@ -124,30 +126,32 @@ class TransformersEngine(RolloutEngine):
             with policy.unsharded() as model:
                 config, device = plain_model(model).config, next(model.parameters()).device
             _check_positions(config, setting)
-            cells = self.max_batch_responses * sampling.max_response_tokens
+            cells = slots * sampling.max_response_tokens
             pays = device.type != "cpu" or cells <= CPU_CELLS
             refilled = pays and not self._by_length and takes_rows(growing_cache(config))
-            for wanted in self._batches(prompts, group_size, refilled=refilled):
+            for wanted in self._batches(prompts, group_size, slots, refilled=refilled):
                 decoding = None
                 while decoding is None or not decoding.finished:
                     # A while at a time, so that what is done with groups is not done in the policy's autocast.
                     with policy.unsharded() as model:
                         if decoding is None:
-                            decoding = Decoding(model, wanted, self.max_batch_responses, setting)
+                            decoding = Decoding(model, wanted, slots, setting)
                         done: list[RolloutGroup] = []
                         while not done and not decoding.finished:
                             done = groups.add(decoding.advance(model))
                     yield from done
 
-    def _batches(self, prompts: Sequence[Prompt], group_size: int, *, refilled: bool) -> Iterator[list[Wanted]]:
+    def _batches(
+        self, prompts: Sequence[Prompt], group_size: int, slots: int, *, refilled: bool
+    ) -> Iterator[list[Wanted]]:
         """Responses that are written in one batch: all, if rows that end can be given to others; else what fits."""
         # Prompts of like length side by side need less padding; keyed sampling makes the order free.
         order = sorted(range(len(prompts)), key=lambda place: len(prompts[place].token_ids))
         if refilled:
             yield [Wanted(place, sample) for place in order for sample in range(group_size)]
             return
-        at_once = max(1, self.max_batch_responses // group_size)
-        parts = spread(group_size, math.ceil(group_size / self.max_batch_responses))
+        at_once = max(1, slots // group_size)
+        parts = spread(group_size, math.ceil(group_size / slots))
         runs = [order]
         if self._by_length:
             runs = [list(run) for _, run in groupby(order, key=lambda place: len(prompts[place].token_ids))]

@@ -46,7 +46,7 @@ class AccuracyBand(GroupSelector):
             )
 
     def decide(self, pool: GroupStats, iteration: int) -> Decision:
-        too_low, too_high = self._outside((pool.accuracy > 0.5).sum(dim=1), pool.accuracy.shape[1])
+        too_low, too_high = self._outside(pool.num_correct, pool.accuracy.shape[1])
         low_reason = "all_wrong" if self.low == 0 else "accuracy_low"
         high_reason = "all_right" if self.high == 1 else "accuracy_high"
         reasons = [

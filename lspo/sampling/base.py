@@ -69,6 +69,17 @@ class GroupStats:
         )
 
     @property
+    def num_correct(self) -> GroupIndex:
+        """Right responses of each group."""
+        return (self.accuracy > 0.5).sum(dim=1)
+
+    @property
+    def mixed(self) -> GroupMask:
+        """True = some responses are right, and some wrong."""
+        correct = self.num_correct
+        return (correct > 0) & (correct < self.accuracy.shape[1])
+
+    @property
     def each_weight(self) -> PerGroup:
         """The weights, 1 each where there are none."""
         return torch.ones(len(self), dtype=torch.float64) if self.weights is None else self.weights.double()
@@ -116,6 +127,18 @@ class Decision:
     def pool_size(self) -> int | None:
         """Groups that the relative rule was computed over; None where every group is judged by itself."""
         return None if self.in_pool is None else int(self.in_pool.sum())
+
+
+def short_sides(decision: Decision, stats: GroupStats) -> GroupMask | None:
+    """True = nearer the short bound of lengths than the long one; None where there is no band of lengths.
+
+    By the middle between them, as bounds may be those of one round among several.
+    """
+    low, high = (decision.thresholds.get(name) for name in ("length_low", "length_high"))
+    if low is None or high is None:
+        return None
+    lengths = stats.lengths.mean(dim=1) if decision.lengths is None else decision.lengths
+    return lengths <= (low + high) / 2
 
 
 class GroupSelector(ABC):

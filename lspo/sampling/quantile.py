@@ -45,12 +45,12 @@ def quantile(
         raise SettingError("Expected at least one value to take a quantile of, but got none.")
     if not 0 <= share <= 1:
         raise SettingError(f"Expected a share between 0 and 1, but got {share}.")
-    ordered = values.double().sort().values
     exact = Fraction(repr(float(share)))
     if weights is not None and differ(weights):
         if rule != "inverted_cdf":
             raise SettingError(NEEDS_PLAIN.format(setting="quantile", value=rule, other="inverted_cdf"))
         return _weighted(values.double(), weights.double(), exact)
+    ordered = values.double().sort().values
     if rule == "inverted_cdf":
         return float(ordered[max(math.ceil(exact * size) - 1, 0)])
     if rule == "linear":

@@ -68,7 +68,7 @@ class RelativeAccuracyBand(GroupSelector):
     def decide(self, pool: GroupStats, iteration: int) -> Decision:
         group_size = pool.accuracy.shape[1]
         # Counted as whole numbers: equal counts are equal accuracies.
-        return self.rule.decide((pool.accuracy > 0.5).sum(dim=1).double() / group_size, NAMES, pool.weights)
+        return self.rule.decide(pool.num_correct.double() / group_size, NAMES, pool.weights)
 
     def check_weights(self) -> None:
         self.rule.check_weights()

@@ -26,6 +26,7 @@ def parser() -> SuggestingParser:
         ("unrecognized arguments: --data.sampling.temprature 1", ["Did you mean data.sampling.temperature?"]),
         ("Subcommand 'fit' does not accept option 'data.group_szie'", ["Did you mean data.group_size?"]),
         ("Expected a dot import path string: GRPOO", ["Did you mean GRPO?"]),
+        ("Expected a dot import path string: KeepPredicton", ["Did you mean KeepPrediction?"]),
         ("module 'lspo.sampling' has no attribute 'LenghtBand'", ["Did you mean LengthBand?"]),
         ("class_path 'lspo.objectives.DAPO':\n    Option 'clip_hihg' is not accepted", ["Did you mean clip_high?"]),
         ("unrecognized arguments: --nothing.like.it", []),

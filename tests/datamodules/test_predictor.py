@@ -17,6 +17,7 @@ from lspo.datamodules import RolloutDataModule
 from lspo.lightning_modules import HealthWarnings, RolloutCallback, RolloutMetrics
 from lspo.prediction import GRESO, KeepPrediction, Uniform
 from lspo.problems import RunningSumProblems
+from lspo.rewards import ExactMatchReward
 from lspo.sampling import AccuracyBand, Chain, LengthBand
 from lspo.testing import ScriptedReward
 from lspo.types import Prompt, Rollout, RolloutGroup, Score
@@ -102,6 +103,41 @@ def test_another_predictor_starts_anew_and_other_settings_keep_what_is_known(
     with pytest.warns(UserWarning, match=r"changed settings: predictor from KeepPrediction\(.*floor=0.3"):
         changed, _ = fitted(make_run, KeepPrediction(floor=0.3), epochs=2, ckpt_path=path)
     assert int(changed.data.predictor.state_dict()["prompts"]["seen"].sum()) > 0
+
+
+def test_a_second_fit_of_the_same_trainer_keeps_what_was_learned(make_run: Callable[..., Any]) -> None:
+    run, journal = fitted(make_run, KeepPrediction(), epochs=3)
+    learned = run.data.predictor.state_dict()
+    trained = journal.reports[-1].prediction["prediction/trained_prompts_frac"]
+    run.trainer.fit_loop.max_epochs = 4
+    run.trainer.fit(run.policy, run.data)
+    assert len(journal.reports) == 4
+    now = run.data.predictor.state_dict()["prompts"]
+    assert bool((now["seen"] >= learned["prompts"]["seen"]).all())
+    assert journal.reports[-1].prediction["prediction/trained_prompts_frac"] >= trained
+
+
+@pytest.mark.parametrize("make", [KeepPrediction, GRESO])
+@pytest.mark.parametrize("other", [{"group_size": 3}, {"reward": ExactMatchReward()}], ids=str)
+def test_what_is_known_of_accuracy_is_forgotten_where_it_means_something_else(
+    make_run: Callable[..., Any], tmp_path: Path, make: Any, other: dict[str, Any]
+) -> None:
+    saver = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=4, save_top_k=-1)
+    fitted(make_run, make(), epochs=2, callbacks=[saver], trainer={"enable_checkpointing": True})
+    forgotten: list[int] = []
+
+    class Watched(make):
+        def forget_accuracy(self) -> None:
+            forgotten.append(1)
+            super().forget_accuracy()
+
+    Watched.__name__ = make.__name__
+    warnings.filterwarnings("ignore", message="The run goes on with changed settings|Dropped .* groups of the window")
+    path = str(tmp_path / "step=4.ckpt")
+    fitted(make_run, Watched(), epochs=2, ckpt_path=path, data=other)
+    assert forgotten == [1]
+    fitted(make_run, Watched(), epochs=2, ckpt_path=path)
+    assert forgotten == [1]
 
 
 def test_small_pools_are_warned_of(make_run: Callable[..., Any]) -> None:

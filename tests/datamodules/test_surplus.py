@@ -60,6 +60,17 @@ def test_surplus_is_trained_on_in_the_next_iteration(make_run: Callable[..., Any
     assert min(batch["version"] for batch in journal.batches[2:4]) == 0
 
 
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+def test_surplus_of_other_prompts_is_refused(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    saver = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=2, save_top_k=-1)
+    run = make_run([saver], trainer={"enable_checkpointing": True, "max_epochs": 1}, data=DATA).fit()
+    assert max(group.place for group in run.data._state.surplus) >= 24
+    other = make_run(data=DATA)
+    other.data.train_set = RunningSumProblems(24)
+    with pytest.raises(ValueError, match="Expected the training set and seed that the checkpoint was written with"):
+        other.fit(tmp_path / "step=2.ckpt")
+
+
 def test_much_surplus_leaves_rounds_that_fill_the_pool(make_run: Callable[..., Any]) -> None:
     """With one group left to find, rounds of at most four prompts would not make a pool of 24 in four rounds."""
     journal = Journal()

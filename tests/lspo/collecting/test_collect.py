@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lspo.collecting.collect import CollectListener, StopCollecting, collect, slice_of
 from lspo.collecting.plan import CollectPlan
 from lspo.collecting.report import CollectReport, RoundReport
+from lspo.datamodules.prompts import PromptSource
 from lspo.held import is_here
+from lspo.prediction import KeepPrediction
 from lspo.rewards import Response, Reward
 from lspo.rollout import RolloutEngine, Sampling
 from lspo.sampling import AccuracyBand, Chain, Decision, GroupSelector, GroupStats, LengthBand
@@ -44,8 +47,13 @@ def run(asked: CollectPlan, *, selector: GroupSelector = LSPO, **settings: Any) 
     return collect(selector=selector, plan=asked, **pieces)
 
 
-def run_ranks(world_size: int, asked: CollectPlan, *, selector: GroupSelector = LSPO) -> list[CollectReport]:
-    """The same collection on threads that meet at a barrier, each with an engine and prompts of its own."""
+def run_ranks(
+    world_size: int, asked: CollectPlan, *, selector: GroupSelector = LSPO, **each: Callable[[], Any]
+) -> list[CollectReport]:
+    """The same collection on threads that meet at a barrier, each with an engine and prompts of its own.
+
+    `each` makes further pieces of a rank.
+    """
     barrier = threading.Barrier(world_size, timeout=30)
     slots: list[Any] = [None] * world_size
 
@@ -61,7 +69,10 @@ def run_ranks(world_size: int, asked: CollectPlan, *, selector: GroupSelector = 
 
     def work(rank: int) -> CollectReport:
         try:
-            return run(replace(asked), selector=selector, gather=gather_at(rank), rank=rank, world_size=world_size)
+            own = {name: make() for name, make in each.items()}
+            return run(
+                replace(asked), selector=selector, gather=gather_at(rank), rank=rank, world_size=world_size, **own
+            )
         except BaseException:
             barrier.abort()
             raise
@@ -566,3 +577,43 @@ def test_what_the_engine_is_asked() -> None:
     assert {(call.group_size, call.sampling) for call in engine.calls} == {(4, SAMPLING)}
     assert isinstance(engine, RolloutEngine)
     assert report.stats.prompt_ids == ["prompt-2", "prompt-3", "prompt-0", "prompt-1", "prompt-2"]
+
+
+# --- with a predictor
+
+
+def experienced() -> KeepPrediction:
+    """It has seen half of the prompts, of which some are never mixed."""
+    predictor = KeepPrediction()
+    predictor.begin(128, 4)
+    right = torch.arange(64)[:, None] % 5 > torch.arange(4)
+    tokens = (10.0 + torch.arange(64, dtype=torch.float64))[:, None].expand(64, 4)
+    stats = GroupStats(
+        torch.arange(64), [""] * 64, tokens, right.double(), right.double(), torch.zeros(64, 4, dtype=torch.bool)
+    )
+    predictor.observe(torch.arange(64), stats, LSPO.decide(stats, 0), 0)
+    return predictor
+
+
+def source() -> PromptSource:
+    return PromptSource(ListPrompts(128).prompts, seed=3)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_prediction_is_alike_on_all_ranks(world_size: int) -> None:
+    asked = plan(iteration=1, train_groups=16)
+    whole = run(replace(asked), prompts=source(), predictor=experienced(), engine=ScriptedEngine(version=1))
+    chances = [draw.probability for draw in whole.draws]
+    assert min(chances) < 0.5
+    assert [draw.draw_index for draw in whole.draws] == whole.stats.draw_index.tolist()
+    assert whole.stats.weights is not None
+    assert whole.stats.weights.tolist() == [1 / chance for chance in chances]
+    reports = run_ranks(
+        world_size, asked, prompts=source, predictor=experienced, engine=lambda: ScriptedEngine(version=1)
+    )
+    for report in reports:
+        assert outcome(report) == outcome(whole)
+        assert report.draws == whole.draws
+        for group in report.groups:
+            drawn = next(draw for draw in whole.draws if draw.draw_index == group.draw_index)
+            assert (group.place, group.probability) == (drawn.place, drawn.probability)

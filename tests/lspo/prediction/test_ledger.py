@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 import torch
 
-from lspo.prediction.ledger import Ledger, Observed, short_sides
+from lspo.prediction.ledger import Ledger, Observed
 from lspo.sampling import Decision, GroupStats
+from lspo.sampling.base import short_sides
 from lspo.types import Draw, Prompt
 
 PROMPT = Prompt("p", "", (1,), "")
 
 
 def observed(
-    lengths: list[float], chances: list[float], keep: list[bool], *, gaps: int = 1, predicted: list[float] | None = None
+    lengths: list[float],
+    chances: list[float],
+    keep: list[bool],
+    *,
+    gaps: int = 1,
+    predicted: list[float] | None = None,
+    carried: Sequence[Draw] = (),
 ) -> Observed:
     count = len(lengths)
     tokens = torch.tensor(lengths, dtype=torch.float64)
@@ -27,7 +37,8 @@ def observed(
     decision = Decision(kept, [""] * count, thresholds, torch.ones(count, dtype=torch.bool), lengths=tokens)
     draws = [Draw(gaps * place, PROMPT, place, chance) for place, chance in enumerate(chances)]
     told = None if predicted is None else torch.tensor(predicted, dtype=torch.float64)
-    return Observed(draws, stats, decision, kept, kept_chance=told)
+    trained = [*carried, *(draw for draw, chosen in zip(draws, keep, strict=True) if chosen)]
+    return Observed(draws, stats, decision, kept, trained, kept_chance=told)
 
 
 def test_costs_by_hand() -> None:
@@ -61,6 +72,25 @@ def test_weights_of_the_loss_close_the_gap() -> None:
     assert Ledger(400, max_weight=4.0).add(case)["prediction/trained_effective_frac"] == pytest.approx(25 / 17 / 2)
 
 
+def test_groups_of_earlier_iterations_are_trained_on_too() -> None:
+    carried = [Draw(-2, PROMPT, 3, 0.5), Draw(-1, PROMPT, -1, 1.0)]  # of the second it is not known which prompt it was
+    case = observed([5, 20], [1.0, 1.0], [True, False], carried=carried)
+    values = Ledger(4, max_weight=4.0).add(case)
+    assert values["prediction/trained_prompts_frac"] == 0.5
+    # Weights 2, 1, 1: 16 / 6 of 3.
+    assert values["prediction/trained_effective_frac"] == pytest.approx(16 / 6 / 3)
+    # All that is trained on may be carried.
+    alone = Ledger(4).add(observed([5, 20], [1.0, 1.0], [False, False], carried=carried))
+    assert alone["prediction/trained_prompts_frac"] == 0.25
+    assert "prediction/short_frac" not in alone
+
+
+def test_an_audit_may_have_found_nothing_yet() -> None:
+    none = torch.zeros(2, dtype=torch.bool)
+    values = Ledger(4).add(replace(observed([5, 20], [1.0, 1.0], [True, False]), audited=none))
+    assert not any("audit" in name for name in values)
+
+
 def test_calibration_by_hand() -> None:
     # The last was never seen: nothing was predicted of it.
     case = observed(
@@ -80,7 +110,7 @@ def test_the_audit_pools_iterations_until_there_are_enough() -> None:
     plain = observed(lengths, [1.0] * 100, [True] * 100)
     half = torch.arange(100) < 50
     for _ in range(8):
-        values = ledger.add(Observed(plain.draws, plain.stats, plain.decision, plain.chosen, audited=half))
+        values = ledger.add(replace(plain, audited=half))
     # 50 in each: four are 200, and older ones are forgotten.
     assert values["prediction/audit/groups"] == 200
     # Of the first 50 (5, 20, 40, 60, 5, 20, ...) 13 are at most 10, 26 at most 30, 38 at most 50.
@@ -107,12 +137,9 @@ def test_a_saved_ledger_goes_on_alike() -> None:
 
 
 def test_sides_are_unknown_without_a_band() -> None:
-    nothing = Decision(torch.tensor([True]), [""])
-    assert short_sides(nothing) is None
-    lengths = torch.tensor([5.0, 19.0, 21.0, 60.0], dtype=torch.float64)
-    decision = Decision(
-        torch.ones(4, dtype=torch.bool), [""] * 4, {"length_low": 10.0, "length_high": 30.0}, lengths=lengths
-    )
-    sides = short_sides(decision)
-    assert sides is not None
-    assert sides.tolist() == [True, True, False, False]
+    case = observed([5.0, 19.0, 21.0, 60.0], [1.0] * 4, [True] * 4)
+    assert short_sides(Decision(case.chosen, [""] * 4), case.stats) is None
+    for lengths in (case.decision.lengths, None):
+        sides = short_sides(replace(case.decision, lengths=lengths), case.stats)
+        assert sides is not None
+        assert sides.tolist() == [True, True, False, False]

@@ -48,3 +48,14 @@ def test_pools_of_the_last_iterations_count(kind: type[RankScale | LogScale]) ->
     lengths = tensor(50, 150, 1500)
     assert torch.equal(scale.score(lengths), other.score(lengths))
     assert torch.equal(scale.score(lengths), fresh.score(lengths))
+
+
+def test_equal_lengths_have_equal_ranks_whatever_the_group_size() -> None:
+    """A mean of 6 responses, as 50/6, is no float32 number: it has to be equal to itself."""
+    lengths = tensor(*([50 / 6] * 4), *([70 / 6] * 4))
+    scale = RankScale(1)
+    scale.add(lengths, torch.ones(8, dtype=torch.float64))
+    scores = scale.score(lengths)
+    # Mid-ranks of two halves: a quarter and three quarters.
+    assert scores[:4].tolist() == pytest.approx([-0.67449] * 4, abs=1e-4)
+    assert scores[4:].tolist() == pytest.approx([0.67449] * 4, abs=1e-4)

@@ -151,6 +151,22 @@ def test_greso_by_hand() -> None:
     assert GRESO(floor=0.1).weighted
 
 
+@pytest.mark.parametrize("make", [KeepPrediction, GRESO])
+def test_accuracy_is_forgotten_and_lengths_are_not(make: Any) -> None:
+    predictor, other = make(), make()
+    for one in (predictor, other):
+        one.begin(4, 4)
+        seen(one, [0, 1, 2, 3], stats_of([0, 4, 2, 2], [5, 20, 10, 30]))
+    predictor.forget_accuracy()
+    before, after = (chances(one, [0, 1, 2, 3], selector=AccuracyBand()) for one in (other, predictor))
+    # Of no prompt more is known than of another.
+    assert float(before.max() - before.min()) > 0.05
+    assert float(after.max() - after.min()) < 1e-12
+    if make is KeepPrediction:
+        lengths = chances(predictor, [0, 3], selector=LengthBand())
+        assert lengths[0] != lengths[1]
+
+
 def test_memory_is_at_most_24_bytes_per_prompt() -> None:
     predictor = KeepPrediction()
     predictor.begin(1000, 8)

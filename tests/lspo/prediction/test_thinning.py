@@ -69,3 +69,8 @@ def test_all_are_taken_where_the_chance_is_one() -> None:
 def test_a_chance_out_of_range_is_an_error(value: float) -> None:
     with pytest.raises(RuntimeError, match="a probability above 0 and at most 1, but got"):
         take(ORDER.places, 0, 3, lambda places: torch.full((len(places),), value), seed=0)
+
+
+def test_chances_near_nothing_end_the_search() -> None:
+    with pytest.raises(RuntimeError, match=r"of 7\d\d,\d\d\d draws 0 of 70 were taken.*Give it a floor"):
+        take(ORDER.places, 0, 70, lambda places: torch.full((len(places),), 1e-12, dtype=torch.float64), seed=0)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from lspo.models.tokenizers import character_tokenizer
 from lspo.rollout import Sampling, TransformersEngine, transformers_engine
@@ -151,6 +152,22 @@ def test_a_long_prompt_joins_short_ones_and_a_short_one_long_ones(model: Any) ->
     prompts = [Prompt(str(n), "", tuple(2 + (n + t) % 60 for t in range(size)), "") for n, size in enumerate(lengths)]
     for order in (prompts, prompts[::-1]):
         assert_same(by_draw(write(model, order, 5)), alone(model, order))
+
+
+@pytest.mark.parametrize("slots", [8, 40])
+def test_rows_that_have_ended_ask_for_no_position_behind_the_limit(slots: int) -> None:
+    """They wait for others to end too, and are written along; this model has positions up to the limit and no more."""
+    prompts = [replace(one, token_ids=(*range(2, 9), n + 9)) for n, one in enumerate(prompts_of(3, count=24))]
+    positions = len(prompts[0].token_ids) + SAMPLING.max_response_tokens
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = GPT2Config(
+            vocab_size=len(TOKENIZER), n_positions=positions, n_embd=32, n_layer=2, n_head=4, initializer_range=0.2,
+            bos_token_id=None, eos_token_id=EOS, pad_token_id=TOKENIZER.pad_token_id,
+        )  # fmt: skip
+        model = GPT2LMHeadModel(config).eval()
+    ends = {"eos": (EOS, 40)}
+    assert_same(by_draw(write(model, prompts, slots, **ends)), alone(model, prompts, **ends))
 
 
 @pytest.mark.parametrize("slots", [1, 3, 8])

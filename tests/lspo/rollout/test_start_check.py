@@ -14,6 +14,7 @@ import torch
 
 from lspo.models.tokenizers import character_tokenizer
 from lspo.rollout import Sampling, TransformersEngine
+from lspo.rollout.growing_layer import GrowingLayer
 from lspo.rollout.start_check import MOST_WINDOW, PROMPT_TOKENS, StartGap, _prompt_lengths, start_gap
 from lspo.testing import StubPolicy, tiny_model
 from lspo.types import Prompt
@@ -113,7 +114,7 @@ def test_a_model_that_padding_confuses_is_written_without_it() -> None:
         return logits.roll(1, -1) if padded(told) else logits
 
     engine = engine_of(model_with(change))
-    with pytest.warns(UserWarning, match="a-model is not exact beside padding on the left .* batches of their own"):
+    with pytest.warns(UserWarning, match="a-model is not exact beside padding on the left, .* batches of their own"):
         engine.update()
     assert engine.metrics()["probe_gap"] < 1e-4
     prompts = [Prompt(str(n), "", tuple(range(2, 3 + n % 3)), "") for n in range(7)]
@@ -159,7 +160,7 @@ def test_the_trainer_is_asked_in_company_and_alone() -> None:
     engine = TransformersEngine()
     engine.setup(policy)
     engine.update()
-    rows = 2 * len(PROMPT_TOKENS) + 2
+    rows = 4 * len(PROMPT_TOKENS) + 2
     assert [one for one in policy.taken if one != "gathered"] == [f"logprobs of {n}" for n in (rows, 1, 1)]
 
 
@@ -233,3 +234,30 @@ def test_logits_that_are_minus_infinity_are_tokens_that_can_not_come() -> None:
 
     for group in generated(model_with(change)):
         assert all(token >= 20 for rollout in group.rollouts for token in rollout.token_ids)
+
+
+def test_rows_that_are_given_to_other_responses_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake that shows only where a response joins others that run."""
+    put_rows = GrowingLayer.put_rows
+    joined = []
+
+    def broken(self: Any, rows: torch.Tensor, new: Any, source: torch.Tensor, batch: int) -> None:
+        into = self.is_initialized
+        put_rows(self, rows, new, source, batch)
+        if into:
+            joined.append(len(rows))
+            self.values[rows] = self.values[rows].flip(-1)
+
+    monkeypatch.setattr(GrowingLayer, "put_rows", broken)
+    engine = engine_of(tiny_model(TOKENIZER, initializer_range=0.3))
+    with pytest.warns(UserWarning, match="rows that are given to other responses .* batches of their own"):
+        engine.update()
+    assert joined
+    # From now on none is.
+    joined.clear()
+    prompts = [Prompt(str(n), "", (3, 4, 5), "") for n in range(4)]
+    engine.max_batch_responses = 4
+    assert (
+        len(list(engine.generate(prompts, group_size=4, sampling=Sampling(max_response_tokens=8), keys=range(4)))) == 4
+    )
+    assert not joined

@@ -1,0 +1,202 @@
+"""What prediction saves on the built-in task: real runs, real training, over several seeds.
+
+    python benchmarks/prediction_task.py --jobs 2     # all: two sizes, six methods, five seeds; about 75 core-minutes
+    python benchmarks/prediction_task.py --sizes 512 --methods LSPO "LSPO + prediction" --seeds 1
+
+Every run is the command a user would type, in a process of its own with one thread, with one callback that writes down
+what each iteration cost. Runs that `--folder` holds already are read, not made again. Costs are sums over the
+iterations of a run; processor seconds are those of collecting and training, without evaluation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from prediction import ks
+from quickstart_table import environment, interval
+
+from lspo.lightning_modules import RolloutCallback
+
+METRIC = "val/held_out/avg@4"
+ENOUGH = 0.8
+ITERATIONS, EVERY = 40, 4
+LSPO = ["--config", "dapo", "--config", "lspo"]
+WINDOW = ["--data.rounds.pool=window"]
+METHODS = {
+    "DAPO": ["--config", "dapo"],
+    "DAPO + prediction": [
+        "--config", "dapo", "--data.predictor=lspo.prediction.KeepPrediction", "--data.batches.max_prompt_weight=4",
+    ],
+    "LSPO": LSPO,
+    "LSPO, window": [*LSPO, *WINDOW],
+    "LSPO, window, GRESO": [*LSPO, *WINDOW, "--data.predictor=lspo.prediction.GRESO"],
+    "LSPO + prediction": [*LSPO, "--config", "prediction"],
+}  # fmt: skip
+
+
+class Account(RolloutCallback):
+    """Writes a line for each iteration and each evaluation into the folder that the run was started in."""
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self.started = 0.0
+        self.row: dict[str, Any] = {}
+
+    def write(self, row: dict[str, Any]) -> None:
+        with Path("account.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def on_collect_start(self, trainer: Any, pl_module: Any, plan: Any) -> None:
+        self.started = time.process_time()
+
+    def on_collect_end(self, trainer: Any, pl_module: Any, report: Any) -> None:
+        self.tokens += report.num_tokens
+        self.row = {
+            "iteration": report.plan.iteration,
+            "prompts": len(report.stats),
+            "groups": len(report.groups),
+            "tokens": report.num_tokens,
+            "length": float(report.stats.lengths.mean()),
+            **ranks(report),
+        }
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.is_last_batch:
+            self.write({**self.row, "seconds": time.process_time() - self.started})
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        found = float(trainer.callback_metrics[METRIC])
+        self.write({"accuracy": found, "tokens_so_far": self.tokens, "version": pl_module.version})
+
+
+def ranks(report: Any) -> dict[str, Any]:
+    """Where the groups trained on are in the weighted pool of their iteration, and their weights up to 4."""
+    pool, lengths = report.decision.in_pool, report.decision.lengths
+    if pool is None or lengths is None:
+        return {}
+    weights = report.stats.each_weight
+    ordered, place = lengths[pool].sort()
+    running = torch.cat([torch.zeros(1, dtype=torch.float64), weights[pool][place].cumsum(0)])
+    own = lengths[report.chosen]
+    low, high = (running[torch.searchsorted(ordered, own, right=right)] for right in (False, True))
+    drawn = 1 / torch.tensor([draw.probability for draw in report.draws], dtype=torch.float64)[report.chosen]
+    return {"ranks": ((low + high) / 2 / running[-1]).tolist(), "weights": drawn.clamp(max=4).tolist()}
+
+
+def run(size: int, method: str, seed: int, folder: Path) -> dict[str, Any]:
+    """One run, and what it cost."""
+    own = folder / f"{method.replace(' ', '_').replace(',', '').replace('+', 'and')}-{size}-{seed}"
+    command = [
+        sys.executable, "-m", "lspo.cli.main", "fit", "--config", "quickstart", *METHODS[method],
+        f"--data.train.init_args.size={size}", f"--seed_everything={seed}", f"--model.model.init_args.seed={seed}",
+        f"--trainer.max_epochs={ITERATIONS}", f"--trainer.check_val_every_n_epoch={EVERY}",
+        "--trainer.enable_progress_bar=false", "--trainer.callbacks+=prediction_task.Account",
+    ]  # fmt: skip
+    if not (own / "finished").exists():
+        own.mkdir(parents=True, exist_ok=True)
+        (own / "account.jsonl").unlink(missing_ok=True)
+        path = {"PYTHONPATH": f"{Path(__file__).parent}:{environment().get('PYTHONPATH', '')}"}
+        with (own / "output.txt").open("w") as output:
+            subprocess.run(
+                command, cwd=own, check=True, stdout=output, stderr=subprocess.STDOUT, env=environment() | path
+            )
+        (own / "finished").touch()
+    rows = [json.loads(line) for line in (own / "account.jsonl").read_text().splitlines()]
+    result = {"size": size, "method": method, "seed": seed, **costs(rows)}
+    print({name: value for name, value in result.items() if name not in ("ranks", "weights")}, flush=True)
+    return result
+
+
+def costs(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Sums over a run, per group trained on."""
+    iterations = [row for row in rows if "groups" in row]
+    curve = [(row["tokens_so_far"], row["accuracy"]) for row in rows if "accuracy" in row]
+    groups = sum(row["groups"] for row in iterations)
+    found: dict[str, Any] = {
+        name: sum(row[name] for row in iterations) / groups for name in ("prompts", "tokens", "seconds")
+    }
+    found |= {"before": curve[0][1], "after": curve[-1][1], "to_enough": tokens_to(curve, ENOUGH)}
+    placed = [row for row in iterations if "ranks" in row]
+    if placed:
+        where = torch.tensor([rank for row in placed for rank in row["ranks"]], dtype=torch.float64)
+        weights = torch.tensor([weight for row in placed for weight in row["weights"]], dtype=torch.float64)
+        found |= {"ks": ks(where, torch.ones_like(where)), "ks_weighted": ks(where, weights)}
+    return found
+
+
+def tokens_to(curve: Iterable[tuple[float, float]], accuracy: float) -> float | None:
+    """Generated tokens at which the accuracy was first reached, interpolated between evaluations; None if it was not.
+
+    Example:
+        >>> tokens_to([(0, 0.5), (100, 0.7), (200, 0.9)], 0.8)
+        150.0
+    """
+    before: tuple[float, float] | None = None
+    for tokens, found in curve:
+        if found >= accuracy:
+            if before is None:
+                return float(tokens)
+            return before[0] + (tokens - before[0]) * (accuracy - before[1]) / (found - before[1])
+        before = (tokens, found)
+    return None
+
+
+def table(results: Sequence[dict[str, Any]]) -> str:
+    """Means with 95% intervals over seeds, as Markdown."""
+    lines = [
+        "| training prompts | method | prompts per group trained on | tokens per group | processor ms per group | KS | "
+        f"KS, loss weights to 4 | accuracy after {ITERATIONS} iterations | tokens to {ENOUGH} |",
+        "|" + "---|" * 9,
+    ]
+    for size, method in dict.fromkeys((row["size"], row["method"]) for row in results):
+        own = [row for row in results if (row["size"], row["method"]) == (size, method)]
+
+        def shown(name: str, digits: int, scale: float = 1.0, own: Sequence[dict[str, Any]] = own) -> str:
+            values = [scale * row[name] for row in own if row.get(name) is not None]
+            if not values:
+                return "-"
+            mean, half = interval(values)
+            missing = f" ({len(values)} of {len(own)} seeds)" if len(values) < len(own) else ""
+            return f"{mean:,.{digits}f} ± {half:,.{digits}f}{missing}"
+
+        lines.append(
+            f"| {size:,} | {method} | {shown('prompts', 2)} | {shown('tokens', 0)} | {shown('seconds', 1, 1000)} | "
+            f"{shown('ks', 3)} | {shown('ks_weighted', 3)} | {shown('after', 3)} | {shown('to_enough', 0)} |"
+        )
+    before = [row["before"] for row in results]
+    return "\n".join(lines) + f"\n\nAccuracy before training: {statistics.mean(before):.3f}, the same start for all.\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="*", default=[512, 1024])
+    parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--folder", type=Path, default=None, help="where the runs are kept; a new folder by default")
+    arguments = parser.parse_args()
+    folder = arguments.folder or Path(tempfile.mkdtemp(prefix="prediction-task-"))
+    print(f"Runs are in {folder}", flush=True)
+    jobs = [
+        (size, method, seed)
+        for seed in range(arguments.seeds) for size in arguments.sizes for method in arguments.methods
+    ]  # fmt: skip
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        results = list(pool.map(lambda job: run(*job, folder), jobs))
+    order = {method: place for place, method in enumerate(METHODS)}
+    print(table(sorted(results, key=lambda row: (row["size"], order[row["method"]], row["seed"]))))
+
+
+if __name__ == "__main__":
+    main()
