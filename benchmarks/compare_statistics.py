@@ -21,7 +21,7 @@ from scipy import stats
 
 from lspo.comparing.pairs import paired_test
 from lspo.comparing.statistics import bootstrap_interval, improvement, interquartile_mean, mean, t_interval
-from lspo.comparing.student import student_quantile
+from lspo.student import student_quantile
 
 SIZES = ((10, 1), (12, 3), (25, 1), (50, 5))
 

@@ -61,7 +61,7 @@ def paired_test(differences: Numbers, *, seed: int = 0) -> PairedTest:
         atleast, done = 1, 0
         while done < DRAWN_SIGNS:
             size = min(CHUNK, DRAWN_SIGNS - done)
-            signs = generator.integers(0, 2, size=(size, count)).astype(np.float64) * 2 - 1
+            signs = generator.choice(np.array([-1.0, 1.0]), size=(size, count))
             atleast, done = atleast + _atleast(signs, differences, observed), done + size
         p = atleast / (DRAWN_SIGNS + 1)
     return PairedTest(count, float(differences.mean()), t_interval(differences), p, exact)
@@ -69,7 +69,7 @@ def paired_test(differences: Numbers, *, seed: int = 0) -> PairedTest:
 
 def _signs(start: int, end: int, count: int) -> Numbers:
     """The patterns of these numbers: bit by bit, 1 or -1."""
-    return ((np.arange(start, end)[:, None] >> np.arange(count)) & 1).astype(np.float64) * 2 - 1
+    return (((np.arange(start, end)[:, None] >> np.arange(count)) & 1) * 2 - 1).astype(np.float64)
 
 
 def _atleast(signs: Numbers, differences: Numbers, observed: float) -> int:

@@ -37,7 +37,7 @@ def _spent(comparison: Comparison) -> Table:
     rows = []
     for method in comparison.methods:
         spent = [sum(run[0].last for run in part.curves[method.name]) / len(method.runs) for part in comparison.parts]
-        rows.append([method.name, str(len(method.runs)), *(f"{value:,.0f}" for value in spent)])
+        rows.append([method.name, str(len(method.runs)), *map(amount, spent)])
     return Table("Spent until the last evaluation, mean of runs", header, rows)
 
 
@@ -70,7 +70,17 @@ def _versus(one: Versus, quantity: str) -> list[str]:
 
 def budget_words(part: AtBudget) -> str:
     """Example: "at 24 optimizer steps"."""
-    return f"at {part.budget.end:,.0f} {AXES[part.axis]}"
+    return f"at {amount(part.budget.end)} {AXES[part.axis]}"
+
+
+def amount(value: float) -> str:
+    """What was spent.
+
+    Example:
+        >>> amount(9.27), amount(40.0), amount(28064.0)
+        ('9.27', '40', '28,064')
+    """
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def p_words(p: float) -> str:

@@ -66,7 +66,7 @@ def test_what_is_chosen(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         ([], "the following arguments are required"),
         (["runs/dapo"], "Expected NAME=RUN"),
-        (["A=gone"], "/gone. A run prints its folder"),
+        (["A=gone"], "gone. A run prints its folder"),
         (["A=runs/dapo", "A=runs/lspo"], "'A' comes twice"),
         (["A=runs/dapo", "--metric", "val/held_out/avg@8"], "Did you mean val/held_out/avg@4?"),
         (["A=runs/dapo", "--baseline", "B"], "Expected --baseline to be one of A"),

@@ -126,3 +126,43 @@ def test_problems_that_are_all_alike() -> None:
     assert over_problems([0.0] * 100).high == pytest.approx(1 - 0.025 ** (1 / 100))  # type: ignore[union-attr]
     assert over_problems([1.0]) is None
     assert over_problems([0.5] * 20).how == "bootstrap"  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def chat_policy(tmp_path: Path) -> Path:
+    from lspo.models.tokenizers import trained_tokenizer
+    from lspo.testing import tiny_model
+
+    tokenizer = trained_tokenizer(["How many? #### 3"] * 3, vocabulary_size=280)
+    tokenizer.chat_template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}[/]{% endfor %}[assistant]"
+    folder = tmp_path / "chat_policy"
+    tiny_model(tokenizer).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "prompt"),
+    [
+        ([], "[user]How many?\nLet's think step by step and output the final answer within \\boxed{}.[/][assistant]"),
+        (["--instruction", "", "--chat", "no"], "How many?"),
+        (["--instruction", "Think.", "--chat", "yes"], "[user]How many?\nThink.[/][assistant]"),
+    ],
+)
+def test_a_published_set_is_asked_as_a_chat_with_the_instruction(
+    words: list[str], prompt: str, chat_policy: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "test.jsonl").write_text(
+        '{"question": "How many?", "answer": "1 + 2 = 3\\n#### 3"}\n{"question": "And now?", "answer": "#### 4"}\n'
+    )
+    flags = ["--path", "test.jsonl", "--k", "2", "--limit", "1", "--max-response-tokens", "4", "--out", "out"]
+    main(["evaluate", str(chat_policy), "--data", "gsm8k", *flags, *words])
+    found = rows(tmp_path / "out/validate_gsm8k.jsonl")
+    assert [row["prompt"] for row in found] == [prompt, prompt]
+    assert json.loads((tmp_path / "out/result.json").read_text())["settings"]["reward"] == "GSM8KReward"
+
+
+def test_a_tokenizer_without_a_template_is_asked_in_plain_text(policy_folder: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", str(policy_folder), "--data", "gsm8k", "--path", "gone.jsonl", "--chat", "yes"])
+    assert ended.value.code == 2
