@@ -45,6 +45,12 @@ METHODS = {
 }  # fmt: skip
 
 
+PLAIN = "DAPO"
+COSTS = ("prompts", "tokens", "seconds")
+UNITS = (("prompts", 2, "prompts"), ("tokens", 0, "tokens"), ("seconds", 3, "processor seconds"))
+"""Of each cost: digits and unit."""
+
+
 class Account(RolloutCallback):
     """Writes a line for each iteration and each evaluation into the folder that the run was started in."""
 
@@ -123,9 +129,7 @@ def costs(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     iterations = [row for row in rows if "groups" in row]
     curve = [(row["tokens_so_far"], row["accuracy"]) for row in rows if "accuracy" in row]
     groups = sum(row["groups"] for row in iterations)
-    found: dict[str, Any] = {
-        name: sum(row[name] for row in iterations) / groups for name in ("prompts", "tokens", "seconds")
-    }
+    found: dict[str, Any] = {name: sum(row[name] for row in iterations) / groups for name in COSTS}
     found |= {"before": curve[0][1], "after": curve[-1][1], "to_enough": tokens_to(curve, ENOUGH)}
     placed = [row for row in iterations if "ranks" in row]
     if placed:
@@ -153,29 +157,40 @@ def tokens_to(curve: Iterable[tuple[float, float]], accuracy: float) -> float | 
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
-    """Means with 95% intervals over seeds, as Markdown."""
-    lines = [
-        "| training prompts | method | prompts per group trained on | tokens per group | processor ms per group | KS | "
-        f"KS, loss weights to 4 | accuracy after {ITERATIONS} iterations | tokens to {ENOUGH} |",
-        "|" + "---|" * 9,
-    ]
+    """Means with 95% intervals over seeds, as Markdown; costs are ratios to plain dynamic sampling of the same seed."""
+    plain = {(row["size"], row["seed"]): row for row in results if row["method"] == PLAIN}
+    heads = [
+        "training prompts", "method", "prompts per trained group, / DAPO", "tokens per group, / DAPO",
+        "processor time per group, / DAPO", "KS", "KS, loss weights to 4", f"accuracy after {ITERATIONS} iterations",
+        f"tokens to {ENOUGH}, / DAPO",
+    ]  # fmt: skip
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     for size, method in dict.fromkeys((row["size"], row["method"]) for row in results):
         own = [row for row in results if (row["size"], row["method"]) == (size, method)]
+        against = [
+            {name: row[name] / first[name] if row[name] and first[name] else None for name in (*COSTS, "to_enough")}
+            for row in own
+            if (first := plain.get((size, row["seed"])))
+        ]
+        cells = [shown(against, name, 2) for name in COSTS]
+        cells += [shown(own, name, 3) for name in ("ks", "ks_weighted", "after")]
+        lines.append(f"| {size:,} | {method} | {' | '.join(cells)} | {shown(against, 'to_enough', 2)} |")
+    firsts = list(plain.values()) or list(results)
+    each = ", ".join(
+        f"{statistics.mean(row[name] for row in firsts):,.{digits}f} {unit}" for name, digits, unit in UNITS
+    )
+    before = statistics.mean(row["before"] for row in results)
+    return "\n".join(lines) + f"\n\nDAPO: {each} per trained group. Accuracy before training: {before:.3f}.\n"
 
-        def shown(name: str, digits: int, scale: float = 1.0, own: Sequence[dict[str, Any]] = own) -> str:
-            values = [scale * row[name] for row in own if row.get(name) is not None]
-            if not values:
-                return "-"
-            mean, half = interval(values)
-            missing = f" ({len(values)} of {len(own)} seeds)" if len(values) < len(own) else ""
-            return f"{mean:,.{digits}f} ± {half:,.{digits}f}{missing}"
 
-        lines.append(
-            f"| {size:,} | {method} | {shown('prompts', 2)} | {shown('tokens', 0)} | {shown('seconds', 1, 1000)} | "
-            f"{shown('ks', 3)} | {shown('ks_weighted', 3)} | {shown('after', 3)} | {shown('to_enough', 0)} |"
-        )
-    before = [row["before"] for row in results]
-    return "\n".join(lines) + f"\n\nAccuracy before training: {statistics.mean(before):.3f}, the same start for all.\n"
+def shown(rows: Sequence[dict[str, Any]], name: str, digits: int) -> str:
+    """Mean of a column and half its interval; how many rows have it, if not all."""
+    values = [row[name] for row in rows if row.get(name) is not None]
+    if not values:
+        return "-"
+    mean, half = interval(values)
+    missing = f" ({len(values)} of {len(rows)} seeds)" if len(values) < len(rows) else ""
+    return f"{mean:,.{digits}f} ± {half:,.{digits}f}{missing}"
 
 
 def main() -> None:

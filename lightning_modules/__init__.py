@@ -10,6 +10,7 @@ from lspo.lightning_modules.callbacks import (
     HealthWarnings,
     IterationCheckpoint,
     IterationLines,
+    IterationRecord,
     OnPolicyGuard,
     PretrainedWriter,
     RankWatch,
@@ -32,8 +33,8 @@ from lspo.lightning_modules.strategies import FSDP2Strategy, FSDPShardedStrategy
 __all__ = [
     "AverageAtK", "CPUThreads", "ColdStart", "CollectProgress", "EvaluationTable", "EvaluationWriter", "FSDP2Strategy",
     "FSDPShardedStrategy", "FinalEvaluation", "GracefulStop", "HealthWarnings", "IterationCheckpoint", "IterationLines",
-    "LoadedModel", "MajorityAtK", "ModelSource", "OnPolicyGuard", "PassAtK", "PolicyModule", "PretrainedWriter",
-    "RandomWeights", "RankWatch", "ReportingCallback", "ResultSummary", "ResumableCSVLogger",
+    "IterationRecord", "LoadedModel", "MajorityAtK", "ModelSource", "OnPolicyGuard", "PassAtK", "PolicyModule",
+    "PretrainedWriter", "RandomWeights", "RankWatch", "ReportingCallback", "ResultSummary", "ResumableCSVLogger",
     "RolloutCallback", "RolloutMetrics", "RolloutModule", "RolloutWriter", "WeightSync",
 ]  # fmt: skip
 

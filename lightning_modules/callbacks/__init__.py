@@ -13,6 +13,7 @@ from lspo.lightning_modules.callbacks.graceful_stop import GracefulStop
 from lspo.lightning_modules.callbacks.health import HealthWarnings
 from lspo.lightning_modules.callbacks.iteration_checkpoint import IterationCheckpoint
 from lspo.lightning_modules.callbacks.iteration_lines import IterationLines
+from lspo.lightning_modules.callbacks.iteration_record import IterationRecord
 from lspo.lightning_modules.callbacks.on_policy_guard import OnPolicyGuard
 from lspo.lightning_modules.callbacks.pretrained_writer import PretrainedWriter
 from lspo.lightning_modules.callbacks.progress import CollectProgress
@@ -24,7 +25,7 @@ from lspo.lightning_modules.callbacks.weight_sync import WeightSync
 
 DEFAULTS: tuple[type[Callback], ...] = (
     CPUThreads, WeightSync, OnPolicyGuard, RolloutMetrics, HealthWarnings, CollectProgress, IterationLines,
-    GracefulStop, ResultSummary, EvaluationTable, RankWatch, FinalEvaluation,
+    IterationRecord, GracefulStop, ResultSummary, EvaluationTable, RankWatch, FinalEvaluation,
 )  # fmt: skip
 
 
@@ -35,7 +36,7 @@ def default_callbacks(present: Sequence[Callback]) -> list[Callback]:
 
 __all__ = [
     "CPUThreads", "CollectProgress", "EvaluationTable", "EvaluationWriter", "FinalEvaluation", "GracefulStop",
-    "HealthWarnings", "IterationCheckpoint", "IterationLines", "OnPolicyGuard",
-    "PretrainedWriter", "RankWatch", "ReportingCallback", "ResultSummary",
+    "HealthWarnings", "IterationCheckpoint", "IterationLines", "IterationRecord",
+    "OnPolicyGuard", "PretrainedWriter", "RankWatch", "ReportingCallback", "ResultSummary",
     "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync", "default_callbacks",
 ]  # fmt: skip

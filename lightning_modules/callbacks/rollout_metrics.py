@@ -14,10 +14,10 @@ from torch import Tensor
 from lspo.collecting.plan import CollectPlan
 from lspo.collecting.report import CollectReport
 from lspo.lightning_modules.callbacks.base import ReportingCallback, exact
+from lspo.lightning_modules.run_totals import RunTotals
 from lspo.problems.mixed import SET
 from lspo.sampling.base import short_sides
 
-NO_TOTALS: dict[str, Any] = {"tokens": 0, "rollouts": 0, "seconds": 0.0}
 QUANTILES = (0.05, 0.3, 0.5, 0.65, 0.95)
 
 
@@ -32,23 +32,20 @@ class RolloutMetrics(ReportingCallback):
 
     def __init__(self) -> None:
         super().__init__()
-        self._totals: dict[str, Any] = dict(NO_TOTALS)
-        self._started: float | None = None
+        self.totals = RunTotals()
         self._training_since: float | None = None
         self._train_seconds: float | None = None
         self._used = False
 
     def on_collect_start(self, trainer: Trainer, pl_module: LightningModule, plan: CollectPlan) -> None:
         self._used = True
+        self.totals.start()
         now = time.perf_counter()
-        if self._started is None:
-            self._started = now
         if self._training_since is not None:
             self._train_seconds, self._training_since = now - self._training_since, None
 
     def on_collect_end(self, trainer: Trainer, pl_module: LightningModule, report: CollectReport) -> None:
-        self._totals["tokens"] += report.num_tokens
-        self._totals["rollouts"] += report.stats.lengths.numel()
+        self.totals.add(report, trainer)
         values = {"train/groups": float(len(report.groups))}
         values |= _selection(report) | _lengths(report) | _costs(report) | _sets(report)
         values |= {f"engine/{name}": value for name, value in _engine_metrics(trainer).items()}
@@ -78,41 +75,32 @@ class RolloutMetrics(ReportingCallback):
         super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
 
     def place(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
-        return {f"total/{name}": value for name, value in self._so_far().items()}
-
-    def _so_far(self) -> dict[str, float]:
-        running = 0.0 if self._started is None else time.perf_counter() - self._started
-        return {**self._totals, "seconds": self._totals["seconds"] + running}
+        return {f"total/{name}": value for name, value in self.totals.values().items()}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         if stage != "fit":
             return
-        self._started = None
+        self.totals.pause()
         self._training_since = self._train_seconds = None
         if trainer.global_step == 0 and self._used:
             # Another run; totals of a resumed one are loaded after this.
-            self._totals = dict(NO_TOTALS)
+            self.totals.reset()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._pause()
+        self.totals.pause()
         super().on_train_end(trainer, pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._pause()
+        self.totals.pause()
         super().on_exception(trainer, pl_module, exception)
 
-    def _pause(self) -> None:
-        self._totals, self._started = self._so_far(), None
-
     def state_dict(self) -> dict[str, Any]:
-        return {**self.unlogged(), **self._so_far()}
+        return {**self.unlogged(), **self.totals.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.load_unlogged(state_dict)
-        self._totals |= {name: state_dict[name] for name in NO_TOTALS if name in state_dict}
-        # The seconds so far are among them.
-        self._started = None
+        self.totals.load_state_dict(state_dict)
 
 
 def _engine_metrics(trainer: Any) -> dict[str, float]:

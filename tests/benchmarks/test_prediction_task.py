@@ -35,8 +35,14 @@ def test_costs_by_hand(benchmark: Callable[[str], ModuleType]) -> None:
     assert (found["prompts"], found["tokens"], found["seconds"]) == (2.0, 75.0, 3 / 8)
     assert (found["before"], found["after"], found["to_enough"]) == (0.5, 0.9, pytest.approx(450))
     assert "ks" not in found
-    lines = module.table([{"size": 512, "method": "DAPO", "seed": seed, **found} for seed in range(2)]).splitlines()
-    assert lines[2] == ("| 512 | DAPO | 2.00 ± 0.00 | 75 ± 0 | 375.0 ± 0.0 | - | - | 0.900 ± 0.000 | 450 ± 0 |")
+    twice = {**found, "tokens": 150.0, "to_enough": None}
+    rows = [{"size": 512, "method": "DAPO", "seed": seed, **found} for seed in range(2)]
+    rows += [{"size": 512, "method": "LSPO", "seed": seed, **twice} for seed in range(2)]
+    lines = module.table(rows).splitlines()
+    ones = "1.00 ± 0.00 | 1.00 ± 0.00 | 1.00 ± 0.00"
+    assert lines[2] == f"| 512 | DAPO | {ones} | - | - | 0.900 ± 0.000 | 1.00 ± 0.00 |"
+    assert lines[3] == "| 512 | LSPO | 1.00 ± 0.00 | 2.00 ± 0.00 | 1.00 ± 0.00 | - | - | 0.900 ± 0.000 | - |"
+    assert lines[-1].startswith("DAPO: 2.00 prompts, 75 tokens, 0.375 processor seconds per trained group.")
 
 
 def test_places_in_the_weighted_pool_by_hand(benchmark: Callable[[str], ModuleType]) -> None:

@@ -18,7 +18,7 @@ from rank_strategies import FSDP1OnCPU
 from transformers import AutoModelForCausalLM
 
 from lspo.datamodules import Evaluation, RolloutDataModule, Rounds
-from lspo.lightning_modules import HealthWarnings, PolicyModule, RankWatch, RolloutCallback
+from lspo.lightning_modules import HealthWarnings, IterationRecord, PolicyModule, RankWatch, RolloutCallback
 from lspo.models.causal_lm import load_tokenizer
 from lspo.objectives import DAPO
 from lspo.problems import RunningSumProblems
@@ -111,7 +111,7 @@ def main(folder: str, settings: dict[str, Any]) -> None:
         accelerator="cpu", devices=world, strategy=strategy, max_epochs=settings.get("epochs", 2),
         accumulate_grad_batches=settings.get("accumulate", 2), logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, default_root_dir=".",
-        callbacks=[HealthWarnings(max_truncated_frac=1), watch, journal, trouble],
+        callbacks=[HealthWarnings(max_truncated_frac=1), IterationRecord("."), watch, journal, trouble],
         max_time=settings.get("max_time"),
     )  # fmt: skip
     model, tokenizer, train = folder, None, RunningSumProblems(40)
