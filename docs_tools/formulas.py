@@ -1,4 +1,4 @@
-"""Formulas as MathML, made when the site is built: `$x$` in a line, `$$x$$` as a block. Readers load nothing for them."""
+"""Formulas as MathML, made when the site is built: `$x$` in a line, `$$x$$` as a block. Nothing is loaded for them."""
 
 from __future__ import annotations
 
