@@ -12,10 +12,11 @@ VENV_VLLM := .venv-vllm
 VENV_LATEST := .venv-latest
 BIN_LATEST := $(VENV_LATEST)/bin
 VENV_TRL := .venv-trl
+VENV_DOCS := .venv-docs
 # Of `make bench-peers`, as in ARGS="--only 1m-tail".
 ARGS ?=
 
-.PHONY: quickstart test test-ranks test-vllm test-latest lint lock table bench-peers clean
+.PHONY: quickstart test test-ranks test-vllm test-latest lint lock table bench-peers docs clean
 
 quickstart: $(VENV)/.installed
 	@$(BIN)/lspo fit --config quickstart
@@ -48,6 +49,12 @@ table: $(VENV)/.installed-dev
 # lspo and TRL by turns on the same steps: benchmarks/README.md.
 bench-peers: $(VENV)/.installed $(VENV_TRL)/.installed
 	$(BIN)/python benchmarks/peers/compare.py $(ARGS)
+
+# The documentation, into site/. It needs neither torch nor lspo's other packages: docstrings are read, and not imported.
+docs: $(VENV_DOCS)/.installed
+	$(VENV_DOCS)/bin/python docs_tools/reference.py
+	PYTHONPATH=docs_tools $(VENV_DOCS)/bin/zensical build --strict --clean
+	$(VENV_DOCS)/bin/python docs_tools/check_site.py site
 
 $(VENV)/.installed: pyproject.toml requirements/base.txt requirements/torch.txt requirements/install.sh
 	@echo "Installing lspo and what it was tested with into $(VENV), once; this takes a minute or two."
@@ -88,5 +95,10 @@ $(VENV_TRL)/.installed: requirements/install.sh benchmarks/peers/trl-tested.txt
 	$(VENV_TRL)/bin/python -m pip install --quiet --disable-pip-version-check --constraint benchmarks/peers/trl-tested.txt trl
 	touch $@
 
+$(VENV_DOCS)/.installed: requirements/docs.txt
+	test -x $(VENV_DOCS)/bin/python || $(PYTHON) -m venv $(VENV_DOCS)
+	$(VENV_DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements/docs.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV_VLLM) $(VENV_LATEST) $(VENV_TRL) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV_VLLM) $(VENV_LATEST) $(VENV_TRL) $(VENV_DOCS) build dist site docs/reference *.egg-info .pytest_cache .mypy_cache .ruff_cache
