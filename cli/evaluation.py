@@ -58,7 +58,6 @@ def evaluated(given: Any) -> tuple[Result, list[ProblemResult]]:
     found = ProblemResults(total=sum(1 for _ in data.problems.problems()))
     precision: Any = given.precision or default_precision()
     writers = [EvaluationWriter(Path(given.out))] if given.out is not None else []
-    precision: Any = given.precision or default_precision()
     trainer = Trainer(
         accelerator="auto",
         devices=1,
