@@ -101,11 +101,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--resamples", type=int, default=5000)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only", nargs="+", default=["mean", "IQM", "P(better)"], help="intervals")
     given = parser.parse_args()
     print("largest difference:", ", ".join(f"{name} {value:.1e}" for name, value in points().items()))
     print("| interval | runs x metrics | width | from rliable, in widths | rliable from itself, in widths |")
     print("|---|---|---|---|---|")
-    for kind in ("mean", "IQM", "P(better)"):
+    for kind in given.only:
         print("\n".join(intervals(kind, given.resamples, given.repeats)), flush=True)
 
 
