@@ -16,7 +16,7 @@ VENV_DOCS := .venv-docs
 # Of `make bench-peers`, as in ARGS="--only 1m-tail".
 ARGS ?=
 
-.PHONY: quickstart test test-ranks test-vllm test-latest lint lock table bench-peers docs clean
+.PHONY: quickstart test test-ranks test-vllm test-latest lint lock table bench-peers docs metrics clean
 
 quickstart: $(VENV)/.installed
 	@$(BIN)/lspo fit --config quickstart
@@ -45,6 +45,10 @@ lint: $(VENV)/.installed-dev
 # The README's table and plot; about 40 minutes on two cores.
 table: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/quickstart_table.py
+
+# docs/metrics.md, of the table in lspo/metrics.py.
+metrics: $(VENV)/.installed
+	$(BIN)/python -m lspo.metrics_page docs/metrics.md
 
 # lspo and TRL by turns on the same steps: benchmarks/README.md.
 bench-peers: $(VENV)/.installed $(VENV_TRL)/.installed
