@@ -32,8 +32,8 @@ class Plot:
 
 
 MAP_SAYS = (
-    "A column is an iteration, and a stronger colour is more of its groups. Blue ones were kept: up to the dotted line, "
-    "and from the solid line to the dashed one."
+    "A column is an iteration, and a stronger colour is more of its groups. Blue ones were kept: up to the dotted "
+    "line, and from the solid line to the dashed one."
 )
 SIDES = (
     ("accuracy", "Accuracy by side of the band", "share",
