@@ -66,6 +66,9 @@ def test_texts_of_a_model_stay_text(make_run, page_of, tmp_path):
     assert "<b>" not in page.replace("<b>52", "").split("<main>")[0]
     shown = [one["text"] for group in embedded(page)["runs"][0]["responses"] for one in group["responses"]]
     assert hostile.replace("\ud800", "?") in shown
+    text = page.split('<script type="application/json" id="data">')[1].split("</script>")[0]
+    assert "<" not in text
+    assert ">" not in text
 
 
 def test_what_is_not_recorded_is_said(tmp_path, page_of):
