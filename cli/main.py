@@ -21,14 +21,14 @@ WRONG_SETTING = 2
 
 COMMANDS = {
     "fit": "Train a policy: collect responses, select, update. `lspo fit --help` has its settings.",
+    "check": "Look at a run before it is started: prompts, right answers, lengths, a small sampling.",
     "validate": "Evaluate on the sets of `data.val`; with --ckpt_path, the policy of a checkpoint.",
     "test": "Evaluate on the sets of `data.test`. It needs no training data.",
-    "recipes": "List the recipes that --config takes by name; `lspo recipes NAME` prints one.",
-    "check": "Look at a run before it is started: prompts, right answers, lengths, a small sampling.",
-    "compare": "Compare methods over seeds at equal steps, tokens and processor time.",
     "evaluate": "Evaluate a model or a checkpoint on a set by name, or on a file of problems.",
     "report": "Write one HTML page of a run: curves, lengths with the band, prompts, responses.",
+    "compare": "Compare methods over seeds at equal steps, tokens and processor time.",
     "export": "Write the policy of a checkpoint as a folder that transformers and vLLM read.",
+    "recipes": "List the recipes that --config takes by name; `lspo recipes NAME` prints one.",
 }
 
 SCREEN = """usage: lspo COMMAND [settings]
@@ -42,8 +42,7 @@ first steps:
   lspo fit --config quickstart                        train a small policy on a CPU, in minutes
   lspo fit --config quickstart --data.group_size=4    the same with one setting changed
   lspo fit --config quickstart --print_config         all settings of a run, as a file for --config
-
-Several --config overlay each other; the later one wins. A recipe or a file may be named.
+  Several --config overlay each other; the later one wins. A recipe or a file may be named.
 
 options:
   -h, --help  this screen; `lspo COMMAND --help` has that of a command
