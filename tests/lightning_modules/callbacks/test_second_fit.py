@@ -27,7 +27,12 @@ KINDS: list[type[Callback]] = [
     and kind not in (RolloutCallback, ReportingCallback, Callback, IterationCheckpoint)
 ]
 DATA = {"val": {"a": RunningSumProblems(6)}, "test": {"a": RunningSumProblems(6)}}
-TIMES = ("seconds",)
+TIMES = ("seconds", "cpu_seconds")
+
+
+def is_measured(name: str) -> bool:
+    """Times, speeds and memory are of the machine, and not of the run."""
+    return "second" in name or name.startswith("memory/")
 
 
 def files_below(folder: Path) -> set[str]:
@@ -50,7 +55,7 @@ def plain(state: Any) -> str:
 
 def rows_of(folder: Path) -> list[list[str]]:
     lines = [line.split(",") for line in next(folder.rglob("metrics.csv")).read_text().splitlines()]
-    kept = [place for place, name in enumerate(lines[0]) if "seconds" not in name]
+    kept = [place for place, name in enumerate(lines[0]) if not is_measured(name)]
     return [[line[place] for place in kept] for line in lines]
 
 
