@@ -24,6 +24,10 @@ COMMANDS = {
     "validate": "Evaluate on the sets of `data.val`; with --ckpt_path, the policy of a checkpoint.",
     "test": "Evaluate on the sets of `data.test`. It needs no training data.",
     "recipes": "List the recipes that --config takes by name; `lspo recipes NAME` prints one.",
+    "check": "Look at a run before it is started: prompts, right answers, lengths, a small sampling.",
+    "compare": "Compare methods over seeds at equal steps, tokens and processor time.",
+    "evaluate": "Evaluate a model or a checkpoint on a set by name, or on a file of problems.",
+    "report": "Write one HTML page of a run: curves, lengths with the band, prompts, responses.",
     "export": "Write the policy of a checkpoint as a folder that transformers and vLLM read.",
 }
 
@@ -67,6 +71,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"lspo {__version__}")  # noqa: T201 - what was asked for
     elif first == "recipes":
         _print_recipes(given[1:])
+    elif first == "compare":
+        from lspo.cli.compare import compare
+
+        compare(given[1:])
+    elif first == "report":
+        from lspo.cli.report import report
+
+        report(given[1:])
     elif not first:
         _refuse(f"{screen()}\nerror: Expected a command, as in `lspo fit --config quickstart`.")
     elif first in COMMANDS or first.startswith("-"):
@@ -89,6 +101,16 @@ def _run(given: list[str], arguments: list[str] | None) -> None:
     # A console script lacks the current folder, where a user's own `class_path` modules stand.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
+    if given[0] == "check":
+        from lspo.cli.check import check
+
+        check(given[1:])
+        return
+    if given[0] == "evaluate":
+        from lspo.cli.evaluate import evaluate
+
+        evaluate(given[1:])
+        return
     if given[0] == "export":
         from lspo.cli.export import export
 

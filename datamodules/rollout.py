@@ -29,7 +29,7 @@ from lspo.datamodules.checks import (
 from lspo.datamodules.dispatch import CallbackDispatch
 from lspo.datamodules.evaluation import Evaluation
 from lspo.datamodules.evaluation_loader import EvaluationLoader
-from lspo.datamodules.evaluation_set import EvaluationSet
+from lspo.datamodules.evaluation_set import EvaluationSet, SettledSet
 from lspo.datamodules.exchange import all_gather_objects, all_to_all_objects, gather_to_first, tell_failure
 from lspo.datamodules.given import as_engine, as_predictor, as_reward, as_selector, as_sets
 from lspo.datamodules.held_out import HeldOutSets
@@ -269,6 +269,25 @@ class RolloutDataModule(LightningDataModule):
             "sampling": in_words(self.sampling),
             "predictor": in_words(self.predictor),
         }
+
+    @property
+    def group_size(self) -> int:
+        """Responses for a prompt, G."""
+        return self._plan.group_size
+
+    @property
+    def train_groups(self) -> int:
+        """Groups of an iteration, N, on all ranks."""
+        return self._layout.train_groups
+
+    @property
+    def minibatch_groups(self) -> int:
+        """Groups of an optimizer step, on all ranks."""
+        return self._layout.minibatch_groups
+
+    def held_out_sets(self, stage: str) -> dict[str, SettledSet]:
+        """The sets that a stage evaluates on, with nothing left open."""
+        return self._held_out.of(stage)
 
     @property
     def max_age(self) -> int:

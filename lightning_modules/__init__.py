@@ -15,6 +15,7 @@ from lspo.lightning_modules.callbacks import (
     PretrainedWriter,
     RankWatch,
     ReportingCallback,
+    ReportWriter,
     ResultSummary,
     RolloutCallback,
     RolloutMetrics,
@@ -34,7 +35,8 @@ __all__ = [
     "AverageAtK", "CPUThreads", "ColdStart", "CollectProgress", "EvaluationTable", "EvaluationWriter", "FSDP2Strategy",
     "FSDPShardedStrategy", "FinalEvaluation", "GracefulStop", "HealthWarnings", "IterationCheckpoint", "IterationLines",
     "IterationRecord", "LoadedModel", "MajorityAtK", "ModelSource", "OnPolicyGuard", "PassAtK", "PolicyModule",
-    "PretrainedWriter", "RandomWeights", "RankWatch", "ReportingCallback", "ResultSummary", "ResumableCSVLogger",
+    "PretrainedWriter", "RandomWeights", "RankWatch", "ReportWriter", "ReportingCallback", "ResultSummary",
+    "ResumableCSVLogger",
     "RolloutCallback", "RolloutMetrics", "RolloutModule", "RolloutWriter", "WeightSync",
 ]  # fmt: skip
 

@@ -129,6 +129,16 @@ class PolicyModule(ScheduleHooks, CheckpointHooks, ShardedPolicy, RolloutModule)
             self._tokenizer = load_tokenizer(self.name_or_path)
         return self._tokenizer
 
+    @property
+    def logits_chunk_tokens(self) -> int:
+        """Response tokens whose logits are in memory at a time."""
+        return self._logits_chunk_tokens
+
+    @property
+    def gradient_checkpointing(self) -> bool:
+        """Whether layers are computed again in the backward pass."""
+        return bool(self._model_settings["gradient_checkpointing"])
+
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
         yield from file_weights(self.model, self._sharding.full_weights(self.model))
 

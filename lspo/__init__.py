@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         TransformersEngine as TransformersEngine, VLLMEngine as VLLMEngine, VLLMServerEngine as VLLMServerEngine,
     )
     from lspo.rollout.local_policy import LocalPolicy as LocalPolicy
+    from lspo.runs import Run as Run, read_run as read_run, read_runs as read_runs
     from lspo.sampling import *
     from lspo.types import (
         Draw as Draw, Prompt as Prompt, Rollout as Rollout, RolloutBatch as RolloutBatch, RolloutGroup as RolloutGroup,

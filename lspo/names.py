@@ -27,7 +27,7 @@ PLACES = {
         "AverageAtK", "CPUThreads", "ColdStart", "CollectProgress", "EvaluationTable", "EvaluationWriter",
         "FSDP2Strategy", "FSDPShardedStrategy", "FinalEvaluation", "GracefulStop", "HealthWarnings",
         "IterationCheckpoint", "IterationLines", "IterationRecord", "LoadedModel", "MajorityAtK", "ModelSource",
-        "OnPolicyGuard", "PassAtK", "PolicyModule", "PretrainedWriter", "RandomWeights", "RankWatch",
+        "OnPolicyGuard", "PassAtK", "PolicyModule", "PretrainedWriter", "RandomWeights", "RankWatch", "ReportWriter",
         "ReportingCallback", "ResultSummary", "ResumableCSVLogger", "RolloutCallback", "RolloutMetrics",
         "RolloutModule", "RolloutWriter", "WeightSync",
     ),
@@ -57,6 +57,7 @@ PLACES = {
         "PolicyHandle", "RolloutEngine", "Sampling", "TransformersEngine", "VLLMEngine", "VLLMServerEngine",
     ),
     "lspo.rollout.local_policy": ("LocalPolicy",),
+    "lspo.runs": ("Run", "read_run", "read_runs"),
     "lspo.sampling": (
         "AccuracyBand", "Annealed", "AuthorsCodeLSPO", "Chain", "Decision", "Downsampler", "Forecast", "GroupSelector",
         "GroupStats", "KeepAll", "LengthBand", "MaxVariance", "PaperLSPO", "RelativeAccuracyBand",

@@ -18,6 +18,7 @@ from lspo.lightning_modules.callbacks.on_policy_guard import OnPolicyGuard
 from lspo.lightning_modules.callbacks.pretrained_writer import PretrainedWriter
 from lspo.lightning_modules.callbacks.progress import CollectProgress
 from lspo.lightning_modules.callbacks.rank_watch import RankWatch
+from lspo.lightning_modules.callbacks.report_writer import ReportWriter
 from lspo.lightning_modules.callbacks.rollout_metrics import RolloutMetrics
 from lspo.lightning_modules.callbacks.rollout_writer import RolloutWriter
 from lspo.lightning_modules.callbacks.summary import ResultSummary
@@ -36,7 +37,7 @@ def default_callbacks(present: Sequence[Callback]) -> list[Callback]:
 
 __all__ = [
     "CPUThreads", "CollectProgress", "EvaluationTable", "EvaluationWriter", "FinalEvaluation", "GracefulStop",
-    "HealthWarnings", "IterationCheckpoint", "IterationLines", "IterationRecord",
-    "OnPolicyGuard", "PretrainedWriter", "RankWatch", "ReportingCallback", "ResultSummary",
+    "HealthWarnings", "IterationCheckpoint", "IterationLines", "IterationRecord", "OnPolicyGuard",
+    "PretrainedWriter", "RankWatch", "ReportWriter", "ReportingCallback", "ResultSummary",
     "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync", "default_callbacks",
 ]  # fmt: skip

@@ -45,10 +45,10 @@ class IterationRecord(RolloutCallback):
             if not self._goes_on:
                 self._iteration, self._evaluated_at = -1, -1
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_start(self, trainer: Any, pl_module: LightningModule) -> None:
         # On every rank: to read the logger's folder is a broadcast.
         folder = self.folder or (trainer.log_dir if trainer.loggers else None)
-        alone = trainer.is_global_zero and not trainer.fast_dev_run
+        alone = trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False)
         self._file = RecordFile(Path(folder) / ITERATIONS) if folder and alone else None
         if self._goes_on or trainer.ckpt_path is None:
             # A new run takes the place of another one that was here, as in `metrics.csv`.

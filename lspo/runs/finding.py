@@ -14,10 +14,11 @@ LISTED_RUNS = 12
 def runs_below(folder: Path) -> list[Path]:
     """The folders of runs in a folder, and in the folders in it, sorted."""
     below = [path for pattern in ("*", "*/*", "*/*/*") for path in folder.glob(pattern) if path.is_dir()]
-    return sorted((path for path in below if _is_run(path)), key=_natural)
+    return sorted((path for path in below if is_run(path)), key=_natural)
 
 
-def _is_run(folder: Path) -> bool:
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds what a run writes."""
     return any((folder / name).is_file() for name in (ITERATIONS, METRICS)) or (
         (folder / "config.yaml").is_file() and any((folder / name).is_dir() for name in ("rollouts", "evaluation"))
     )
@@ -34,7 +35,7 @@ def folder_of_run(folder: Path) -> Path:
             f"Expected the folder of a run, but there is no {folder}. "
             "A run prints its folder at the end, after `Logs:`; usually runs/NAME/version_0."
         )
-    if _is_run(folder):
+    if is_run(folder):
         return folder
     below = runs_below(folder)
     if len(below) == 1:

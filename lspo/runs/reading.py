@@ -194,7 +194,7 @@ def read_runs(folders: Sequence[str | os.PathLike[str]]) -> list[Run]:
 
     Raises: As `read_run`.
     """
-    runs = [read_run(folder) for folder in dict.fromkeys(Path(folder).resolve() for folder in folders)]
+    runs = [read_run(folder) for folder in {Path(folder).resolve(): folder for folder in folders}.values()]
     whole: list[list[Run]] = [[run] for run in runs if run.parts[0].first == 0]
     for run in sorted((run for run in runs if run.parts[0].first), key=lambda run: run.parts[0].first):
         earlier = [

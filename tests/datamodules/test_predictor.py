@@ -118,7 +118,7 @@ def test_a_second_fit_of_the_same_trainer_keeps_what_was_learned(make_run: Calla
 
 
 @pytest.mark.parametrize("make", [KeepPrediction, GRESO])
-@pytest.mark.parametrize("other", [{"group_size": 3}, {"reward": ExactMatchReward()}], ids=str)
+@pytest.mark.parametrize("other", [{"group_size": 3}, {"reward": ExactMatchReward()}], ids=["size", "reward"])
 def test_what_is_known_of_accuracy_is_forgotten_where_it_means_something_else(
     make_run: Callable[..., Any], tmp_path: Path, make: Any, other: dict[str, Any]
 ) -> None:
