@@ -1,4 +1,4 @@
-"""What the README shows, run: its Python, its commands, its numbers of lines."""
+"""What the README and the page on pieces of one's own show, trained with: tests/test_docs.py runs all other blocks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from lspo.cli.recipes import recipe_paths
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+PAGES = README + "".join((ROOT / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("extend", "trained"))
+BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGES, re.MULTILINE | re.DOTALL)
+OWN_REWARD = """
+from lspo.rewards import Reward
+class EndsWithAnswer(Reward):
+    def score(self, response, answer):
+        return response.strip().endswith(answer)
+"""
 
 
 def block_with(text: str) -> str:
@@ -67,7 +74,7 @@ def test_the_custom_project_trains(policy_folder: Path, tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:The supervised start ended after", "ignore:.*were cut at.*")
 def test_classes_of_ones_own_work_by_class_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.py").write_text(
-        "\n".join(block_with(name) for name in ("EndsWithAnswer", "NoTruncation", "WidenBand", "Reinforce"))
+        "\n".join((OWN_REWARD, *map(block_with, ("NoTruncation", "WidenBand", "class Reinforce", "SkipSeen"))))
     )
     monkeypatch.setattr(sys, "path", [*sys.path])  # the command puts the current folder there
     main([
@@ -75,7 +82,8 @@ def test_classes_of_ones_own_work_by_class_path(tmp_path: Path, monkeypatch: pyt
         "--trainer.enable_progress_bar=false", "--model.model.init_args.max_steps=25", "--data.rounds.min_pool=4",
         "--data.train_groups=4", "--data.minibatch_groups=2", "--data.val=null",
         "--data.sampling.max_response_tokens=20",
-        "--data.reward=mine.EndsWithAnswer", "--data.selector=mine.NoTruncation", "--trainer.callbacks+=mine.WidenBand",
+        "--data.reward=mine.EndsWithAnswer", "--data.selector=mine.NoTruncation", "--data.predictor=mine.SkipSeen",
+        "--trainer.callbacks+=mine.WidenBand",
         "--model.objective=mine.Reinforce", "--model.objective.kl_coef=0.01",
     ])  # fmt: skip
     shown = block_with("from_pretrained(")
@@ -90,5 +98,6 @@ def test_the_commands_are_in_the_first_lines() -> None:
 
 
 def test_every_recipe_is_in_the_table() -> None:
+    page = (ROOT / "docs/tested.md").read_text(encoding="utf-8")
     for name in recipe_paths():
-        assert f"`{name}`" in README
+        assert f"`{name}`" in page
