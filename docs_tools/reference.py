@@ -23,6 +23,7 @@ ROOMS = {
     "prediction": "Which prompts are worth generating for.",
     "collecting": "How an iteration is filled, without Lightning.",
     "models": "Models and tokenizers, loaded.",
+    "runs": "What a run has written, read back.",
     "types": "What travels from one piece to the next.",
     "errors": "What is raised on purpose.",
     "cli": "The command, for scripts that need it.",

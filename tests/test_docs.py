@@ -131,6 +131,8 @@ def test_a_block_of_yaml_is_a_configuration(block: Block, place: Path, policy_fo
 def commands(block: Block) -> list[list[str]]:
     """The commands of a block, without what is behind `#` and `...`."""
     text = block.text.replace("\\\n", " ")
+    # A loop over seeds is its command.
+    text = re.sub(r"^for .*?; do (.*?); done", r"\1", text, flags=re.MULTILINE)
     lines = [shlex.split(line, comments=True) for line in text.splitlines() if "<" not in line]
     return [[word for word in words if word not in ("...", "&")] for words in lines if words]
 
