@@ -132,7 +132,7 @@ def commands(block: Block) -> list[list[str]]:
     """The commands of a block, without what is behind `#` and `...`."""
     text = block.text.replace("\\\n", " ")
     # A loop over seeds is its command.
-    text = re.sub(r"^for .*?; do (.*?); done", r"\1", text, flags=re.MULTILINE)
+    text = re.sub(r"^for .*?; do (.*?); done", r"\1", text, flags=re.MULTILINE).replace("$seed", "0")
     lines = [shlex.split(line, comments=True) for line in text.splitlines() if "<" not in line]
     return [[word for word in words if word not in ("...", "&")] for words in lines if words]
 
