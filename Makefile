@@ -15,7 +15,7 @@ VENV_TRL := .venv-trl
 # Of `make bench-peers`, as in ARGS="--only 1m-tail".
 ARGS ?=
 
-.PHONY: quickstart test test-ranks test-vllm test-latest lint lock table bench-peers clean
+.PHONY: quickstart test test-ranks test-vllm test-latest lint lock metrics table bench-peers clean
 
 quickstart: $(VENV)/.installed
 	@$(BIN)/lspo fit --config quickstart
@@ -44,6 +44,10 @@ lint: $(VENV)/.installed-dev
 # The README's table and plot; about 40 minutes on two cores.
 table: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/quickstart_table.py
+
+# docs/metrics.md, of the table in lspo/metrics.py.
+metrics: $(VENV)/.installed
+	$(BIN)/python -m lspo.metrics_page docs/metrics.md
 
 # lspo and TRL by turns on the same steps: benchmarks/README.md.
 bench-peers: $(VENV)/.installed $(VENV_TRL)/.installed

@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.strategies import StrategyRegistry
 
+from lspo.cli.logged_config import log_configuration
 from lspo.errors import FolderError, MissingFileError, SettingError
 from lspo.lightning_modules.checkpoints import check_folder
 from lspo.lightning_modules.strategies import kind_of_folder
@@ -41,6 +42,10 @@ class SaveConfigAtStart(SaveConfigCallback):
         folder, stage = Path(trainer.log_dir or trainer.default_root_dir), trainer.state.fn.value
         self.config_filename = config_name(folder, stage, resumed=trainer.ckpt_path is not None)
         super().setup(trainer, pl_module, stage=trainer.state.fn.value)
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            log_configuration(trainer.loggers, self.parser.dump(self.config, skip_none=False))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._save(trainer, pl_module)

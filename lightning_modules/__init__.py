@@ -2,6 +2,7 @@
 
 from lspo.lightning_modules.callbacks import (
     CollectProgress,
+    CostMetrics,
     CPUThreads,
     EvaluationTable,
     EvaluationWriter,
@@ -16,6 +17,7 @@ from lspo.lightning_modules.callbacks import (
     RankWatch,
     ReportingCallback,
     ReportWriter,
+    ResponseTable,
     ResultSummary,
     RolloutCallback,
     RolloutMetrics,
@@ -32,12 +34,12 @@ from lspo.lightning_modules.sources import ModelSource, RandomWeights
 from lspo.lightning_modules.strategies import FSDP2Strategy, FSDPShardedStrategy, register_strategies
 
 __all__ = [
-    "AverageAtK", "CPUThreads", "ColdStart", "CollectProgress", "EvaluationTable", "EvaluationWriter", "FSDP2Strategy",
-    "FSDPShardedStrategy", "FinalEvaluation", "GracefulStop", "HealthWarnings", "IterationCheckpoint", "IterationLines",
-    "IterationRecord", "LoadedModel", "MajorityAtK", "ModelSource", "OnPolicyGuard", "PassAtK", "PolicyModule",
-    "PretrainedWriter", "RandomWeights", "RankWatch", "ReportWriter", "ReportingCallback", "ResultSummary",
-    "ResumableCSVLogger",
-    "RolloutCallback", "RolloutMetrics", "RolloutModule", "RolloutWriter", "WeightSync",
+    "AverageAtK", "CPUThreads", "ColdStart", "CollectProgress", "CostMetrics", "EvaluationTable", "EvaluationWriter",
+    "FSDP2Strategy", "FSDPShardedStrategy", "FinalEvaluation", "GracefulStop", "HealthWarnings", "IterationCheckpoint",
+    "IterationLines", "IterationRecord", "LoadedModel", "MajorityAtK", "ModelSource", "OnPolicyGuard", "PassAtK",
+    "PolicyModule", "PretrainedWriter", "RandomWeights", "RankWatch", "ReportWriter", "ReportingCallback",
+    "ResponseTable", "ResultSummary", "ResumableCSVLogger", "RolloutCallback", "RolloutMetrics",
+    "RolloutModule", "RolloutWriter", "WeightSync",
 ]  # fmt: skip
 
 register_strategies()

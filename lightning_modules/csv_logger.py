@@ -12,6 +12,8 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
 
+from lspo.metrics import present_name
+
 EVALUATION = "val/"
 
 
@@ -99,7 +101,9 @@ class KeepingWriter(ExperimentWriter):
 
     def _rows(self) -> list[dict[str, str]]:
         with self._fs.open(self.metrics_file_path, "r", newline="") as file:
-            return list(csv.DictReader(file))
+            rows = list(csv.DictReader(file))
+        # Of an earlier release: a column goes on under the name that its metric has now.
+        return [{(name and present_name(name)) or name: cell for name, cell in row.items()} for row in rows]
 
     def _rewrite(self, rows: Sequence[Mapping[str, str]]) -> None:
         scratch = f"{self.metrics_file_path}.part"

@@ -7,9 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from lspo.collecting.report import CollectReport
+from lspo.lightning_modules.over_ranks import over_ranks
 
 NOTHING: dict[str, Any] = {"tokens": 0, "rollouts": 0, "seconds": 0.0, "cpu_seconds": 0.0}
 
@@ -52,11 +51,8 @@ class RunTotals:
 
     def meet(self, trainer: Any) -> None:
         """Asks the other ranks for their processor time. Collective."""
-        if trainer.world_size == 1:
-            return
         own = self._running()[1]
-        everyone = torch.tensor(own, dtype=torch.float64, device=trainer.strategy.root_device)
-        self._others = float(trainer.strategy.reduce(everyone, reduce_op="sum")) - own
+        self._others = over_ranks(trainer, own, "sum") - own
 
     def values(self) -> dict[str, Any]:
         """The totals at this moment, by name."""

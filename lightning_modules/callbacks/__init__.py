@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from lightning.pytorch import Callback
 
 from lspo.lightning_modules.callbacks.base import ReportingCallback, RolloutCallback
+from lspo.lightning_modules.callbacks.cost_metrics import CostMetrics
 from lspo.lightning_modules.callbacks.cpu_threads import CPUThreads
 from lspo.lightning_modules.callbacks.evaluation_table import EvaluationTable
 from lspo.lightning_modules.callbacks.evaluation_writer import EvaluationWriter
@@ -19,14 +20,16 @@ from lspo.lightning_modules.callbacks.pretrained_writer import PretrainedWriter
 from lspo.lightning_modules.callbacks.progress import CollectProgress
 from lspo.lightning_modules.callbacks.rank_watch import RankWatch
 from lspo.lightning_modules.callbacks.report_writer import ReportWriter
+from lspo.lightning_modules.callbacks.response_table import ResponseTable
 from lspo.lightning_modules.callbacks.rollout_metrics import RolloutMetrics
 from lspo.lightning_modules.callbacks.rollout_writer import RolloutWriter
 from lspo.lightning_modules.callbacks.summary import ResultSummary
 from lspo.lightning_modules.callbacks.weight_sync import WeightSync
 
 DEFAULTS: tuple[type[Callback], ...] = (
-    CPUThreads, WeightSync, OnPolicyGuard, RolloutMetrics, HealthWarnings, CollectProgress, IterationLines,
-    IterationRecord, GracefulStop, ResultSummary, EvaluationTable, RankWatch, FinalEvaluation,
+    CPUThreads, WeightSync, OnPolicyGuard, RolloutMetrics, CostMetrics, HealthWarnings, CollectProgress,
+    IterationLines, IterationRecord, ResponseTable, GracefulStop, ResultSummary, EvaluationTable, RankWatch,
+    FinalEvaluation,
 )  # fmt: skip
 
 
@@ -36,8 +39,9 @@ def default_callbacks(present: Sequence[Callback]) -> list[Callback]:
 
 
 __all__ = [
-    "CPUThreads", "CollectProgress", "EvaluationTable", "EvaluationWriter", "FinalEvaluation", "GracefulStop",
-    "HealthWarnings", "IterationCheckpoint", "IterationLines", "IterationRecord", "OnPolicyGuard",
-    "PretrainedWriter", "RankWatch", "ReportWriter", "ReportingCallback", "ResultSummary",
+    "CPUThreads", "CollectProgress", "CostMetrics", "EvaluationTable", "EvaluationWriter", "FinalEvaluation",
+    "GracefulStop", "HealthWarnings", "IterationCheckpoint", "IterationLines", "IterationRecord",
+    "OnPolicyGuard", "PretrainedWriter", "RankWatch", "ReportWriter", "ReportingCallback", "ResponseTable",
+    "ResultSummary",
     "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync", "default_callbacks",
 ]  # fmt: skip

@@ -12,13 +12,14 @@ from torch import Tensor
 from lspo.collecting.plan import CollectPlan
 from lspo.collecting.report import CollectReport, RoundReport
 from lspo.lightning_modules.callbacks.base import ReportingCallback
+from lspo.metrics import present_name
 
 WATCHED_ELEMENTS = 4096
 """Elements of each weight whose movement is watched: enough to see that updates vanish in rounding, and small."""
 
 COUNTS = (
-    "empty_rounds", "all_zero_rounds_in_a_row", "shortfalls", "truncated_iterations", "biased_iterations",
-    "undecided_iterations", "verifier_timeouts", "mismatched_iterations", "lopsided_iterations",
+    "empty_rounds", "all_zero_rounds_in_a_row", "shortfalls", "truncated_iterations", "biased_sampling_iterations",
+    "small_pool_iterations", "verifier_timeouts", "mismatched_iterations", "short_gap_iterations",
 )  # fmt: skip
 MISMATCH = "mismatch/log_ratio_abs_mean"
 
@@ -57,8 +58,8 @@ class HealthWarnings(ReportingCallback):
         self._used = True
         if not plan.sampling.biased:
             return
-        self._counts["biased_iterations"] += 1
-        if self._counts["biased_iterations"] == 1:
+        self._counts["biased_sampling_iterations"] += 1
+        if self._counts["biased_sampling_iterations"] == 1:
             rank_zero_warn(
                 f"Responses are sampled with top_p={plan.sampling.top_p} and top_k={plan.sampling.top_k}, but log-"
                 "probs are those of the whole distribution: ratios are biased. Set top_p=1 and top_k=0 for training."
@@ -109,7 +110,7 @@ class HealthWarnings(ReportingCallback):
                 f"(rounds.on_shortfall='{report.plan.on_shortfall}'). Widen the bounds or raise `rounds.max_rounds`."
             )
         if report.num_undecided:
-            self._counts["undecided_iterations"] += 1
+            self._counts["small_pool_iterations"] += 1
             rank_zero_warn(
                 f"Iteration {report.plan.iteration} trains on {report.num_undecided} groups that were chosen by the "
                 f"bounds of a pool below rounds.min_pool={report.plan.min_pool}, which are mostly chance. Raise "
@@ -123,8 +124,8 @@ class HealthWarnings(ReportingCallback):
         gap = report.prediction.get("prediction/short_gap", 0.0)
         if abs(gap) <= self.max_short_gap:
             return
-        self._counts["lopsided_iterations"] += 1
-        if self._counts["lopsided_iterations"] == 1:
+        self._counts["short_gap_iterations"] += 1
+        if self._counts["short_gap_iterations"] == 1:
             rank_zero_warn(
                 f"The predictor makes what is trained on {'shorter' if gap > 0 else 'longer'} than a uniform draw "
                 f"would: the share of short groups is {gap:+.2f} off (prediction/short_gap). The bounds are not moved "
@@ -152,7 +153,7 @@ class HealthWarnings(ReportingCallback):
         moved = sum(int((old != new).sum()) for old, new in pairs)
         frac = moved / max(sum(old.numel() for old, _ in pairs), 1)
         self._before = None
-        self.report({"health/moved_frac": frac})
+        self.report({"health/weights_changed_frac": frac})
         if frac < self.min_moved_frac:
             rank_zero_warn(
                 f"Only {100 * frac:.2f}% of the weights changed in the last iteration. Updates may vanish "
@@ -194,7 +195,10 @@ class HealthWarnings(ReportingCallback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.load_unlogged(state_dict)
-        self._counts |= {name: state_dict[name] for name in COUNTS if name in state_dict}
+        for name, count in state_dict.items():
+            # A checkpoint may have the names of before.
+            present = (present_name(f"health/{name}") or name).removeprefix("health/")
+            self._counts |= {present: count} if present in COUNTS else {}
 
 
 @torch.no_grad()

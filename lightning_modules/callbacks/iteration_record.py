@@ -45,7 +45,7 @@ class IterationRecord(RolloutCallback):
             if not self._goes_on:
                 self._iteration, self._evaluated_at = -1, -1
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_start(self, trainer: Any, pl_module: LightningModule) -> None:
         # On every rank: to read the logger's folder is a broadcast.
         folder = self.folder or (trainer.log_dir if trainer.loggers else None)
         alone = trainer.is_global_zero and not trainer.fast_dev_run

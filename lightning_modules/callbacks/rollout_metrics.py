@@ -14,6 +14,7 @@ from torch import Tensor
 from lspo.collecting.plan import CollectPlan
 from lspo.collecting.report import CollectReport
 from lspo.lightning_modules.callbacks.base import ReportingCallback, exact
+from lspo.lightning_modules.old_names import understand_old_names
 from lspo.lightning_modules.run_totals import RunTotals
 from lspo.problems.mixed import SET
 from lspo.sampling.base import short_sides
@@ -27,7 +28,7 @@ class RolloutMetrics(ReportingCallback):
     Every row has the iteration, and the tokens, rollouts and seconds of the run so far, which survive a resume. The
     iteration's own row is written whatever the Trainer's `log_every_n_steps` says.
     `time/train_seconds` is that of the iteration before, evaluation included. `time/reward_seconds` is how long scores
-    were waited for; what they took while the engine was at work is `time/reward_hidden_seconds`.
+    were waited for; what they took while the engine was at work is `time/reward_overlapped_seconds`.
     """
 
     def __init__(self) -> None:
@@ -36,6 +37,9 @@ class RolloutMetrics(ReportingCallback):
         self._training_since: float | None = None
         self._train_seconds: float | None = None
         self._used = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        understand_old_names(trainer)
 
     def on_collect_start(self, trainer: Trainer, pl_module: LightningModule, plan: CollectPlan) -> None:
         self._used = True
@@ -54,7 +58,7 @@ class RolloutMetrics(ReportingCallback):
         values |= {} if history is None else history.metrics()
         values |= report.prediction
         values |= {f"time/{phase}_seconds": seconds for phase, seconds in report.phases.items()}
-        values["time/reward_hidden_seconds"] = report.reward_hidden_seconds
+        values["time/reward_overlapped_seconds"] = report.reward_hidden_seconds
         if self._train_seconds is not None:
             values["time/train_seconds"] = self._train_seconds
         self.report(values)
@@ -118,17 +122,18 @@ def _selection(report: CollectReport) -> dict[str, float]:
     values = {
         "rollout/accuracy": _mean(report.stats.accuracy),
         "rollout/reward": _mean(report.stats.rewards),
+        **_spread(report),
         "rollout/kept_frac": float(report.decision.keep.sum()) / total,
         "rollout/surplus_groups": float(report.num_surplus),
         "rollout/carried_groups": float(report.num_carried),
         "rollout/expired_groups": float(report.num_expired),
         "rollout/filled_groups": float(report.num_filled),
-        "rollout/undecided_groups": float(report.num_undecided),
+        "rollout/small_pool_groups": float(report.num_undecided),
         "rollout/downsampled_responses": float(report.num_downsampled),
         "rollout/rounds": float(len(report.rounds)),
     }
     reasons = report.decision.reasons
-    values |= {f"rollout/reason/{reason}_frac": count / total for reason, count in Counter(reasons).items()}
+    values |= {f"rollout/of_all/{reason}_frac": count / total for reason, count in Counter(reasons).items()}
     if report.decision.in_pool is not None:
         values |= _shares_of_pool(reasons, report.decision.in_pool.tolist())
     values |= {f"rollout/threshold/{name}": bound for name, bound in report.decision.thresholds.items()}
@@ -140,6 +145,11 @@ def _selection(report: CollectReport) -> dict[str, float]:
         for name, count in report_of_round.reward_metrics.items():
             values[f"reward/{name}"] = values.get(f"reward/{name}", 0.0) + count
     return values | _reward_parts(report)
+
+
+def _spread(report: CollectReport) -> dict[str, float]:
+    rewards = report.stats.rewards
+    return {"rollout/reward_spread": _mean(rewards.std(dim=1))} if rewards.shape[1] > 1 else {}
 
 
 def _reward_parts(report: CollectReport) -> dict[str, float]:
@@ -156,11 +166,11 @@ def _reward_parts(report: CollectReport) -> dict[str, float]:
 def _shares_of_pool(reasons: Sequence[str], in_pool: Sequence[bool]) -> dict[str, float]:
     """What became of the groups that a relative rule judged, as a share of those alone.
 
-    Of LSPO these are the accuracy's survivors: `rollout/pool/length_middle_frac` of them is never trained on.
+    Of LSPO these are the accuracy's survivors: `rollout/of_pool/length_middle_frac` of them is never trained on.
     """
     judged = [reason for reason, within in zip(reasons, in_pool, strict=True) if within]
     values = {"rollout/pool_groups": float(len(judged))}
-    return values | {f"rollout/pool/{reason}_frac": count / len(judged) for reason, count in Counter(judged).items()}
+    return values | {f"rollout/of_pool/{reason}_frac": count / len(judged) for reason, count in Counter(judged).items()}
 
 
 def _lengths(report: CollectReport) -> dict[str, float]:

@@ -180,6 +180,6 @@ class Objective(ABC):
             metrics |= self.clip_metrics(log_ratio.detach(), advantages, mask, **counts)
             metrics["loss/ratio_min"], metrics["loss/ratio_max"] = masked_extremes(ratio, mask)
             drift = token_log_ratio(logprobs, old_logprobs, mask)
-            metrics["loss/old_kl"] = token_mean(-drift, mask, num_tokens=num_tokens)
+            metrics["loss/kl_from_sampling"] = token_mean(-drift, mask, num_tokens=num_tokens)
         metrics["loss/total"] = loss.detach()
         return ObjectiveOutput(loss, metrics)

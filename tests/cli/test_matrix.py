@@ -122,7 +122,7 @@ def test_two_iterations(cell: str, tmp_path: Path, policy_folder: Path) -> None:
     assert float(rows[0]["train/grad_norm"]) > 0
     assert float(rows[0]["loss/ratio_max"]) == 1.0
     assert [row["iteration"] for row in iterations] == ["0.0", "1.0"]
-    assert float(iterations[-1]["health/moved_frac"]) > 0.9
+    assert float(iterations[-1]["health/weights_changed_frac"]) > 0.9
     if any("kl_coef" in flag for flag in flags):
         assert float(rows[0]["loss/kl"]) == 0 < float(rows[-1]["loss/kl"])
     else:

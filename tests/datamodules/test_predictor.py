@@ -194,4 +194,4 @@ def test_the_profile_is_warned_of() -> None:
     with pytest.warns(UserWarning, match=r"shorter than a uniform draw would.*\+0.20.*max_prompt_weight"):
         watch._check_profile(report)  # type: ignore[arg-type]
     watch._check_profile(report)  # type: ignore[arg-type]
-    assert watch._counts["lopsided_iterations"] == 2
+    assert watch._counts["short_gap_iterations"] == 2

@@ -51,6 +51,26 @@ def worlds(fit: Fit, place: Path) -> dict[int, list[dict[str, Any]]]:
     return results
 
 
+def test_the_record_of_a_run_is_the_same_on_any_number_of_ranks(
+    worlds: dict[int, list[dict[str, Any]]], place: Path
+) -> None:
+    """One file, of rank 0, with the totals of all; but for seconds, which are those of all processors."""
+    files = {world: (place / f"world{world}/iterations.jsonl").read_text().splitlines() for world in worlds}
+    rows = {world: [json.loads(line) for line in lines] for world, lines in files.items()}
+    assert [("evaluation" in row, row["iteration"]) for row in rows[1]] == [
+        (False, 0),
+        (True, 1),
+        (False, 1),
+        (True, 2),
+    ]
+    for world, found in rows.items():
+        plain = [{name: value for name, value in row.items() if "seconds" not in name} for row in found]
+        assert plain == [{name: row[name] for name in kept} for row, kept in zip(rows[1], plain, strict=True)], world
+        processors = [row["cpu_seconds"] for row in found]
+        assert processors == sorted(processors)
+        assert processors[0] > 0
+
+
 @pytest.mark.parametrize(("strategy", "rank", "where"), [("ddp", 1, "reward"), ("fsdp2", 0, "reward")])
 def test_a_rank_that_raises_is_heard_by_the_other(fit: Fit, strategy: str, rank: int, where: str) -> None:
     """By the gather that the other is waiting in."""

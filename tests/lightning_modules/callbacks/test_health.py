@@ -21,8 +21,8 @@ from lspo.types import Score
 pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
 
 COUNTERS = (
-    "all_zero_rounds_in_a_row", "biased_iterations", "empty_rounds", "shortfalls", "truncated_iterations",
-    "undecided_iterations", "verifier_timeouts",
+    "all_zero_rounds_in_a_row", "biased_sampling_iterations", "empty_rounds", "shortfalls", "truncated_iterations",
+    "small_pool_iterations", "verifier_timeouts",
 )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def test_a_healthy_run_warns_of_nothing(health_of: Callable[..., Any]) -> None:
     assert len(rows) == 2
     for row in rows:
         assert {name: row[name] for name in COUNTERS} == dict.fromkeys(COUNTERS, 0)
-        assert row["moved_frac"] > 0.9
+        assert row["weights_changed_frac"] > 0.9
 
 
 def test_a_round_that_keeps_nothing(health_of: Callable[..., Any]) -> None:
@@ -161,7 +161,7 @@ def test_bounds_of_a_pool_that_stayed_too_small(health_of: Callable[..., Any], p
     message = r"Iteration 0 trains on 8 groups that were chosen by the bounds of a pool below rounds.min_pool=40"
     with pytest.warns(UserWarning, match=message):
         rows = health_of(data=settings, trainer={"max_epochs": 1})
-    assert [row["undecided_iterations"] for row in rows] == [1]
+    assert [row["small_pool_iterations"] for row in rows] == [1]
     assert [row["shortfalls"] for row in rows] == [0]
 
 
@@ -184,14 +184,14 @@ def test_weights_that_hardly_move(health_of: Callable[..., Any], precision: str,
     optimizer = {"optimizer": lambda parameters: torch.optim.AdamW(parameters, lr=learning_rate)}
     with pytest.warns(UserWarning, match=r"Only 0.\d\d% of the weights changed in the last iteration.*'bf16-mixed'"):
         rows = health_of(data={"engine": Texts()}, policy=optimizer, trainer={"precision": precision, "max_epochs": 1})
-    assert rows[-1]["moved_frac"] < 0.01
+    assert rows[-1]["weights_changed_frac"] < 0.01
 
 
 def test_the_same_rate_moves_float32_master_weights(health_of: Callable[..., Any]) -> None:
     """1e-6 is the field's rate."""
     optimizer = {"optimizer": lambda parameters: torch.optim.AdamW(parameters, lr=1e-6)}
     rows = health_of(data={"engine": Texts()}, policy=optimizer, trainer={"precision": "bf16-mixed", "max_epochs": 1})
-    assert rows[-1]["moved_frac"] > 0.5
+    assert rows[-1]["weights_changed_frac"] > 0.5
 
 
 @pytest.mark.parametrize("sampling", [{"top_p": 0.9}, {"top_k": 5}])
@@ -200,7 +200,7 @@ def test_sampling_that_biases_ratios(health_of: Callable[..., Any], sampling: di
     with pytest.warns(UserWarning, match="ratios are biased. Set top_p=1 and top_k=0 for training") as caught:
         rows = health_of(data=settings)
     assert len(user_warnings(caught)) == 1
-    assert [row["biased_iterations"] for row in rows] == [1, 2]
+    assert [row["biased_sampling_iterations"] for row in rows] == [1, 2]
 
 
 def test_counts_survive_a_resume(health_of: Callable[..., Any], make_run: Callable[..., Any], tmp_path: Path) -> None:

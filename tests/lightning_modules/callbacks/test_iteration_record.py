@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
 
 from lspo.collecting.report import CollectReport
-from lspo.lightning_modules import IterationRecord, RolloutCallback
+from lspo.lightning_modules import IterationRecord, ResumableCSVLogger, RolloutCallback
 from lspo.lightning_modules.callbacks import default_callbacks
 from lspo.lightning_modules.callbacks.iteration_record import totals_of
 from lspo.lightning_modules.run_totals import RunTotals
@@ -20,7 +19,10 @@ from lspo.problems import RunningSumProblems
 from lspo.runs import read_run
 from lspo.sampling import AccuracyBand, Chain, LengthBand
 
-pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`"),
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
+]
 
 
 def rows_in(folder: Path) -> list[dict[str, Any]]:
@@ -51,9 +53,11 @@ class Saver(ModelCheckpoint):
 
 
 def test_every_run_writes_its_iterations_and_evaluations(make_run: Callable[..., Any], tmp_path: Path) -> None:
-    reports, logger = Reports(), CSVLogger(tmp_path, name="logs")
-    selector = Chain(AccuracyBand(), LengthBand(low=0.4, high=0.6))
-    make_run([reports], trainer={"logger": logger}, data={**evaluated(), "selector": selector}).fit()
+    reports, logger = Reports(), ResumableCSVLogger(tmp_path, name="logs")
+    selector = Chain(AccuracyBand(), LengthBand(low=0.1, high=0.2, max=1.0))
+    make_run(
+        [reports], trainer={"logger": logger}, data={**evaluated(), "selector": selector, "rounds.round_prompts": 24}
+    ).fit()
     folder = Path(logger.log_dir)
     rows = rows_in(folder)
     assert [("evaluation" in row, row["iteration"], row["steps"]) for row in rows] == [
@@ -82,7 +86,7 @@ def test_every_run_writes_its_iterations_and_evaluations(make_run: Callable[...,
 @pytest.mark.parametrize("step", [1, 2, 3])
 def test_a_resumed_run_goes_on_in_its_file(make_run: Callable[..., Any], tmp_path: Path, step: int) -> None:
     """Steps 1 and 3 lie within an iteration, whose line is kept as its rollouts are."""
-    whole = CSVLogger(tmp_path, name="whole", version=0)
+    whole = ResumableCSVLogger(tmp_path, name="whole", version=0)
     saver = Saver(tmp_path / "saved")
     make_run([saver], trainer={"logger": whole, "enable_checkpointing": True}, data=evaluated()).fit()
     unbroken = rows_in(Path(whole.log_dir))
@@ -96,7 +100,7 @@ def test_a_resumed_run_goes_on_in_its_file(make_run: Callable[..., Any], tmp_pat
     assert [row["seconds"] for row in again] == sorted(row["seconds"] for row in again)
 
     # In another folder its first line is that of the first thing that was done there.
-    other = CSVLogger(tmp_path, name="other")
+    other = ResumableCSVLogger(tmp_path, name="other")
     make_run(trainer={"logger": other}, data=evaluated()).fit(checkpoint)
     resumed = rows_in(Path(other.log_dir))
     assert 0 < len(resumed) < len(unbroken)
@@ -110,7 +114,7 @@ def test_a_collection_that_fails_at_its_end_is_there_once(make_run: Callable[...
                 (tmp_path / "failed").touch()
                 raise ZeroDivisionError
 
-    logger = CSVLogger(tmp_path, name="logs")
+    logger = ResumableCSVLogger(tmp_path, name="logs")
     run = make_run([Fails(), IterationRecord(), Saver(tmp_path / "saved")], trainer={"enable_checkpointing": True})
     run.trainer.loggers = [logger]
     with pytest.raises(ZeroDivisionError):
@@ -129,13 +133,13 @@ def test_a_collection_that_fails_at_its_end_is_there_once(make_run: Callable[...
 
 def test_another_run_takes_the_place_of_one_in_its_folder(make_run: Callable[..., Any], tmp_path: Path) -> None:
     for _ in range(2):
-        logger = CSVLogger(tmp_path, name="logs", version=0)
+        logger = ResumableCSVLogger(tmp_path, name="logs", version=0)
         make_run(trainer={"logger": logger, "max_epochs": 1}).fit()
         assert [row["iteration"] for row in rows_in(Path(logger.log_dir))] == [0]
 
 
 def test_a_second_fit_goes_on(make_run: Callable[..., Any], tmp_path: Path) -> None:
-    logger = CSVLogger(tmp_path, name="logs")
+    logger = ResumableCSVLogger(tmp_path, name="logs")
     run = make_run(trainer={"logger": logger, "max_epochs": 1}).fit()
     run.trainer.fit_loop.max_epochs = 2
     run.fit()

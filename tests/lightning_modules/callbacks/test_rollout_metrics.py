@@ -104,7 +104,7 @@ def test_one_row_per_iteration_whatever_the_interval(
         assert [row["step"] for row in found] == [1, 3, 5, 7, 9]
     found = iterations_of(logger)
     assert [row["cost/tokens"] for row in found] == [report.num_tokens for report in reports.all]
-    assert all("health/moved_frac" in row for row in found)
+    assert all("health/weights_changed_frac" in row for row in found)
     assert len(steps_of(logger)) == (10 // interval if interval else 0)
     # For EarlyStopping and ModelCheckpoint.
     assert run.trainer.callback_metrics["rollout/accuracy"] == pytest.approx(found[-1]["rollout/accuracy"])
@@ -150,11 +150,11 @@ def test_values_are_those_of_the_report(make_run: Callable[..., Any], tmp_path: 
         assert row["cost/rollouts_per_trained_group"] == pytest.approx(len(rollouts) / 8)
         assert row["train/groups"] == 8
 
-        shares = {name: value for name, value in row.items() if name.startswith("rollout/reason/")}
+        shares = {name: value for name, value in row.items() if name.startswith("rollout/of_all/")}
         assert sum(shares.values()) == pytest.approx(1)
         for reason, count in Counter(report.decision.reasons).items():
-            assert shares[f"rollout/reason/{reason}_frac"] == pytest.approx(count / len(drawn))
-        assert row["rollout/kept_frac"] == pytest.approx(shares["rollout/reason/kept_frac"])
+            assert shares[f"rollout/of_all/{reason}_frac"] == pytest.approx(count / len(drawn))
+        assert row["rollout/kept_frac"] == pytest.approx(shares["rollout/of_all/kept_frac"])
         for name, bound in report.decision.thresholds.items():
             assert row[f"rollout/threshold/{name}"] == pytest.approx(bound)
         low = report.decision.thresholds["length_low"]
@@ -166,7 +166,7 @@ def test_values_are_those_of_the_report(make_run: Callable[..., Any], tmp_path: 
         assert row["rollout/surplus_groups"] == Counter(report.decision.reasons)["kept"] - 8
         for phase in ("sync", "generate", "reward", "select", "old_logprobs"):
             assert row[f"time/{phase}_seconds"] == pytest.approx(report.phases[phase])
-        assert row["time/reward_hidden_seconds"] == pytest.approx(report.reward_hidden_seconds)
+        assert row["time/reward_overlapped_seconds"] == pytest.approx(report.reward_hidden_seconds)
 
 
 def test_survivors_of_the_accuracy_filter_by_reason(make_run: Callable[..., Any], tmp_path: Path) -> None:
@@ -182,10 +182,10 @@ def test_survivors_of_the_accuracy_filter_by_reason(make_run: Callable[..., Any]
         if 0 < sum(score.accuracy for score in group.scores) < 4
     ]
     assert row["rollout/pool_groups"] == len(survivors)
-    shares = {name: value for name, value in row.items() if name.startswith("rollout/pool/")}
-    expected = {f"rollout/pool/{reason}_frac": n / len(survivors) for reason, n in Counter(survivors).items()}
+    shares = {name: value for name, value in row.items() if name.startswith("rollout/of_pool/")}
+    expected = {f"rollout/of_pool/{reason}_frac": n / len(survivors) for reason, n in Counter(survivors).items()}
     assert shares == pytest.approx(expected)
-    assert shares["rollout/pool/length_middle_frac"] > 0
+    assert shares["rollout/of_pool/length_middle_frac"] > 0
     assert not any("all_wrong" in name for name in shares)
 
 
@@ -260,7 +260,11 @@ def test_totals_survive_a_resume(make_run: Callable[..., Any], tmp_path: Path, s
     assert len(resumed_rows) == (2 if step == 1 else 1)
     for row, resumed in zip(whole_rows[-len(resumed_rows) :], resumed_rows, strict=True):
         # Of the resumed run alone: times, the check at its start, and the weights before the iteration.
-        own = {name for name in row if "seconds" in name or name.startswith("engine/") or name == "health/moved_frac"}
+        own = {
+            name
+            for name in row
+            if "seconds" in name or name.startswith("engine/") or name == "health/weights_changed_frac"
+        }
         same = row.keys() - own
         assert {name: row[name] for name in same} == {name: resumed.get(name) for name in same}
 

@@ -250,7 +250,7 @@ def test_ratio_metrics_by_hand(cls):
         "loss/dual_clip_frac": 1 / 5,  # 4 > 3; 5 has A > 0
         "loss/ratio_min": 0.5,
         "loss/ratio_max": 5.0,
-        "loss/old_kl": -math.log(5 * 1.25 * 0.5 * 0.75 * 4) / 5,  # the mean of log old - log new
+        "loss/kl_from_sampling": -math.log(5 * 1.25 * 0.5 * 0.75 * 4) / 5,  # the mean of log old - log new
     }
     assert expected.keys() <= metrics.keys()
     for name, value in expected.items():

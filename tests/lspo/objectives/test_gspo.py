@@ -64,7 +64,7 @@ def test_shares_and_extremes_are_those_of_responses():
         "loss/dual_clip_frac": 0.0,
         "loss/ratio_min": 0.25,
         "loss/ratio_max": 2.0,
-        "loss/old_kl": -math.log(2**3 * 0.25 * 0.25) / 6,  # of tokens, as everywhere
+        "loss/kl_from_sampling": -math.log(2**3 * 0.25 * 0.25) / 6,  # of tokens, as everywhere
     }
     for name, value in expected.items():
         assert math.isclose(metrics[name].item(), value, rel_tol=1e-12), name
