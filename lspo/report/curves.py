@@ -75,13 +75,13 @@ CURVES = (
           "Share of generated groups that passed every filter. The lower, the more tokens a trained group costs.",
           read=kept_share),
     Curve("reward_spread", "Reward spread in a group", "number",
-          ("reward/group_std_mean", "rollout/reward_spread", "reward/spread", "rollout/reward_std"),
+          ("rollout/reward_spread",),
           "Mean standard deviation of the rewards of one group. Near zero there is nothing to learn from."),
     Curve("entropy", "Entropy", "number", ("loss/entropy",),
           "Mean entropy of a token, in nats. When it falls to zero, all responses to a prompt are alike.", "Policy"),
-    Curve("kl", "KL to the reference policy", "number", ("loss/kl", "loss/reference_kl", "loss/ref_kl"),
+    Curve("kl", "KL to the reference policy", "number", ("loss/kl",),
           "How far the policy is from the reference, in nats per token.", "Policy"),
-    Curve("old_kl", "KL to the sampling policy", "number", ("loss/kl_from_sampling", "loss/sampling_kl", "loss/old_kl"),
+    Curve("old_kl", "KL to the sampling policy", "number", ("loss/kl_from_sampling", "loss/old_kl"),
           "How far an iteration's steps have moved the policy from the weights that wrote the responses, "
           "in nats per token.", "Policy"),
     Curve("clip_high", "Clipped above", "share", ("loss/clip_high_frac",),
@@ -91,7 +91,7 @@ CURVES = (
     Curve("engine_gap", "Engine gap", "number", ("mismatch/log_ratio_abs_mean",),
           "Mean difference between the engine's log-prob of a token and the trainer's. "
           "It is rounding, and grows with lower precision.", "Policy"),
-    Curve("probe_gap", "Engine gap after a weight sync", "number", ("engine/sync_gap", "engine/probe_gap"),
+    Curve("probe_gap", "Engine gap after a weight sync", "number", ("engine/probe_gap",),
           "The same on a fixed text, right after new weights were sent to the engine.", "Policy"),
     Curve("grad_norm", "Gradient norm", "number", ("train/grad_norm",),
           "Before clipping, mean over the steps of an iteration.", "Optimizer"),
@@ -99,11 +99,11 @@ CURVES = (
     Curve("cost", "Tokens per trained group", "count", ("cost/tokens_per_trained_group",),
           "Generated tokens, dropped groups included, for each group that was trained on.", "Cost"),
     Curve("speed", "Tokens per second of generation", "count",
-          ("time/generate_tokens_per_second", "speed/generate_tokens_per_second", "cost/tokens_per_second",
-           "time/tokens_per_second", "throughput/generate_tokens_per_second"),
-          "All ranks together.", "Cost"),
-    Curve("memory", "Peak memory", "number", ("memory/peak_gib", "memory/resident_gib", "memory/peak_rss_gib"),
-          "Greatest resident memory of a process, in GiB.", "Cost"),
+          ("time/generate_tokens_per_second",), "All ranks together.", "Cost"),
+    Curve("memory", "Peak memory", "number", ("memory/peak_rss_gib",),
+          "Most resident memory of a rank's process so far, in GiB.", "Cost"),
+    Curve("cuda_memory", "Peak memory of a GPU", "number", ("memory/peak_cuda_gib",),
+          "Most memory that PyTorch had on a GPU so far, in GiB.", "Cost"),
 )  # fmt: skip
 
 PHASES = (
@@ -112,9 +112,10 @@ PHASES = (
     ("reward", "rewards", ("time/reward_seconds",)),
     ("select", "selection", ("time/select_seconds",)),
     ("old_logprobs", "old log-probs", ("time/old_logprobs_seconds",)),
+    ("ref_logprobs", "reference log-probs", ("time/ref_logprobs_seconds",)),
     ("train", "training", ("time/train_seconds",)),
-    ("evaluate", "evaluation", ("time/evaluate_seconds", "time/evaluation_seconds", "time/validation_seconds")),
-    ("checkpoint", "checkpoints", ("time/checkpoint_seconds", "time/checkpoints_seconds", "time/save_seconds")),
+    ("evaluate", "evaluation", ("time/evaluation_seconds",)),
+    ("checkpoint", "checkpoints", ("time/checkpoint_seconds",)),
 )
 """Phases of an iteration, in the order of the stack."""
 

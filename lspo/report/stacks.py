@@ -11,7 +11,8 @@ from lspo.report.reasons import colour_of, in_order, label_of
 from lspo.report.svg import Frame, area, legend, picture, room_for
 from lspo.runs import Run
 
-REASON = "rollout/reason/"
+REASONS = ("rollout/of_all/", "rollout/reason/")
+"""Columns of shares by reason: their present name, and the one before."""
 MOST_COLUMNS = 240
 SIZES = {"wide": (1200.0, 350.0), "narrow": (372.0, 280.0)}
 
@@ -33,9 +34,10 @@ def fates(run: Run) -> list[Layer]:
     else:
         shares = {}
         for name in run.metric_names:
-            if name.startswith(REASON) and name.endswith("_frac"):
+            if name.startswith(REASONS) and name.endswith("_frac"):
+                reason = name.rsplit("/", 1)[1].removesuffix("_frac")
                 for number, share in run.series(name).items():
-                    shares.setdefault(number, {})[name.removeprefix(REASON).removesuffix("_frac")] = share
+                    shares.setdefault(number, {})[reason] = share
     reasons = in_order(reason for row in shares.values() for reason in row)
     return [
         Layer(label_of(reason), colour_of(reason), {number: row.get(reason, 0.0) for number, row in shares.items()})
