@@ -79,7 +79,8 @@ def test_classes_of_ones_own_work_by_class_path(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(sys, "path", [*sys.path])  # the command puts the current folder there
     main([
         "fit", "--config", "quickstart", "--trainer.max_epochs=1", "--data.evaluation.before_training=false",
-        "--trainer.enable_progress_bar=false", "--model.model.init_args.max_steps=25", "--data.rounds.min_pool=4", "--data.rounds.pool=window",
+        "--trainer.enable_progress_bar=false", "--model.model.init_args.max_steps=25", "--data.rounds.min_pool=4",
+        "--data.rounds.pool=window",
         "--data.train_groups=4", "--data.minibatch_groups=2", "--data.val=null",
         "--data.sampling.max_response_tokens=20",
         "--data.reward=mine.EndsWithAnswer", "--data.selector=mine.NoTruncation", "--data.predictor=mine.SkipSeen",
