@@ -47,7 +47,6 @@ MODULES = {
     "lspo.pool_history": "lspo.collecting.pool_history",
     "lspo.pretrained": "lspo.models.pretrained",
     "lspo.prompt_history": "lspo.collecting.prompt_history",
-    "lspo.report": "lspo.collecting.report",
     "lspo.tokenizers": "lspo.models.tokenizers",
     "lspo.rollout.collate": "lspo.batching.collate",
     "lspo.rollout.dealing": "lspo.batching.dealing",
