@@ -57,8 +57,9 @@ class Run:
     """A run as its files have it.
 
     Example:
-        run = read_run("runs/quickstart/version_0")
-        [row["evaluation"]["val/held_out/avg@4"] for row in run.evaluations]
+        >>> run = read_run("runs/quickstart/version_0")  # doctest: +SKIP
+        >>> [row["evaluation"]["val/held_out/avg@4"] for row in run.evaluations]  # doctest: +SKIP
+        [0.529297, 0.852539, 0.922852, 0.958984, 0.966797]
 
     Args:
         name: The last words of its folder's path, as `quickstart/version_0`.
