@@ -1,6 +1,6 @@
 """Runs the cells of a notebook in order, without Jupyter, and writes what they print and plot into it.
 
-    python docs_tools/run_notebook.py examples/first_run.ipynb      # about a minute and a half on one CPU core
+python docs_tools/run_notebook.py examples/first_run.ipynb      # about a minute and a half on one CPU core
 """
 
 from __future__ import annotations

@@ -154,11 +154,7 @@ def test_a_block_of_commands_is_understood(block: Block, place: Path, policy_fol
 
 def check_lspo(words: list[str], policy_folder: Path) -> None:
     assert words[0] in COMMANDS
-    assert all(
-        name in recipe_paths() or Path(name).exists()
-        for flag, name in pairwise(words)
-        if flag == "--config"
-    )
+    assert all(name in recipe_paths() or Path(name).exists() for flag, name in pairwise(words) if flag == "--config")
     if words[0] != "fit" or not words[1:] or {"--help", "--print_config"} & set(words):
         return
     kept, skip = [], False
