@@ -155,7 +155,7 @@ def test_a_block_of_commands_is_understood(block: Block, place: Path, policy_fol
 def check_lspo(words: list[str], policy_folder: Path) -> None:
     assert words[0] in COMMANDS
     assert all(name in recipe_paths() or Path(name).exists() for flag, name in pairwise(words) if flag == "--config")
-    if words[0] != "fit" or not words[1:] or {"--help", "--print_config"} & set(words):
+    if words[0] not in ("fit", "check") or not words[1:] or {"--help", "--print_config"} & set(words):
         return
     kept, skip = [], False
     for flag in words[1:]:
@@ -186,7 +186,7 @@ ANSWERS = {
     "How do I resume?": "resume.md",
     "How do I use several GPUs?": "ranks.md",
     "How do I generate with vLLM?": "vllm.md",
-    "How do I evaluate a checkpoint?": "evaluation.md#a-checkpoint",
+    "How do I evaluate a checkpoint?": "evaluate.md",
     "How do I use the trained model?": "trained.md",
     "Which GPU do I need?": "sizing.md",
     "Why does memory run out?": "troubleshooting.md#memory-runs-out",
@@ -195,6 +195,7 @@ ANSWERS = {
     "What do my TRL settings become?": "coming_from.md#names",
     "How do I run GSPO?": "papers.md#gspo",
     "What does this message mean?": "bad_input.md",
+    "What happened in my run?": "report.md",
     "What was tested, and how?": "tested.md",
 }
 """Questions of a new user, written down before the pages, and where the answer is."""
