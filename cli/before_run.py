@@ -122,8 +122,8 @@ def _check_checkpoint_file(path: Path, stage: str) -> None:
     held = _pickled(path)
     if not held:
         raise SettingError(
-            f"Expected a checkpoint at {path} (`ckpt_path`), but that is no file of torch.save, or not all of one, as "
-            "a copy that was cut off. Take another checkpoint."
+            f"Expected a checkpoint at {path} (`ckpt_path`), but that is not a file of torch.save, or not all of one, "
+            "as a copy that was cut off. Take another checkpoint."
         )
     if WRITTEN_BY_A_RUN not in held:
         raise SettingError(
@@ -190,7 +190,7 @@ def check_writable(folder: Path) -> None:
     """Checks that a folder can be written to, or made.
 
     Raises:
-        NotADirectoryError: If a file stands in its way.
+        NotADirectoryError: If a file is in its way.
         PermissionError: If it may not be written.
     """
     present = folder.absolute()

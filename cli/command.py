@@ -101,7 +101,7 @@ class LSPOCommand(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         # There is nothing to predict: `validate` and `test` generate and score.
-        # `EvaluationTable` prints what Lightning's `verbose` would, a line a set.
+        # `EvaluationTable` prints what Lightning's `verbose` would, one line per set.
         return {name: skip | {"verbose"} for name, skip in LightningCLI.subcommands().items() if name != "predict"}
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:

@@ -25,7 +25,9 @@ def check_config(path: str, known: Collection[str] = ()) -> None:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise SettingError(f"Expected a configuration in YAML at {path}, but that file is no text: {error}.") from error
+        raise SettingError(
+            f"Expected a configuration in YAML at {path}, but that file is not text: {error}."
+        ) from error
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
@@ -41,7 +43,7 @@ def check_config(path: str, known: Collection[str] = ()) -> None:
     if twice:
         name, first, again = twice
         raise SettingError(
-            f"Expected each setting once in the configuration {path}, but {name!r} stands in line {first} and again in "
+            f"Expected each setting once in the configuration {path}, but {name!r} is in line {first} and again in "
             f"line {again}, and of the two the first would count for nothing. Put both under one {name!r}."
         )
     old = [f"line {line}: {told}" for line, told in old_names(text, root, known)]

@@ -85,7 +85,7 @@ def suggestions(message: str, parser: Any) -> Iterator[str]:
 def _advice(message: str) -> Iterator[str]:
     """What is often got wrong, and how it is written."""
     if "Option 'class_path' is not accepted" in message:
-        yield "The settings of a class stand in `init_args`, beside its `class_path` and not with it."
+        yield "The settings of a class are in `init_args`, beside its `class_path` and not with it."
     if message.startswith('Parser key "config": '):
         yield "Recipes and files are named behind the command, as in `lspo fit --config quickstart`."
     if re.search(r"are required: .*(model\.model|data\.train|data\.reward)", message):

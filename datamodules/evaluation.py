@@ -14,7 +14,7 @@ class Evaluation:
     """How held-out sets are evaluated. An `EvaluationSet` may differ from it.
 
     Args:
-        group_size: Responses for a prompt in evaluation, the k of avg@k and maj@k.
+        group_size: Responses per prompt in evaluation, the k of avg@k and maj@k.
         sampling: How those are sampled; None: as in training. Published evaluations often use temperature 0 with
             one response, or top_p 0.7 (DAPO).
         pass_at: The k of each pass@k, at most `group_size`; None: that one alone.

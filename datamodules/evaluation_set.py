@@ -87,13 +87,13 @@ def settle(
         ks = default_pass_at(size) if ks is None else ks
         if ks and max(ks) > size:
             raise SettingError(
-                f"Expected each k of pass@k of the set {name!r} to be at most its {size} responses a prompt, but got "
+                f"Expected each k of pass@k of the set {name!r} to be at most its {size} responses per prompt, but got "
                 f"{ks}. Raise `evaluation.group_size` (or the set's `group_size`), or lower "
                 "`evaluation.pass_at` (or its `pass_at`)."
             )
         if how.temperature == 0 and size > 1:
             raise SettingError(
-                f"Expected one response a prompt of the set {name!r}, as at temperature 0 all are alike, but got "
+                f"Expected one response per prompt of the set {name!r}, as at temperature 0 all are alike, but got "
                 f"{size}. Set `evaluation.group_size` (or the set's `group_size`) to 1, or a temperature above 0."
             )
         settled[name] = SettledSet(as_set(own.problems, held_out=True), size, how, sorted(set(ks)))

@@ -21,7 +21,7 @@ def load_prompts(
     max_response_tokens: int,
     reward: Reward,
 ) -> list[Prompt]:
-    """The prompts of a set; what was left out of it is told.
+    """The prompts of a set; what was left out of it is reported.
 
     Raises:
         ValueError: If no prompt is short enough, the longest leaves no room for a response in the model's context, or

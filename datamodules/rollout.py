@@ -57,7 +57,7 @@ class RolloutDataModule(LightningDataModule):
     """Prompts, rollouts and their selection: the length-aware dynamic sampler as a stateful loader.
 
     An iteration collects `train_groups` groups with the present weights, in as many rounds as it takes, and trains on
-    them in mini-batches; one Lightning epoch is one iteration. What happens in between is told to `RolloutCallback`s.
+    them in mini-batches; one Lightning epoch is one iteration. Each `RolloutCallback` is called at its phases.
 
     Args:
         train: Problems to train on: a set, or a hub name or file. The hub name of a published set stands for its
@@ -70,7 +70,7 @@ class RolloutDataModule(LightningDataModule):
         selector: Which groups are trained on. The default is LSPO: neither all right nor all wrong, and among the
             shortest or the longest.
         engine: Writes the responses.
-        group_size: Responses for a prompt, G.
+        group_size: Responses per prompt, G.
         train_groups: Groups of an iteration, N, on all ranks.
         minibatch_groups: Groups of an optimizer step, on all ranks.
         sampling: How responses are sampled.
@@ -272,7 +272,7 @@ class RolloutDataModule(LightningDataModule):
 
     @property
     def group_size(self) -> int:
-        """Responses for a prompt, G."""
+        """Responses per prompt, G."""
         return self._plan.group_size
 
     @property

@@ -60,7 +60,7 @@ class PassAtK(Metric):
         """Takes the accuracy of each response, (prompts, responses)."""
         size = accuracy.shape[1]
         if size < self.k:
-            raise SettingError(f"Expected at least k={self.k} responses a prompt for pass@{self.k}, but got {size}.")
+            raise SettingError(f"Expected at least k={self.k} responses per prompt for pass@{self.k}, but got {size}.")
         wrong = size - accuracy.sum(dim=1).double()
         # C(n - c, k) / C(n, k) as a product of k factors, 0 where fewer than k are wrong.
         places = torch.arange(self.k, device=accuracy.device, dtype=torch.float64)

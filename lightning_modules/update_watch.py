@@ -11,7 +11,7 @@ Versions = list[int]
 
 
 class UpdateWatch:
-    """Counts updates, and sees one that was broken off amid the parameters.
+    """Counts updates, and sees one that was broken off between parameters.
 
     torch counts the changes of each tensor. An update that was begun and not ended has been made if it has changed each
     tensor as often as the update before it; it has not if no tensor has changed; else some weights are new and some are

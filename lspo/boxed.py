@@ -24,7 +24,7 @@ class _Box(NamedTuple):
 
 
 def last_boxed(text: str, *, max_characters: int | None = None) -> str | None:
-    r"""What stands in the last box; None if there is none, or if it is empty, not closed or too long.
+    r"""What is in the last box; None if there is none, or if it is empty, not closed or too long.
 
     Braces may be nested; MATH has a few boxes without any. Boxes that only a comma, `and`, `or` or their like separate
     are one answer, joined by commas.

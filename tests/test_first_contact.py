@@ -85,7 +85,7 @@ def test_help_of_a_command_has_ours_first_and_few_of_lightning(
         "  --data.train NAME|CLASS                 Problems to train on: a set, or a hub name or file. [required]"
         in short
     )
-    assert "  --data.group_size N                     Responses for a prompt, G. [8]\n" in short
+    assert "  --data.group_size N                     Responses per prompt, G. [8]\n" in short
     assert short.endswith("All settings, with the other ones of Lightning: lspo fit --help-all\n")
     assert "[required]" not in printed(capsys, "test", "--help").partition("--data.train ")[2].partition("--data.")[0]
     everything = printed(capsys, "fit", "--help-all")

@@ -1,4 +1,4 @@
-"""What `validate` and `test` have measured, one line a set."""
+"""What `validate` and `test` have measured, one line per set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class EvaluationTable(Callback):
 
 
 def table(results: Mapping[str, float]) -> str:
-    """Results by `stage/set/metric` as text, one line a set.
+    """Results by `stage/set/metric` as text, one line per set.
 
     Example:
         >>> print(table({"val/a/avg@4": 0.5, "val/a/response_tokens": 12.25, "val/b/avg@1": 1.0}))

@@ -34,7 +34,7 @@ class GracefulStop(RolloutCallback):
     second signal ends it at once.
 
     Under SLURM the signal by which Lightning puts a job back into the queue (SIGUSR1) is one more, as Lightning would
-    write its checkpoint within the signal's handler, amid a round or a gradient, where several ranks hang.
+    write its checkpoint within the signal's handler, during a round or a backward pass, where several ranks hang.
     """
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ MISMATCH = "mismatch/log_ratio_abs_mean"
 
 
 class HealthWarnings(ReportingCallback):
-    """Counts what fails in silence, logs the counts as `health/*`, and warns with what to change.
+    """Counts what fails silently, logs the counts as `health/*`, and warns with what to change.
 
     Args:
         max_truncated_frac: Share of responses cut at the limit that is still no cause to warn.

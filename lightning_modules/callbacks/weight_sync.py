@@ -14,7 +14,7 @@ from lspo.rollout.refresh import refresh
 class WeightSync(RolloutCallback):
     """Has the engine pull the policy's weights before each collection, and makes sure that it did.
 
-    After a validation amid training it tells the engine that training goes on.
+    After a validation during training it tells the engine that training goes on.
 
     Raises:
         RuntimeError: If the engine still says that it has older weights.

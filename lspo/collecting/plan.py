@@ -39,7 +39,7 @@ class CollectPlan:
     Args:
         iteration: Number of the iteration; rollouts must come from weights of this version.
         train_groups: Groups to keep, N.
-        group_size: Responses for a prompt, G.
+        group_size: Responses per prompt, G.
         round_prompts: Prompts in the first round, and the most in a later one, which asks for what is missing by the
             yield so far. With `pool="round"` every round has as many.
         max_rounds: Rounds at most.

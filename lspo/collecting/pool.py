@@ -40,7 +40,7 @@ class Judged:
     withheld: Decision | None = None
 
     def at_the_limit(self) -> Judged:
-        """When no further round can come, a pool below `min_pool` is trained on by its own bounds, for want of better.
+        """When no further round can come, a pool below `min_pool` is trained on by its own bounds.
 
         Whether it is all of the iteration or a round: a plan that does not raise is to go on with what there is.
         """

@@ -106,7 +106,7 @@ class Objective(ABC):
     def mean_over_ratios(
         self, values: PerToken, mask: TokenMask, *, num_tokens: float | None, num_sequences: float | None
     ) -> Scalar:
-        """Mean over the ratios of the mini-batch: one a token, unless the objective has one a response."""
+        """Mean over the ratios of the mini-batch: one per token, unless the objective has one per response."""
         return token_mean(values, mask, num_tokens=num_tokens)
 
     def __call__(
@@ -127,7 +127,7 @@ class Objective(ABC):
         Args:
             logprobs: Log-probs of the response tokens, with gradient.
             old_logprobs: The same under the weights that sampled them.
-            advantages: One a rollout.
+            advantages: One per rollout.
             response_mask: True = counts.
             ref_logprobs: Under the reference policy; needed where `kl_coef` is above 0.
             entropies: Of the policy at each token; needed where `entropy_coef` is above 0.

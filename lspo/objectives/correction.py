@@ -1,7 +1,7 @@
 """The gap between the engine that sampled and the trainer, and importance weights that correct for it.
 
 Both compute log-probs of the same tokens under the same weights, but with other kernels, batches and number types. The
-gap is measured on what is trained, before anything is clipped; a loss that ignores it is biased in silence.
+gap is measured on what is trained, before anything is clipped; a loss that ignores it is silently biased.
 """
 
 from __future__ import annotations

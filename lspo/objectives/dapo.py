@@ -25,7 +25,7 @@ class DAPO(ClippedObjective):
         kl_importance: Multiply the KL of a token by its importance ratio.
         entropy_coef: Weight of the entropy bonus.
 
-    Reference: Yu et al., DAPO, arXiv:2503.14476, eq. 8. Its dynamic sampling is `AccuracyBand`, and stands apart.
+    Reference: Yu et al., DAPO, arXiv:2503.14476, eq. 8. Its dynamic sampling is `AccuracyBand`, a piece of its own.
     """
 
     clip_high: float = 0.28

@@ -1,4 +1,4 @@
-"""GSPO: group sequence policy optimisation, one importance ratio a response."""
+"""GSPO: group sequence policy optimisation, one importance ratio per response."""
 
 from __future__ import annotations
 

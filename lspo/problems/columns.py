@@ -117,7 +117,7 @@ def as_text(value: Any, *, booleans: tuple[str, str] = ("False", "True")) -> str
         booleans: What its kind of file writes for no and yes.
 
     Raises:
-        ValueError: If it is a structure, a number of more digits than a table keeps, or bytes that are no text.
+        ValueError: If it is a structure, a number of more digits than a table keeps, or bytes that are not text.
 
     Example:
         >>> as_text(["$69$", "$84$"]), as_text(204.0), as_text("  ")

@@ -34,7 +34,7 @@ class MixedProblems(ProblemSet):
         for name, source in sets.items():
             if isinstance(source, MixedProblems):
                 raise SettingError(
-                    f"Expected sets that are no mixtures, but {name!r} is one, and the weights within it would not be "
+                    f"Expected sets that are not mixtures, but {name!r} is one, and the weights within it would not be "
                     f"kept to. Put its sets {', '.join(source.sets)} beside the others, with weights of their own."
                 )
         given = dict.fromkeys(sets, 1.0) if weights is None else dict(weights)

@@ -153,7 +153,7 @@ class JSONRows(Rows):
                 row = value if value is _END else _row(value)
             except (ValueError, RecursionError) as error:
                 raise SettingError(
-                    f"Expected rows of JSON in {self._path}, but it can't be read: row {number} is no JSON object: "
+                    f"Expected rows of JSON in {self._path}, but it can't be read: row {number} is not a JSON object: "
                     f"{error}. Write each row as one, as with `json.dumps`, and in files that end in .jsonl each in a "
                     "line of its own."
                 ) from error

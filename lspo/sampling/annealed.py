@@ -114,7 +114,8 @@ def between(start: GroupSelector, end: GroupSelector, progress: float) -> Any:
         return Chain(*(between(a, b, progress) for a, b in zip(start.selectors, end.selectors, strict=True)))
     if not is_dataclass(start):
         raise SettingError(
-            f"Expected selectors whose settings are fields to go between, but {type(start).__name__} is no dataclass. "
+            f"Expected selectors whose settings are fields to go between, but {type(start).__name__} is not a "
+            "dataclass. "
             "Decorate it with `@dataclass(frozen=True)`, or anneal the selectors within it."
         )
     settings = {

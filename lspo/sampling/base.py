@@ -107,7 +107,7 @@ class Decision:
 
     Args:
         keep: True = train on it.
-        reasons: "kept", or why not, one a group.
+        reasons: "kept", or why not, one per group.
         thresholds: The bounds that were applied, by name, for the logs.
         in_pool: True = counted towards the bounds of a rule that is relative to the pool; None where no rule is.
         distance: How far a group is from being kept: 0 if it is, infinite where a filter of correctness dropped it.

@@ -18,8 +18,8 @@ from lspo.cli.recipes import recipe_paths
         ("a:\n\tb: 1\n", "at line 2, column 1: .* YAML indents with spaces, not with tabs"),
         ("", "but it is empty"),
         ("hello", "but got 'hello'"),
-        ("a: {b: 1}\nc: {b: 1, d: [{e: 1, f: 2, e: 3}]}\n", "'e' stands in line 2 and again in line 2"),
-        ("a: 1\nb: 2\na: 3\n", "'a' stands in line 1 and again in line 3"),
+        ("a: {b: 1}\nc: {b: 1, d: [{e: 1, f: 2, e: 3}]}\n", "'e' is in line 2 and again in line 2"),
+        ("a: 1\nb: 2\na: 3\n", "'a' is in line 1 and again in line 3"),
     ],
 )
 def test_what_is_no_configuration_is_refused(content: str, message: str, tmp_path: Path) -> None:

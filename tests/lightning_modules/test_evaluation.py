@@ -58,7 +58,7 @@ def test_many_responses_do_not_overflow() -> None:
 
 
 def test_fewer_responses_than_k_are_refused() -> None:
-    with pytest.raises(ValueError, match="Expected at least k=4 responses a prompt for pass@4, but got 3"):
+    with pytest.raises(ValueError, match="Expected at least k=4 responses per prompt for pass@4, but got 3"):
         PassAtK(4).update(torch.zeros(2, 3))
 
 

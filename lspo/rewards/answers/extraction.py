@@ -97,7 +97,7 @@ def boxed_answer(response: str) -> str | None:
 
 
 def last_answer_line(text: str) -> str | None:
-    r"""What stands behind the last `Answer:` that begins a line, as DAPO's prompt asks; None if nothing does.
+    r"""What is behind the last `Answer:` that begins a line, as DAPO's prompt asks; None if nothing does.
 
     That is the rest of the line, or, where that is empty, the next line with anything; a displayed formula whole.
 
@@ -142,7 +142,7 @@ def gold_text(answer: str) -> str:
 
 
 def behind_hashes(response: str) -> str | None:
-    """What stands behind the last `####` of a response that is no heading; None if nothing does."""
+    """What is behind the last `####` of a response that is no heading; None if nothing does."""
     return _limited(_behind_hashes(conclusion(response)))
 
 

@@ -297,7 +297,7 @@ def _close_all(clients: list[httpx.Client]) -> None:
 
 
 def _is_plain(parts: SplitResult) -> bool:
-    """True if nothing in a URL would be left out without a word."""
+    """True if nothing in a URL would be left out silently."""
     try:
         port_is_a_number = parts.port is None or parts.port > 0
     except ValueError:

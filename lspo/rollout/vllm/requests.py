@@ -1,4 +1,4 @@
-"""What both vLLM engines ask for, one request a response, and what they make of the answers."""
+"""What both vLLM engines ask for, one request per response, and what they make of the answers."""
 
 from __future__ import annotations
 

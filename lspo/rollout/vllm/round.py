@@ -91,7 +91,7 @@ class VLLMRound:
             while not self.done:
                 self.advance()
                 self.agree(leaving=True)
-        # Broken off amid a step, nothing can be agreed on.
+        # Broken off during a step, nothing can be agreed on.
         self._abort(self._open)
 
     def _ready(self) -> int:

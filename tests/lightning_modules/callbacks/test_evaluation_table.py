@@ -1,4 +1,4 @@
-"""The table of `validate` and `test`: printed by those alone, a line a set."""
+"""The table of `validate` and `test`: printed by those alone, one line per set."""
 
 from __future__ import annotations
 

@@ -102,10 +102,10 @@ def test_signs_that_end_a_line_elsewhere_stand_in_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"question": "a", "answer": "1"}\n["b"]\n', r"row 1 is no JSON object: it is of type list"),
-        ('{"question": "a", "answer": "1"}\nnothing\n', r"row 1 is no JSON object: no value begins at character 0"),
-        ('[{"question": "a", "answer": "1"} {}]', r"row 1 is no JSON object: a comma or a bracket is missing"),
-        ('[{"question": "a", "answer": "1"}', r"row 1 is no JSON object: a comma or a bracket is missing"),
+        ('{"question": "a", "answer": "1"}\n["b"]\n', r"row 1 is not a JSON object: it is of type list"),
+        ('{"question": "a", "answer": "1"}\nnothing\n', r"row 1 is not a JSON object: no value begins at character 0"),
+        ('[{"question": "a", "answer": "1"} {}]', r"row 1 is not a JSON object: a comma or a bracket is missing"),
+        ('[{"question": "a", "answer": "1"}', r"row 1 is not a JSON object: a comma or a bracket is missing"),
         ('[{"question": "a", "answer": "1"}] 5', r"there is more behind the list"),
         ('{"question": "a", "answer": Infinity}', r"a number that is finite, but .*in row 0"),
         ('{"question": "a", "answer": "\\ud800"}', r"half a character: a surrogate .*in row 0"),

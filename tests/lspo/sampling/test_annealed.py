@@ -131,10 +131,10 @@ def test_whole_numbers_stay_whole() -> None:
         (Counted(2), Counted(2, strict=True), "`strict` to be a number, or equal, .* but got False and True"),
         (LengthBand(), LengthBand(), "two selectors with different settings .* but got LengthBand"),
         (KeepAll(), KeepAll(), "two selectors with different settings"),
-        (Unlisted(), Unlisted(), "Unlisted is no dataclass"),
+        (Unlisted(), Unlisted(), "Unlisted is not a dataclass"),
         (Chain(LengthBand()), Chain(AccuracyBand(), LengthBand()), "equal length, but got 1 and 2 selectors"),
         (Chain(AccuracyBand()), Chain(LengthBand()), "of the same class, but got AccuracyBand and LengthBand"),
-        (Annealed(START, END, 3), Annealed(START, END, 4), "Annealed is no dataclass"),
+        (Annealed(START, END, 3), Annealed(START, END, 4), "Annealed is not a dataclass"),
     ],
 )
 def test_what_cannot_be_gone_between_is_refused_at_once(start: GroupSelector, end: GroupSelector, message: str) -> None:
