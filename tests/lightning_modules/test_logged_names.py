@@ -11,15 +11,12 @@ from typing import Any
 import pytest
 from lightning.pytorch.loggers import CSVLogger
 
-from lspo.datamodules import RolloutDataModule
-from lspo.lightning_modules import RolloutModule
 from lspo.metrics import METRICS, metric_of
 from lspo.objectives import GRPO
 from lspo.objectives.correction import MismatchCorrection
 from lspo.prediction import GRESO, KeepPrediction
 from lspo.problems import MixedProblems, RunningSumProblems
-from lspo.rewards import AnswerLineFormat, Response, WeightedReward
-from lspo.rollout import Sampling
+from lspo.rewards import AnswerLineFormat, WeightedReward
 from lspo.sampling import AccuracyBand, Chain, LengthBand
 from lspo.testing import ScriptedReward, hashed
 
