@@ -104,7 +104,7 @@ SECTIONS: dict[str, tuple[str, tuple[Metric, ...]]] = {
         "",
         (
             Metric("reward/{part}", "the reward's", "mean of a named part of the reward, or a counter of the reward"),
-            Metric("reward/{part}timeouts", COUNT, "responses on which the verifier ran out of time: they are wrong"),
+            Metric("reward/{part}/timeouts", COUNT, "responses on which the verifier ran out of time: they are wrong"),
         ),
     ),
     "Costs": (
@@ -292,8 +292,9 @@ def metric_of(name: str) -> Metric | None:
         >>> metric_of("val/aime24/pass@8").meaning, metric_of("loss/unknown")
         ('chance that at least one of k responses is right', None)
     """
-    plain = next((metric for metric in METRICS if metric.name == name), None)
-    return plain or next((metric for metric in METRICS if _pattern(metric.name).fullmatch(name)), None)
+    found = [metric for metric in METRICS if _pattern(metric.name).fullmatch(name)]
+    # The one that leaves the least to fill in.
+    return max(found, key=lambda metric: len(re.sub(r"\{\w+\}", "", metric.name)), default=None)
 
 
 def present_name(name: str) -> str | None:
