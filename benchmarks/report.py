@@ -1,7 +1,7 @@
 """How long a report of a long run takes, and how large the page is.
 
     python benchmarks/report.py
-    python benchmarks/report.py --iterations 1000 --megabytes 38 --out /tmp/report.html
+    python benchmarks/report.py --iterations 1000 --megabytes 38 --out report.html
 
 Writes a made-up run into a scratch folder, with all files that a real one has, and its report. Times are seconds of one
 process: by the processor's clock, and by the wall's.

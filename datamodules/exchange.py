@@ -6,6 +6,7 @@ on one rank than on another by any time. That a rank has died is noticed by `Ran
 
 from __future__ import annotations
 
+import atexit
 import io
 import pickle
 from collections.abc import Iterable
@@ -138,3 +139,18 @@ def _group() -> Any:
     if not _groups or _groups[0] is not world:
         _groups[:] = [world, dist.new_group(backend="gloo", timeout=LONG)]
     return _groups[1]
+
+
+@atexit.register
+def _leave() -> None:
+    """Gives up the group before Python ends, and waits for its threads.
+
+    One of them may still hold the last exchange's tensors. To let go of them it needs Python, and a thread that asks
+    for an ended Python takes the whole process down with it.
+    """
+    if not _groups:
+        return
+    world, group = _groups
+    _groups.clear()
+    if dist.is_initialized() and dist.group.WORLD is world:
+        dist.destroy_process_group(group)

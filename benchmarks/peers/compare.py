@@ -25,6 +25,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 import table
+from process import commit
 from workloads import WARM_UP_STEPS, WORKLOADS
 
 HERE = Path(__file__).resolve().parent
@@ -110,17 +111,6 @@ def processor_name() -> str:
         return platform.processor() or platform.machine()
     fields = dict(line.split(":", 1) for line in lines if ":" in line)
     return next((value.strip() for name, value in fields.items() if name.strip() == "model name"), platform.machine())
-
-
-def commit(folder: Path) -> str:
-    """The commit of a checkout, and whether files differ from it."""
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False)
-        return done.stdout.strip()
-
-    changed = git("status", "--porcelain", "--untracked-files=no")
-    return (git("rev-parse", "--short=10", "HEAD") or "no commit") + (" and changes" if changed else "")
 
 
 def parse() -> argparse.Namespace:

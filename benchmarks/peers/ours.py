@@ -115,7 +115,7 @@ def run(workload: Workload, model: str, k: int, steps: int, turn: int, words: li
     return {
         "who": "lspo",
         "setting": k,
-        "from": str(Path(lspo.__file__).parents[1]),
+        "commit": process.commit(Path(lspo.__file__).parents[1]),
         "loaded_mib": clock.loaded,
         "peak_mib": process.peak_mib(),
         "threads": torch.get_num_threads(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -58,3 +59,14 @@ def _shorter(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _shorter(one) for key, one in value.items()}
     return [_shorter(one) for one in value] if isinstance(value, list) else value
+
+
+def commit(folder: Path) -> str:
+    """The commit of a checkout, and whether files differ from it."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    return (git("rev-parse", "--short=10", "HEAD") or "no commit") + (" and changes" if changed else "")

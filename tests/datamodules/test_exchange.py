@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import torch.distributed as dist
 
+from lspo.datamodules import exchange
 from lspo.datamodules.exchange import (
     RankError,
     all_gather_objects,
@@ -77,6 +80,34 @@ def _fail(rank: int, store: str) -> None:
 @pytest.mark.ranks
 def test_a_rank_that_fails_is_heard_by_all(tmp_path: Path) -> None:
     run_ranks(_fail, tmp_path / "store", 3)
+
+
+def _runloops() -> int:
+    """Threads in which gloo runs exchanges."""
+    return sum(name.read_text().startswith("pt_gloo") for name in Path("/proc/self/task").glob("*/comm"))
+
+
+def _end(rank: int, store: str) -> None:
+    def check_threads() -> None:
+        # An error here would be printed, and the process would end well. The world that is not destroyed is torch's.
+        os._exit(0 if _runloops() == (0 if rank == 0 else world) else 1)
+
+    # What is registered last is called first.
+    atexit.unregister(exchange._leave)
+    atexit.register(check_threads)
+    atexit.register(exchange._leave)
+    dist.init_process_group("gloo", store=dist.FileStore(store, 2), rank=rank, world_size=2)
+    world = _runloops()
+    assert all_gather_objects(rank) == [0, 1]
+    assert _runloops() > world > 0
+    if rank == 0:
+        dist.destroy_process_group()
+
+
+@pytest.mark.ranks
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc, which is Linux's")
+def test_no_thread_of_an_exchange_is_left_when_python_ends(tmp_path: Path) -> None:
+    run_ranks(_end, tmp_path / "store", 2)
 
 
 def test_alone_there_is_nobody_to_tell() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 Peers = Callable[[str], ModuleType]
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 ABOUT = {"date": "2026-01-01", "processor": "a processor", "cores": 2, "turns": 2, "measured": 5, "checkouts": {}}
 
 
@@ -125,3 +127,14 @@ def test_each_checkout_has_a_row_against_trl(peers: Peers) -> None:
     rows = peers("table").summarize([*LINES, *before], ABOUT)["workloads"]["1m-tail"]["rows"]
     assert [row["best"]["label"] for row in rows] == ["lspo", "before"]
     assert rows[0]["per_token"] == rows[1]["per_token"]
+
+
+def test_committed_results_name_commits_and_no_folder_of_a_machine() -> None:
+    results = [path for path in (BENCHMARKS.rglob("results/*")) if path.is_file()]
+    assert len(results) >= 3
+    for path in results:
+        assert not re.findall(r"(?<![\w.<])/(?:home|root|tmp|work|Users|mnt)/", path.read_text()), path
+    steps = [json.loads(row) for row in (BENCHMARKS / "peers/results/steps.jsonl").read_text().splitlines()]
+    commits = {row["commit"] for row in steps if row["who"] == "lspo"}
+    assert all(re.fullmatch(r"[0-9a-f]{10}( and changes)?", commit) for commit in commits)
+    assert commits
