@@ -22,6 +22,7 @@ from lspo.lightning_modules.callbacks import (
     RolloutCallback,
     RolloutMetrics,
     RolloutWriter,
+    TokenBudget,
     WeightSync,
 )
 from lspo.lightning_modules.cold_start import ColdStart
@@ -39,7 +40,7 @@ __all__ = [
     "IterationCheckpoint", "IterationLines", "IterationRecord", "LoadedModel", "MajorityAtK", "ModelSource",
     "OnPolicyGuard", "PassAtK", "PolicyModule", "PretrainedWriter", "RandomWeights", "RankWatch", "ReportWriter",
     "ReportingCallback", "ResponseTable", "ResultSummary", "ResumableCSVLogger", "RolloutCallback", "RolloutMetrics",
-    "RolloutModule", "RolloutWriter", "WeightSync",
+    "RolloutModule", "RolloutWriter", "TokenBudget", "WeightSync",
 ]  # fmt: skip
 
 register_strategies()

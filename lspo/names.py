@@ -29,7 +29,7 @@ PLACES = {
         "IterationCheckpoint", "IterationLines", "IterationRecord", "LoadedModel", "MajorityAtK", "ModelSource",
         "OnPolicyGuard", "PassAtK", "PolicyModule", "PretrainedWriter", "RandomWeights", "RankWatch", "ReportWriter",
         "ReportingCallback", "ResponseTable", "ResultSummary", "ResumableCSVLogger", "RolloutCallback",
-        "RolloutMetrics", "RolloutModule", "RolloutWriter", "WeightSync",
+        "RolloutMetrics", "RolloutModule", "RolloutWriter", "TokenBudget", "WeightSync",
     ),
     "lspo.lightning_modules.callbacks": ("default_callbacks",),
     "lspo.models.causal_lm": ("load_model", "load_tokenizer"),

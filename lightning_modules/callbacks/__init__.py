@@ -24,6 +24,7 @@ from lspo.lightning_modules.callbacks.response_table import ResponseTable
 from lspo.lightning_modules.callbacks.rollout_metrics import RolloutMetrics
 from lspo.lightning_modules.callbacks.rollout_writer import RolloutWriter
 from lspo.lightning_modules.callbacks.summary import ResultSummary
+from lspo.lightning_modules.callbacks.token_budget import TokenBudget
 from lspo.lightning_modules.callbacks.weight_sync import WeightSync
 
 DEFAULTS: tuple[type[Callback], ...] = (
@@ -42,5 +43,5 @@ __all__ = [
     "CPUThreads", "CollectProgress", "CostMetrics", "EvaluationTable", "EvaluationWriter", "FinalEvaluation",
     "GracefulStop", "HealthWarnings", "IterationCheckpoint", "IterationLines", "IterationRecord", "OnPolicyGuard",
     "PretrainedWriter", "RankWatch", "ReportWriter", "ReportingCallback", "ResponseTable", "ResultSummary",
-    "RolloutCallback", "RolloutMetrics", "RolloutWriter", "WeightSync", "default_callbacks",
+    "RolloutCallback", "RolloutMetrics", "RolloutWriter", "TokenBudget", "WeightSync", "default_callbacks",
 ]  # fmt: skip

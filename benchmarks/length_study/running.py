@@ -1,0 +1,66 @@
+"""Runs of the study: each is `lspo fit` in a process of its own with one thread; what was found is one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from length_study.account import FILE
+from length_study.arms import TASKS, flags, given
+from length_study.measures import summary
+from lspo.runs import read_run
+
+HERE = Path(__file__).parent
+EVALUATIONS = 20
+"""Over the budget."""
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Of a run: one thread, the study's classes, and the starts in the study's folder."""
+    path = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH", "")]))
+    return {
+        **os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1",
+        "LSPO_HOME": str((folder / "starts").resolve()),
+    }  # fmt: skip
+
+
+def call(words: Sequence[str], own: Path, folder: Path) -> None:
+    own.mkdir(parents=True, exist_ok=True)
+    with (own / "output.txt").open("w") as output:
+        subprocess.run(words, cwd=own, check=True, stdout=output, stderr=subprocess.STDOUT, env=environment(folder))
+
+
+def make_start(task: str, seed: int, folder: Path) -> None:
+    """The supervised start that all arms of a seed share, unless it is there."""
+    own = folder / "starts" / f"{task}-{seed}"
+    if not (own / "finished").exists():
+        settings = json.dumps(TASKS[task].model(seed)["init_args"])
+        call([sys.executable, "-m", "length_study.start", settings], own, folder)
+        (own / "finished").touch()
+
+
+def run(task: str, arm: str, seed: int, folder: Path, *, tokens: int | None, iterations: int | None) -> dict[str, Any]:
+    """One run to a budget of tokens, or of iterations; a run that is there already is read, not made again."""
+    budget = f"{tokens}-tokens" if tokens else f"{iterations}-iterations"
+    own = folder / budget / task / f"{arm.replace(' ', '_').replace(',', '')}-{seed}"
+    if not (own / "finished").exists():
+        (own / FILE).unlink(missing_ok=True)
+        ends = given(**{"trainer.max_epochs": str(iterations), "trainer.check_val_every_n_epoch": "4"})
+        if tokens:
+            ends = given(**{
+                "trainer.callbacks+": "lspo.lightning_modules.TokenBudget",
+                "trainer.callbacks.tokens": str(tokens),
+                "trainer.callbacks.evaluations": str(EVALUATIONS),
+            })  # fmt: skip
+        words = [sys.executable, "-m", "lspo.cli.main", "fit", "--config", str(HERE / "study.yaml")]
+        account = given(**{"trainer.callbacks+": "length_study.account.Account"})
+        call([*words, *flags(task, arm, seed), *ends, *account], own, folder)
+        (own / "finished").touch()
+    rows = [json.loads(line) for line in (own / FILE).read_text().splitlines()]
+    found = summary(rows, read_run(own).iterations)
+    return {"task": task, "arm": arm, "seed": seed, "budget": tokens, **found}
