@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ import torch
 from prediction import ks
 from quickstart_table import environment, interval
 
+from lspo.comparing.curves import Curve
 from lspo.lightning_modules import RolloutCallback
 
 METRIC = "val/held_out/avg@4"
@@ -127,33 +128,16 @@ def run(size: int, method: str, seed: int, folder: Path) -> dict[str, Any]:
 def costs(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Sums over a run, per group trained on."""
     iterations = [row for row in rows if "groups" in row]
-    curve = [(row["tokens_so_far"], row["accuracy"]) for row in rows if "accuracy" in row]
+    curve = Curve(*zip(*((row["tokens_so_far"], row["accuracy"]) for row in rows if "accuracy" in row), strict=True))
     groups = sum(row["groups"] for row in iterations)
     found: dict[str, Any] = {name: sum(row[name] for row in iterations) / groups for name in COSTS}
-    found |= {"before": curve[0][1], "after": curve[-1][1], "to_enough": tokens_to(curve, ENOUGH)}
+    found |= {"before": curve.values[0], "after": curve.values[-1], "to_enough": curve.reaches(ENOUGH)}
     placed = [row for row in iterations if "ranks" in row]
     if placed:
         where = torch.tensor([rank for row in placed for rank in row["ranks"]], dtype=torch.float64)
         weights = torch.tensor([weight for row in placed for weight in row["weights"]], dtype=torch.float64)
         found |= {"ks": ks(where, torch.ones_like(where)), "ks_weighted": ks(where, weights)}
     return found
-
-
-def tokens_to(curve: Iterable[tuple[float, float]], accuracy: float) -> float | None:
-    """Generated tokens at which the accuracy was first reached, interpolated between evaluations; None if it was not.
-
-    Example:
-        >>> tokens_to([(0, 0.5), (100, 0.7), (200, 0.9)], 0.8)
-        150.0
-    """
-    before: tuple[float, float] | None = None
-    for tokens, found in curve:
-        if found >= accuracy:
-            if before is None:
-                return float(tokens)
-            return before[0] + (tokens - before[0]) * (accuracy - before[1]) / (found - before[1])
-        before = (tokens, found)
-    return None
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:

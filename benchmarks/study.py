@@ -3,6 +3,7 @@
     python benchmarks/study.py --pilot                    # fixes the budgets: LSPO for 40 iterations on the pilot seeds
     python benchmarks/study.py                            # the primary contrasts on both tasks, 12 seeds
     python benchmarks/study.py --arms all --tasks all     # everything
+    python benchmarks/study.py --gradients                # cosines between the parts of the band, on three seeds
     python benchmarks/study.py --page                     # makes the page from what has been run
 
 Runs that `--folder` holds already are read, not made again, so that a study which was broken off goes on. Each run is a
@@ -19,7 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from length_study.arms import ARMS, LSPO, PRIMARY, TASKS, arms_of
-from length_study.plan import BUDGETS, PILOT_ITERATIONS, PILOT_SEEDS, PRIMARY_TASKS, SEEDS
+from length_study.plan import (
+    BUDGETS,
+    GRADIENT_ARMS,
+    GRADIENT_SEEDS,
+    PILOT_ITERATIONS,
+    PILOT_SEEDS,
+    PRIMARY_TASKS,
+    SEEDS,
+)  # fmt: skip
 from length_study.running import make_start, run
 
 RESULTS = Path(__file__).parent / "length_study/results"
@@ -33,6 +42,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=Path("runs/study"), help="where the runs are kept")
     parser.add_argument("--pilot", action="store_true")
+    parser.add_argument("--gradients", action="store_true")
     parser.add_argument("--page", action="store_true", help="make the page alone")
     chosen = parser.parse_args()
     if chosen.page:
@@ -47,13 +57,21 @@ def main() -> None:
     jobs = [(task, arm, seed) for seed in seeds for task in tasks for arm in arms if arm in arms_of(task)]
     if chosen.pilot:
         jobs = [(task, LSPO, seed) for task, arm, seed in jobs if arm == LSPO]
-    file = RESULTS / ("pilot.jsonl" if chosen.pilot else "runs.jsonl")
+    if chosen.gradients:
+        jobs = [(task, arm, seed) for seed in GRADIENT_SEEDS for task in tasks for arm in GRADIENT_ARMS]
+    kind = "pilot" if chosen.pilot else "gradients" if chosen.gradients else "runs"
+    file = RESULTS / f"{kind}.jsonl"
 
     def work(job: tuple[str, str, int]) -> None:
         task, arm, seed = job
-        budget: dict[str, Any] = {"tokens": None if chosen.pilot else BUDGETS[task]}
-        budget["iterations"] = PILOT_ITERATIONS if chosen.pilot else None
-        line = run(task, arm, seed, chosen.folder, **budget)
+        if chosen.pilot:
+            line = run(task, arm, seed, chosen.folder, iterations=PILOT_ITERATIONS)
+        else:
+            line = run(task, arm, seed, chosen.folder, tokens=BUDGETS[task], gradients=chosen.gradients)
+        keep(file, line)
+        if chosen.gradients:
+            print(f"{task}, {arm}, seed {seed}: {line['means']}", flush=True)
+            return
         last = line["curve"][-1]
         print(
             f"{task}, {arm}, seed {seed}: {line['curve'][0][3]} -> {last[3]}, {last[0]} tokens, {last[2]} s", flush=True

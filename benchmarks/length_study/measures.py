@@ -62,22 +62,6 @@ def curve_of(line: Mapping[str, Any]) -> Curve:
     return Curve(tuple(points), tuple(points.values()))
 
 
-def tokens_to(curve: Curve, accuracy: float) -> float | None:
-    """Where the curve first reaches an accuracy, a straight line between evaluations; None if it does not.
-
-    Example:
-        >>> tokens_to(Curve((0.0, 100.0, 200.0), (0.5, 0.7, 0.9)), 0.8)
-        150.0
-    """
-    for place, value in enumerate(curve.values):
-        if value >= accuracy:
-            if place == 0:
-                return curve.spent[0]
-            x, y = curve.spent[place - 1], curve.values[place - 1]
-            return x + (curve.spent[place] - x) * (accuracy - y) / (value - y)
-    return None
-
-
 def need(iterations: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """What lengths say of need, over the mixed groups of the first third of a run's tokens.
 

@@ -12,8 +12,11 @@ from typing import Any
 
 from length_study.account import FILE
 from length_study.arms import TASKS, flags, given
+from length_study.gradients import FILE as GRADIENTS
+from length_study.gradients import means
 from length_study.measures import summary
 from lspo.runs import read_run
+from lspo.runs.lines import rows_of
 
 HERE = Path(__file__).parent
 EVALUATIONS = 20
@@ -44,12 +47,30 @@ def make_start(task: str, seed: int, folder: Path) -> None:
         (own / "finished").touch()
 
 
-def run(task: str, arm: str, seed: int, folder: Path, *, tokens: int | None, iterations: int | None) -> dict[str, Any]:
-    """One run to a budget of tokens, or of iterations; a run that is there already is read, not made again."""
+def run(
+    task: str,
+    arm: str,
+    seed: int,
+    folder: Path,
+    *,
+    tokens: int | None = None,
+    iterations: int | None = None,
+    gradients: bool = False,
+) -> dict[str, Any]:
+    """One run to a budget of tokens, or of iterations; a run that is there already is read, not made again.
+
+    With `gradients`, the line has what `BandGradients` found.
+    """
     budget = f"{tokens}-tokens" if tokens else f"{iterations}-iterations"
-    own = folder / budget / task / f"{arm.replace(' ', '_').replace(',', '')}-{seed}"
+    own = (
+        folder
+        / (f"{budget}-gradients" if gradients else budget)
+        / task
+        / f"{arm.replace(' ', '_').replace(',', '')}-{seed}"
+    )
     if not (own / "finished").exists():
-        (own / FILE).unlink(missing_ok=True)
+        for file in (FILE, GRADIENTS):
+            (own / file).unlink(missing_ok=True)
         ends = given(**{"trainer.max_epochs": str(iterations), "trainer.check_val_every_n_epoch": "4"})
         if tokens:
             ends = given(**{
@@ -59,8 +80,11 @@ def run(task: str, arm: str, seed: int, folder: Path, *, tokens: int | None, ite
             })  # fmt: skip
         words = [sys.executable, "-m", "lspo.cli.main", "fit", "--config", str(HERE / "study.yaml")]
         account = given(**{"trainer.callbacks+": "length_study.account.Account"})
+        if gradients:
+            account += given(**{"trainer.callbacks+": "length_study.gradients.BandGradients"})
         call([*words, *flags(task, arm, seed), *ends, *account], own, folder)
         (own / "finished").touch()
-    rows = [json.loads(line) for line in (own / FILE).read_text().splitlines()]
-    found = summary(rows, read_run(own).iterations)
-    return {"task": task, "arm": arm, "seed": seed, "budget": tokens, **found}
+    name = {"task": task, "arm": arm, "seed": seed, "budget": tokens}
+    if gradients:
+        return {**name, "means": means(list(rows_of(own / GRADIENTS)))}
+    return {**name, **summary(list(rows_of(own / FILE)), read_run(own).iterations)}

@@ -49,6 +49,21 @@ class Curve:
         """
         return float(np.interp(budget, self.spent, self.values))
 
+    def reaches(self, value: float) -> float | None:
+        """What had been spent when the metric first was that high, a straight line between evaluations; None if never.
+
+        Example:
+            >>> Curve((0.0, 100.0, 200.0), (0.5, 0.75, 1.0)).reaches(0.875)
+            150.0
+        """
+        for place, found in enumerate(self.values):
+            if found >= value:
+                if place == 0:
+                    return self.first
+                before, low = self.spent[place - 1], self.values[place - 1]
+                return before + (self.spent[place] - before) * (value - low) / (found - low)
+        return None
+
     def mean_height(self, start: float, budget: float) -> float:
         """The area under the curve between two places, divided by its width: in units of the metric.
 

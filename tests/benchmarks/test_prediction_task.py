@@ -15,14 +15,6 @@ from lspo.types import Draw, Prompt
 PROMPT = Prompt("p", "", (1,), "")
 
 
-def test_tokens_to_an_accuracy_by_hand(benchmark: Callable[[str], ModuleType]) -> None:
-    tokens_to = benchmark("prediction_task").tokens_to
-    curve = [(0, 0.5), (100, 0.7), (200, 0.9), (300, 0.6)]
-    assert tokens_to(curve, 0.8) == pytest.approx(150)
-    assert tokens_to(curve, 0.5) == 0
-    assert tokens_to(curve, 0.95) is None
-
-
 def test_costs_by_hand(benchmark: Callable[[str], ModuleType]) -> None:
     module = benchmark("prediction_task")
     rows: list[dict[str, Any]] = [

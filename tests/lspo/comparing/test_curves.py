@@ -27,3 +27,13 @@ def test_the_curve_of_a_run(run_of):
     assert curve_of(run, "val/held_out/avg@4", "steps") == Curve((0, 2, 4), (0.5, 0.65, 0.8))
     assert curve_of(run, "val/held_out/avg@4", "cpu_seconds") is None
     assert curve_of(run, "val/other/avg@4", "steps") is None
+
+
+def test_where_a_curve_reaches_a_value_by_hand() -> None:
+    curve = Curve((0.0, 100.0, 200.0, 300.0), (0.5, 0.7, 0.9, 0.6))
+    assert curve.reaches(0.8) == pytest.approx(150)
+    assert curve.reaches(0.9) == 200
+    assert curve.reaches(0.5) == curve.reaches(0.1) == 0
+    assert curve.reaches(0.95) is None
+    # Where it first does, though it falls again before.
+    assert Curve((0.0, 1.0, 2.0, 3.0), (0.0, 1.0, 0.0, 1.0)).reaches(1.0) == 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lspo.comparing import pairs
-from lspo.comparing.pairs import paired_test
+from lspo.comparing.pairs import holm, paired_test
 
 
 def test_three_pairs_by_hand():
@@ -55,3 +55,22 @@ def test_the_difference_and_its_interval():
 def test_one_pair():
     found = paired_test(np.array([0.5]))
     assert (found.p, found.interval) == (1.0, None)
+
+
+def test_holm_by_hand_and_against_its_definition() -> None:
+    # 4 * .01; 3 * .02; 2 * .03, which is no more than the one before; .04, likewise.
+    assert holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+    generator = np.random.default_rng(0)
+    for _ in range(100):
+        ps = generator.uniform(0, 0.2, size=int(generator.integers(1, 8)))
+        adjusted = holm(list(ps))
+        for level in (0.01, 0.05, 0.1):
+            # Step down: the smallest goes against level / m, the next against level / (m - 1), until one fails.
+            rejected = set()
+            for step, place in enumerate(np.argsort(ps)):
+                if ps[place] > level / (len(ps) - step):
+                    break
+                rejected.add(int(place))
+            assert {place for place, p in enumerate(adjusted) if p <= level} == rejected
