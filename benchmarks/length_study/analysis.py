@@ -69,8 +69,10 @@ class Contrast:
     adjusted: float | None
 
     def detectable(self, level: float = LEVEL) -> float:
-        """The least true difference that is found with a probability of 80%."""
+        """The least true difference that is found with a probability of 80%; NaN of one pair."""
         freedom = self.test.pairs - 1
+        if not freedom:
+            return math.nan
         quantiles = student_quantile(1 - level / 2, freedom) + student_quantile(POWER, freedom)
         return quantiles * self.spread / math.sqrt(self.test.pairs)
 

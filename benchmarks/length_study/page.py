@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -59,7 +60,6 @@ def page(runs: Mapping[str, Lines], gradients: Sequence[Mapping[str, Any]] = ())
         "written before: it says what the arms are, how they are judged, and what would count for and against.",
         "In short: LSPO minus each primary comparison in the area under the held-out curve, in points.",
         *map(markdown, filter(None, [overview(runs)])),
-        *(f"- {line}" for line in []),
         "## What was run\n\n" + markdown(done(runs)),
     ]
     for task, lines in runs.items():
@@ -126,11 +126,11 @@ def primary_table(measure: str, found: Sequence[Contrast]) -> Table:
             one.arm,
             str(one.test.pairs),
             number(one.test.difference, sign=True, places=places) + bounds(one.test.interval, sign=True, places=places),
-            number(one.spread, places=places),
+            _known(one.spread, places),
             p_words(one.test.p),
             "-" if one.adjusted is None else p_words(one.adjusted),
             one.verdict,
-            f"{number(one.detectable(), places=places)} ({number(one.detectable(0.01), places=places)})",
+            f"{_known(one.detectable(), places)} ({_known(one.detectable(0.01), places)})",
         ]
         for one in found
     ]
@@ -140,6 +140,10 @@ def primary_table(measure: str, found: Sequence[Contrast]) -> Table:
     ]  # fmt: skip
     better = "less is better" if measure == "tokens to .8" else "more is better"
     return Table(f"Primary contrasts, {measure} ({UNITS[measure]}; {better})", heads, rows)
+
+
+def _known(value: float, places: int) -> str:
+    return "-" if math.isnan(value) else number(value, places=places)
 
 
 def all_arms(lines: Lines) -> Table:
