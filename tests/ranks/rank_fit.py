@@ -18,7 +18,15 @@ from rank_strategies import FSDP1OnCPU
 from transformers import AutoModelForCausalLM
 
 from lspo.datamodules import Evaluation, RolloutDataModule, Rounds
-from lspo.lightning_modules import HealthWarnings, IterationRecord, PolicyModule, RankWatch, RolloutCallback
+from lspo.lightning_modules import (
+    HealthWarnings,
+    IterationRecord,
+    PolicyModule,
+    RankWatch,
+    ReportWriter,
+    RolloutCallback,
+    RolloutWriter,
+)
 from lspo.models.causal_lm import load_tokenizer
 from lspo.objectives import DAPO
 from lspo.problems import RunningSumProblems
@@ -107,11 +115,12 @@ def main(folder: str, settings: dict[str, Any]) -> None:
     fsdp = {"fsdp": "sharded", "fsdp_full": "full"}.get(settings["strategy"])
     strategy = FSDP1OnCPU(fsdp) if fsdp else {"single": "auto"}.get(settings["strategy"], settings["strategy"])
     journal = Journal(settings.get("save"))
+    reported = [RolloutWriter("rollouts"), ReportWriter(every_n_iterations=1)] if settings.get("report") else []
     trainer = Trainer(
         accelerator="cpu", devices=world, strategy=strategy, max_epochs=settings.get("epochs", 2),
         accumulate_grad_batches=settings.get("accumulate", 2), logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, default_root_dir=".",
-        callbacks=[HealthWarnings(max_truncated_frac=1), IterationRecord("."), watch, journal, trouble],
+        callbacks=[HealthWarnings(max_truncated_frac=1), IterationRecord("."), watch, journal, trouble, *reported],
         max_time=settings.get("max_time"),
     )  # fmt: skip
     model, tokenizer, train = folder, None, RunningSumProblems(40)

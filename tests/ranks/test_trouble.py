@@ -44,7 +44,7 @@ def worlds(fit: Fit, place: Path) -> dict[int, list[dict[str, Any]]]:
     for world in (1, 2, 3):
         codes, texts, _ = fit(
             f"world{world}", world=world, strategy="single" if world == 1 else "ddp", accumulate=6 // world,
-            save=str(place / "border.ckpt") if world == 1 else None,
+            save=str(place / "border.ckpt") if world == 1 else None, report=True,
         )  # fmt: skip
         assert codes == [0] * world, texts
         results[world] = [torch.load(place / f"world{world}/result-{rank}.pt") for rank in range(world)]
@@ -69,6 +69,22 @@ def test_the_record_of_a_run_is_the_same_on_any_number_of_ranks(
         processors = [row["cpu_seconds"] for row in found]
         assert processors == sorted(processors)
         assert processors[0] > 0
+
+
+def shown_in(page: str) -> list[dict[str, Any]]:
+    """The groups of responses that a report shows."""
+    text = page.split('<script type="application/json" id="data">')[1].split("</script>")[0]
+    (run,) = json.loads(text)["runs"]
+    found: list[dict[str, Any]] = run["responses"]
+    return found
+
+
+def test_the_report_of_a_run_has_what_all_ranks_wrote(worlds: dict[int, list[dict[str, Any]]], place: Path) -> None:
+    pages = {world: shown_in((place / f"world{world}/report.html").read_text()) for world in worlds}
+    for world, groups in pages.items():
+        assert len(list((place / f"world{world}/rollouts").glob("iteration_000001*"))) == world
+        assert groups == pages[1]
+    assert {group["iteration"] for group in pages[1]} == {0, 1}
 
 
 @pytest.mark.parametrize(("strategy", "rank", "where"), [("ddp", 1, "reward"), ("fsdp2", 0, "reward")])
