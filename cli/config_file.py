@@ -16,7 +16,7 @@ def check_config(path: str, known: Collection[str] = ()) -> None:
 
     Args:
         path: Of the file.
-        known: The command's settings, by which those with an old name are told from a user's own.
+        known: The command's settings, by which those with an old name are known from a user's own.
 
     Raises:
         ValueError: If it is not; the message names the file and the line.

@@ -45,7 +45,7 @@ def newest_checkpoint(trainer: Trainer, stage: str) -> str:
     there = f" Others are: {', '.join(others)}." if others else ""
     raise MissingFileError(
         f"Expected a checkpoint's file as `ckpt_path`, but got {LAST!r}, and no run of this command has left one in "
-        f"{' or '.join(map(str, places))}.{there} Name a checkpoint by its path, or leave the flag out to begin anew."
+        f"{' or '.join(map(str, places))}.{there} Name a checkpoint by its path, or leave the flag out for a new run."
     )
 
 

@@ -24,7 +24,7 @@ class Batches:
             rewards are still part of their group's advantages. A mini-batch of nothing else moves no weight.
         max_micro_batch_tokens: Tokens of a micro-batch at most, padding included; None: any.
         max_prompt_tokens: Longer prompts are dropped, and counted, in training and evaluation; None: none is.
-        old_logprobs: Whose log-probs the ratio is against: the "trainer"'s, computed anew before the first of several
+        old_logprobs: Whose log-probs the ratio is against: the "trainer"'s, computed again before the first of several
             optimizer steps, or the "engine"'s, which cost nothing and put its mismatch into the clipped ratio.
         max_prompt_weight: With a predictor, a group counts min(1 / the probability of its draw, this) in the loss,
             relative to the mean of its mini-batch: what is trained on is then nearer to a uniform draw. 4 is a good

@@ -101,7 +101,7 @@ def _announce(sizes: list[int], *, failure: str | None = None, limit: timedelta 
     """Bytes that each rank will send to each other: all exchanges begin with this one, so a failed rank may join any.
 
     Raises:
-        RankError: If a rank has failed; the others are told why.
+        RankError: If a rank has failed; the others hear why.
     """
     own = torch.tensor([failure is not None, *sizes], dtype=torch.int64)
     every = [torch.zeros_like(own) for _ in range(dist.get_world_size())]

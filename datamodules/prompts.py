@@ -1,4 +1,4 @@
-"""The order in which prompts are drawn: endless, shuffled anew each time round, and resumable from one number."""
+"""The order in which prompts are drawn: endless, shuffled again each time round, and resumable from one number."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PromptSource:
     Args:
         prompts: At least one.
         seed: Of the order.
-        shuffle: Shuffle anew at each time round; otherwise the prompts come in their order.
+        shuffle: Shuffle again each time round; otherwise the prompts come in their order.
         weights: Of the sets that the prompts are of, by name: each draw picks a set by weight. None: all are one set.
 
     Raises:
@@ -113,8 +113,8 @@ class PromptSource:
             raise SettingError(
                 "Expected the training set and seed that the checkpoint was written with "
                 f"({state['fingerprint']}), but got others ({self.fingerprint}): the place in the order of prompts "
-                "would mean something else. To start anew with these weights, pass the folder that `lspo export` makes "
-                "of the checkpoint as `model`."
+                "would mean something else. To start a new run with these weights, pass the folder that `lspo export` "
+                "makes of the checkpoint as `model`."
             )
         self.drawn = state["drawn"]
         self._order.load_state_dict(state.get("order", {}))

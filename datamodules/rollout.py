@@ -256,7 +256,7 @@ class RolloutDataModule(LightningDataModule):
 
     @property
     def _settings(self) -> dict[str, Any]:
-        """What micro-batches and the count of iterations depend on, and what is told where it has changed."""
+        """What micro-batches and the count of iterations depend on, and what is reported where it has changed."""
         layout = self.layout
         return {
             "train_groups": layout.train_groups,

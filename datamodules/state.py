@@ -294,8 +294,8 @@ def count_epoch(loop: Any) -> None:
     """Has Lightning's training loop count the epoch that it is in as begun, and loggers the steps that were made.
 
     Resumed from a checkpoint behind an epoch's last batch, Lightning 2.6 goes through the next epoch without counting
-    it, and a run resumed from a checkpoint of that epoch begins it anew. Resumed from one of a stop between two rounds,
-    before an epoch with an evaluation, it goes through an empty batch, which loggers would count as a step.
+    it, and a run resumed from a checkpoint of that epoch begins it again. Resumed from one of a stop between two
+    rounds, before an epoch with an evaluation, it goes through an empty batch, which loggers would count as a step.
     """
     loop.epoch_loop._batches_that_stepped = loop.epoch_loop.global_step
     for counts in (loop.epoch_progress.total, loop.epoch_progress.current):

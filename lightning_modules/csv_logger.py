@@ -20,7 +20,7 @@ EVALUATION = "val/"
 class ResumableCSVLogger(CSVLogger):
     """Lightning's `CSVLogger`, but a resumed run goes on in `metrics.csv`, where Lightning deletes the earlier rows.
 
-    Rows before the checkpoint's step are kept. Rows behind it are dropped: the resumed run writes them anew.
+    Rows before the checkpoint's step are kept. Rows behind it are dropped: the resumed run writes them again.
 
     Args:
         save_dir: Folder of all runs.

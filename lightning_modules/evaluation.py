@@ -158,7 +158,7 @@ class EvaluationMetrics:
                 metric.update(accuracy)
 
     def compute(self) -> dict[str, Tensor]:
-        """Values by `set/metric`; and starts anew."""
+        """Values by `set/metric`; and starts again from nothing."""
         values = {
             f"{data_set}/{name}": metric.compute()
             for data_set, metrics in self._metrics.items()

@@ -29,7 +29,7 @@ class StepMetrics:
                 self._values[name] = known + value
 
     def take(self, reduce: Reduce) -> dict[str, Tensor]:
-        """The values over all ranks, by the strategy's `reduce`; and starts anew."""
+        """The values over all ranks, by the strategy's `reduce`; and starts again from nothing."""
         values, self._values = self._values, {}
         # Copies, as a reduction works in place and one tensor may stand under two names.
         return {name: reduce(value.clone(), reduce_op=_operation(name)) for name, value in values.items()}

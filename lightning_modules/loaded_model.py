@@ -94,7 +94,7 @@ class LoadedModel(ModelSource):
             if not self.folder.is_dir():
                 raise MissingFileError(
                     f"Expected the weights of the loaded model in {self.folder}, where they were written, but they are "
-                    "gone. Load the model anew, and make another PolicyModule of it."
+                    "gone. Load the model again, and make another PolicyModule of it."
                 )
             return
         if self._digest() != self._name:

@@ -64,7 +64,7 @@ class RemoteRollout(Rollout):
 
     @classmethod
     def of(cls, rollout: Rollout, key: Key, holder: int) -> RemoteRollout:
-        """What the others are told of a rollout."""
+        """What the others hear of a rollout."""
         return cls(
             key,
             holder,

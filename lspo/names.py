@@ -45,7 +45,7 @@ PLACES = {
     "lspo.problems": (
         "AIME24", "AIME25", "GSM8K", "MATH", "MATH500", "DAPOMath17k", "DatasetProblems", "MinervaMath",
         "MixedProblems", "Note", "OlympiadBench", "Problem", "ProblemSet", "RowProblems", "RunningSumProblems",
-        "TRLProblems", "VerlProblems",
+        "TRLProblems", "VerlProblems", "WordSumProblems",
     ),
     "lspo.problems.demonstrations": ("Demonstrations", "RunningSumDemonstrations", "WorkedSolutions"),
     "lspo.rewards": (

@@ -37,7 +37,7 @@ def make_pool(
     """A pool of groups to try a selector on.
 
     Args:
-        lengths: Response tokens, one row a group.
+        lengths: Response tokens, one row per group.
         accuracy: 0 or 1; unless given, the first response of each group is right and the others are wrong.
         rewards: What the objective sees; unless given, the accuracy.
         first_index: Draw index of the first group.

@@ -208,7 +208,7 @@ def test_using_and_saving_a_model_does_not_change_it(loaded: tuple[Any, Any], tm
     source.release()
     source.prepare()
     shutil.rmtree(source.folder)
-    with pytest.raises(FileNotFoundError, match="Load the model anew, and make another PolicyModule"):
+    with pytest.raises(FileNotFoundError, match="Load the model again, and make another PolicyModule"):
         source.prepare()
 
 

@@ -14,7 +14,7 @@ from lspo.lightning_modules.iteration_name import name_of_weights
 
 
 class EvaluationWriter(Callback):
-    """Writes a JSON lines file a set, evaluation and rank, one row a response: prompt, response, answer, accuracy.
+    """Writes one JSON lines file per set, evaluation and rank: a row per response with prompt, answer and accuracy.
 
     `val_<set>_iteration_000010.jsonl` in training; `validate_<set>.jsonl` and `test_<set>.jsonl` by those commands. A
     file has its name when the evaluation is over; until then, and of one that was broken off, it is hidden and ends in

@@ -91,7 +91,7 @@ class IterationRecord(RolloutCallback):
         self._evaluated_at = trainer.global_step
 
     def _cut(self) -> None:
-        """Off what is to be written anew."""
+        """Cuts off what will be written again."""
         if self._file is not None:
             try:
                 self._file.keep(

@@ -107,7 +107,7 @@ class _Watch(threading.Thread):
                 self._bring_down(lost)
 
     def tell(self, what: str) -> str | None:
-        """Tells the others of a failure; of one that was told before, returns it instead."""
+        """Reports a failure to the others; returns the one that was reported before, if there is one."""
         self._failure = what
         try:
             first = self._read("failed")

@@ -19,14 +19,14 @@ from lspo.types import RolloutGroup
 
 
 class RolloutWriter(RolloutCallback):
-    """Writes a file an iteration and rank, one row a response: prompt, response, reward, accuracy, length, decision.
+    """Writes one file per iteration and rank: a row per response with prompt, reward, accuracy, length and decision.
 
     `iteration_000010.jsonl` has what the weights after 10 finished iterations wrote, those of `iteration_000010.ckpt`.
     `trained_on` is that of the file's iteration. Rows that are `surplus` may be trained on in a later one
     (`rounds.max_age`): then they are again in that one's file, of the rank that holds them, with the `version` that
     wrote them and the reason "carried".
 
-    A file appears whole or not at all, and a resumed run writes an iteration's file anew, so no row is there twice.
+    A file appears whole or not at all, and a resumed run writes an iteration's file again, so no row is there twice.
 
     Args:
         folder: Where to; below the logger's folder by default.

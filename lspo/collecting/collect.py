@@ -1,7 +1,7 @@
 """The loop that fills an iteration: generate a round, score it, judge the pool, until enough groups are kept.
 
 Selection does not depend on how the rollouts were cut. The pool is every group of the iteration, from complete rounds;
-after each round the selector judges all of it anew, so a group rejected earlier may enter and one kept earlier may
+after each round the selector judges all of it again, so a group rejected earlier may enter and one kept earlier may
 leave. Nothing is decided before every group of a round has finished: short responses finish first.
 """
 
@@ -248,11 +248,11 @@ def _exchange(
 ) -> tuple[list[RolloutGroup], list[RolloutGroup]]:
     """The chosen groups of all ranks, and the surplus if a later iteration may use it, both in draw order.
 
-    Others are told of a group without its tokens, and without its prompt, which every rank has drawn.
+    Others hear of a group without its tokens, and without its prompt, which every rank has drawn.
     """
     stats, chosen = settled.judged.stats, settled.chosen
     wanted = set(stats.draw_index[chosen].tolist())
-    # Surplus is told only where it may be used.
+    # Surplus is reported only where it may be used.
     spare = settled.judged.decision.keep & ~chosen if plan.max_age else torch.zeros_like(chosen)
     surplus = set(stats.draw_index[spare].tolist())
     mine = {group.draw_index: group for group in own if group.draw_index in wanted | surplus}

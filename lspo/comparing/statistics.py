@@ -1,7 +1,7 @@
 """Statistics of a few runs: means, intervals, and the chance that one method is better than another.
 
 Scores are tables of shape (runs, metrics): one row per run, one column per metric. Each column is a stratum: a
-bootstrap sample draws runs anew within each column, as rliable does.
+bootstrap sample draws runs again within each column, as rliable does.
 
 Reference: Agarwal et al., Deep Reinforcement Learning at the Edge of the Statistical Precipice, arXiv:2108.13264.
 """

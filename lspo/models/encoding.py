@@ -14,7 +14,7 @@ from lspo.models.marked_text import MarkedText, Span, special_spans
 
 EXCERPT_CHARACTERS = 80
 BEGINNING = 3
-"""Characters by which text that can't hold a special token is told quickly."""
+"""Characters by which text that can't hold a special token is known quickly."""
 
 _NAME = f"\ue000{secrets.token_hex(8)}-"
 """Begins the names of special tokens in a twin tokenizer: a text that has it can't have been written before."""

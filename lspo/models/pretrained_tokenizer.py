@@ -52,7 +52,7 @@ def _from_file(name_or_path: str) -> Any:
         # `tokenizers` raises nothing more special.
         raise SettingError(
             f"Expected a tokenizer.json in {name_or_path} that `tokenizers` reads, but it says: {error}. Copy the file "
-            "anew, or save the tokenizer once more with `save_pretrained`."
+            "again, or save the tokenizer once more with `save_pretrained`."
         ) from error
     # It would take blanks out of what the policy wrote.
     tokenizer.clean_up_tokenization_spaces = False

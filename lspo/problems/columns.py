@@ -153,6 +153,6 @@ def as_text(value: Any, *, booleans: tuple[str, str] = ("False", "True")) -> str
     if not text.isascii() and LONE_SURROGATE.search(text):
         raise SettingError(
             f"Expected text, but got {text[:EXCERPT_CHARACTERS]!r}, which has half a character: a surrogate without "
-            "the other of its pair. Write the text anew"
+            "the other of its pair. Write the text again"
         )
     return text if text.strip() else None

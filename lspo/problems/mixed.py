@@ -18,7 +18,7 @@ class MixedProblems(ProblemSet):
     """Several sets in one. Training draws from each as often as its weight says, whatever their sizes.
 
     Each draw picks a set by weight and takes the next prompt of that set, which goes through its own prompts again and
-    again, shuffled anew each time; see `lspo.problems.order.MixedOrder`. Ids begin with the set's name.
+    again, shuffled again each time; see `lspo.problems.order.MixedOrder`. Ids begin with the set's name.
 
     Args:
         sets: Problem sets, hub names or files, by name.

@@ -41,7 +41,7 @@ class Order(ABC):
 
 
 class TurnOrder(Order):
-    """Every prompt once each time round, shuffled anew each time, or as they stand.
+    """Every prompt once each time round, shuffled again each time, or in their order.
 
     Args:
         size: Number of prompts.

@@ -1,4 +1,4 @@
-"""How a thread that scores is told to stop: what waits within a reward looks here, as nobody can interrupt a thread."""
+"""How a thread that scores is stopped: what waits within a reward looks here, as nobody can interrupt a thread."""
 
 from __future__ import annotations
 

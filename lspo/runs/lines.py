@@ -37,7 +37,7 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
 def csv_numbers(path: Path) -> Iterator[dict[str, float]]:
     """The rows of a CSV file as numbers; cells that are empty, not finite or not numbers are left out.
 
-    A last line without its end is being written, and is left out: a cut number can't be told from a whole one.
+    A last line without its end is being written, and is left out: a cut number looks like a whole one.
     """
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
         reader = csv.reader(line for line in file if line.endswith("\n"))

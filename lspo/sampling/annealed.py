@@ -58,7 +58,7 @@ class Annealed(GroupSelector):
             raise SettingError(f"Expected `schedule` to be one of linear, cosine, but got {schedule!r}.")
         self.start, self.end = start, end
         self.iterations, self.first, self.schedule = iterations, first, schedule
-        # Whatever can't be changed step by step is told now, and not in the middle of a run.
+        # Whatever can't be changed step by step is reported now, and not in the middle of a run.
         if not _changing(start, between(start, end, 1.0)):
             raise SettingError(
                 f"Expected two selectors with different settings to go between, but got {start!r} twice. Name what "

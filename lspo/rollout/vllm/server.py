@@ -51,7 +51,7 @@ class VLLMServer:
         )
 
     def held_marker(self) -> str | None:
-        """What it was told at its last update; a server that has restarted does not know it any more."""
+        """What its last update said; a server that has restarted does not know it any more."""
         return self.client.ask_patiently("GET", "/weight_info").get("weight_version")
 
     def complete(self, prompt_ids: list[int], settings: dict[str, Any]) -> dict[str, Any]:

@@ -222,7 +222,7 @@ class VLLMServerEngine(RolloutEngine):
         self._sender.sent()
 
     def _send(self, server: VLLMServer) -> None:
-        """Sends the prepared weights and has the server remember which they are; if it goes away meanwhile, anew.
+        """Sends the prepared weights and has the server remember which they are; again, if it goes away meanwhile.
 
         Raises:
             RuntimeError: If it refuses.
