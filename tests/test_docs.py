@@ -257,3 +257,15 @@ def test_the_built_site_has_no_fault() -> None:
         [python, "docs_tools/check_site.py", "site"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_the_devices_that_a_model_needs_are_those_of_the_formula() -> None:
+    text = (ROOT / "docs/sizing.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([\d.]+)B \| (\d+) GB \| (\S+) \| (\S+) \| (\S+) \|$", text, re.MULTILINE)
+    assert len(rows) == 5
+    for name, states, *devices in rows:
+        size = float(name)
+        assert 16 * size == float(states)
+        for memory, written in zip((80, 40, 24), devices, strict=True):
+            enough = (count for count in (1, 2, 4, 8) if 16 * size / count + 2 * size * (count > 1) <= 0.75 * memory)
+            assert written == str(next(enough, "more")), (name, memory)
