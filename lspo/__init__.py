@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         DAPOMath17k as DAPOMath17k, DatasetProblems as DatasetProblems, MinervaMath as MinervaMath,
         MixedProblems as MixedProblems, Note as Note, OlympiadBench as OlympiadBench, Problem as Problem,
         ProblemSet as ProblemSet, RowProblems as RowProblems, RunningSumProblems as RunningSumProblems,
-        TRLProblems as TRLProblems, VerlProblems as VerlProblems,
+        TRLProblems as TRLProblems, VerlProblems as VerlProblems, WordSumProblems as WordSumProblems,
     )
     from lspo.problems.demonstrations import (
         Demonstrations as Demonstrations, RunningSumDemonstrations as RunningSumDemonstrations,
