@@ -23,7 +23,7 @@ from length_study.analysis import (
     read,
     to_enough,
 )
-from length_study.arms import LSPO, PRIMARY, TASKS, arms_of
+from length_study.arms import LSPO, MIDDLE_BACK, PERMUTED, PRIMARY, TASKS, arms_of
 from length_study.measures import curve_of
 from length_study.plan import BUDGETS, SEEDS
 from lspo.comparing.comparison import AtBudget, Comparison
@@ -60,6 +60,7 @@ def page(runs: Mapping[str, Lines], gradients: Sequence[Mapping[str, Any]] = ())
         "written before: it says what the arms are, how they are judged, and what would count for and against.",
         "In short: LSPO minus each primary comparison in the area under the held-out curve, in points.",
         *map(markdown, filter(None, [overview(runs)])),
+        "\n".join(f"- {line}" for line in verdicts(runs)),
         "## What was run\n\n" + markdown(done(runs)),
     ]
     for task, lines in runs.items():
@@ -78,6 +79,39 @@ def overview(runs: Mapping[str, Lines]) -> Table | None:
         if found:
             rows.append([f"*{task}*", *(_cell(found.get(arm)) for arm in PRIMARY[1:])])
     return Table("", ["task", *(f"minus {arm}" for arm in PRIMARY[1:])], rows) if rows else None
+
+
+NEAR = 2.0
+"""Points of area within which the plan calls a difference near 0."""
+
+
+def verdicts(runs: Mapping[str, Lines]) -> list[str]:
+    """What the plan said would count for and against the method, and what was found of it."""
+    found = {(task, one.arm): one for task, lines in runs.items() for one in contrasts(lines, "area", PRIMARY)}
+    said = []
+    informative, uninformative = found.get(("informative", PERMUTED)), found.get(("uninformative", PERMUTED))
+    if informative:
+        said.append(
+            f"What lengths say, where they say something: LSPO minus permuted lengths on *informative* is "
+            f"{_difference(informative)}, {informative.verdict}. The plan counts "
+            f"{'this for' if informative.verdict == 'above 0' else 'anything but above 0 against'} the method."
+        )
+    if uninformative:
+        interval = uninformative.test.interval
+        near = interval is not None and -NEAR <= interval.low <= interval.high <= NEAR
+        said.append(
+            f"Where they say nothing: on *uninformative* it is {_difference(uninformative)}, {uninformative.verdict}. "
+            f"The interval {'lies' if near else 'does not lie'} within {NEAR:g} points of 0, which the plan asks for."
+        )
+    for arm, what in (("DAPO", "the whole filter with its rollouts"), (MIDDLE_BACK, "the gap with its rollouts")):
+        each = [f"{_difference(found[task, arm])} on *{task}*" for task in runs if (task, arm) in found]
+        if each:
+            said.append(f"Whether it pays for its cost: LSPO minus {arm} ({what}) is {' and '.join(each)}.")
+    return said
+
+
+def _difference(one: Contrast, places: int = 1) -> str:
+    return number(one.test.difference, sign=True, places=places) + bounds(one.test.interval, sign=True, places=places)
 
 
 def _cell(one: Contrast | None) -> str:

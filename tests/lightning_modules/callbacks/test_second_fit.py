@@ -12,7 +12,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.loggers import CSVLogger
 
 import lspo.lightning_modules.callbacks as exported
-from lspo.lightning_modules import HealthWarnings, RolloutCallback, RolloutMetrics
+from lspo.lightning_modules import HealthWarnings, RolloutCallback, RolloutMetrics, TokenBudget
 from lspo.lightning_modules.callbacks import IterationCheckpoint, PretrainedWriter, ReportingCallback, ResultSummary
 from lspo.problems import RunningSumProblems
 
@@ -44,8 +44,10 @@ def state_of(callback: Callback) -> dict[str, Any]:
 
 
 def made(kind: type[Callback]) -> Callback:
-    # Random weights seldom end a response.
-    return HealthWarnings(max_truncated_frac=1) if kind is HealthWarnings else kind()
+    if kind is HealthWarnings:
+        # Random weights seldom end a response.
+        return HealthWarnings(max_truncated_frac=1)
+    return TokenBudget(1_000_000, evaluations=2) if kind is TokenBudget else kind()
 
 
 def plain(state: Any) -> str:
