@@ -21,7 +21,6 @@ THOUSAND, MILLION, BILLION = 1e3, 1e6, 1e9
 
 def plot(comparison: Comparison) -> str:
     """The text of an SVG file."""
-    width = PANEL * len(comparison.parts)
     names = [method.name for method in comparison.methods]
     bands = [{name: _band(part, name) for name in names} for part in comparison.parts]
     heights = _heights(comparison.parts)
@@ -31,9 +30,11 @@ def plot(comparison: Comparison) -> str:
         body.append(f'<rect x="{place}" y="28" width="10" height="10" fill="{colour}"/>')
         body.append(_text(place + 14, 37, name, "start"))
         place += 30 + 7 * len(name)
+    # Panels are as wide as the legend above them.
+    panel = max(PANEL, math.ceil(place / max(len(comparison.parts), 1)))
     for number, (part, band) in enumerate(zip(comparison.parts, bands, strict=True)):
-        body.append(f'<g transform="translate({PANEL * number} 0)">{_panel(part, band, heights)}</g>')
-    width = max(width, place)
+        body.append(f'<g transform="translate({panel * number} 0)">{_panel(part, band, heights, panel)}</g>')
+    width = max(panel * len(comparison.parts), place)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT}" width="{width}" height="{HEIGHT}" '
         f'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="white"/>'
@@ -75,9 +76,11 @@ def _scores(runs: Sequence[Sequence[Curve]], place: float) -> Scores:
     return np.array([[curve.at(place) for curve in run] for run in runs])
 
 
-def _panel(part: AtBudget, bands: dict[str, list[tuple[float, float, float, float]]], heights: list[float]) -> str:
+def _panel(
+    part: AtBudget, bands: dict[str, list[tuple[float, float, float, float]]], heights: list[float], width: int
+) -> str:
     start, end = part.budget.start, part.budget.end
-    right, base = PANEL - RIGHT, HEIGHT - BOTTOM
+    right, base = width - RIGHT, HEIGHT - BOTTOM
 
     def x(value: float) -> float:
         return LEFT + (value - start) / (end - start or 1) * (right - LEFT)
