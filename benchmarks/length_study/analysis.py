@@ -79,7 +79,7 @@ class Contrast:
     @property
     def verdict(self) -> str:
         if self.adjusted is None or self.adjusted >= LEVEL:
-            return "not told from 0"
+            return "not significant"
         return "above 0" if self.test.difference > 0 else "below 0"
 
 

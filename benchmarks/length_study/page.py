@@ -63,6 +63,18 @@ def page(runs: Mapping[str, Lines], gradients: Sequence[Mapping[str, Any]] = ())
         "\n".join(f"- {line}" for line in verdicts(runs)),
         "## What was run\n\n" + markdown(done(runs)),
     ]
+    early = [
+        line for lines in runs.values() for arm in lines.values() for line in arm.values() if "ended_early" in line
+    ]
+    if early:
+        parts.append(
+            "Runs that ended before their budget; their curves go on level from the last evaluation:\n\n"
+            + "\n".join(
+                f"- *{line['task']}*, {line['arm']}, seed {line['seed']}, after {line['curve'][-1][0]:,} tokens: "
+                f"{line['ended_early']}"
+                for line in early
+            )
+        )
     for task, lines in runs.items():
         parts += section(task, lines, [row for row in gradients if row["task"] == task])
     missing = [task for task in TASKS if task not in runs]

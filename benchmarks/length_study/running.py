@@ -32,6 +32,10 @@ def environment(folder: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
+NO_PROMPTS = "Expected a predictor to leave enough prompts to generate for"
+"""With this a run may end before its budget: a predictor without a floor has come to skip all prompts."""
+
+
 def call(words: Sequence[str], own: Path, folder: Path) -> None:
     own.mkdir(parents=True, exist_ok=True)
     with (own / "output.txt").open("w") as output:
@@ -82,9 +86,19 @@ def run(
         account = given(**{"trainer.callbacks+": "length_study.account.Account"})
         if gradients:
             account += given(**{"trainer.callbacks+": "length_study.gradients.BandGradients"})
-        call([*words, *flags(task, arm, seed), *ends, *account], own, folder)
+        try:
+            call([*words, *flags(task, arm, seed), *ends, *account], own, folder)
+        except subprocess.CalledProcessError:
+            if not ended_early(own):
+                raise
         (own / "finished").touch()
     name = {"task": task, "arm": arm, "seed": seed, "budget": tokens}
     if gradients:
         return {**name, "means": means(list(rows_of(own / GRADIENTS)))}
-    return {**name, **summary(list(rows_of(own / FILE)), read_run(own).iterations)}
+    return {**name, **summary(list(rows_of(own / FILE)), read_run(own).iterations), **ended_early(own)}
+
+
+def ended_early(own: Path) -> dict[str, str]:
+    """Why a run has ended before its budget, in words of its own; empty if it has not."""
+    said = [line for line in (own / "output.txt").read_text().splitlines() if line.startswith("error: ")]
+    return {"ended_early": said[-1].removeprefix("error: ")} if said and NO_PROMPTS in said[-1] else {}
