@@ -26,6 +26,8 @@ TELLING_SECONDS = 20.0
 
 _groups: list[Any] = []
 """The world, and the group for all its ranks."""
+_unfinished: list[Any] = []
+"""What is waited for, or was waited for in vain."""
 
 
 class RankError(RunError):
@@ -123,6 +125,7 @@ def _gather(message: bytes, sizes: list[int], limit: timedelta) -> list[bytes]:
 
 
 def _wait(work: Any, limit: timedelta) -> None:
+    _unfinished.append(work)
     try:
         work.wait(limit)
     except RuntimeError as error:
@@ -130,6 +133,7 @@ def _wait(work: Any, limit: timedelta) -> None:
             f"Another rank has ended, or did not answer within {limit.total_seconds():.0f} s; its own output says why. "
             f"({error})"
         ) from error
+    _unfinished.pop()
 
 
 def _group() -> Any:
@@ -146,9 +150,10 @@ def _leave() -> None:
     """Gives up the group before Python ends, and waits for its threads.
 
     One of them may still hold the last exchange's tensors. To let go of them it needs Python, and a thread that asks
-    for an ended Python takes the whole process down with it.
+    for an ended Python takes the whole process down with it. A thread whose exchange has not ended is not waited for:
+    it may be waiting for a rank that is stuck.
     """
-    if not _groups:
+    if not _groups or _unfinished:
         return
     world, group = _groups
     _groups.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import multiprocessing
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,6 +83,10 @@ def test_a_rank_that_fails_is_heard_by_all(tmp_path: Path) -> None:
     run_ranks(_fail, tmp_path / "store", 3)
 
 
+EACH = 2
+"""Such threads of a group of gloo's."""
+
+
 def _runloops() -> int:
     """Threads in which gloo runs exchanges."""
     return sum(name.read_text().startswith("pt_gloo") for name in Path("/proc/self/task").glob("*/comm"))
@@ -90,16 +95,19 @@ def _runloops() -> int:
 def _end(rank: int, store: str) -> None:
     def check_threads() -> None:
         # An error here would be printed, and the process would end well. The world that is not destroyed is torch's.
-        os._exit(0 if _runloops() == (0 if rank == 0 else world) else 1)
+        os._exit(0 if _runloops() == (0 if rank == 0 else EACH) else 1)
 
     # What is registered last is called first.
     atexit.unregister(exchange._leave)
     atexit.register(check_threads)
     atexit.register(exchange._leave)
     dist.init_process_group("gloo", store=dist.FileStore(store, 2), rank=rank, world_size=2)
-    world = _runloops()
     assert all_gather_objects(rank) == [0, 1]
-    assert _runloops() > world > 0
+    # The world's, and ours; a thread has its name a moment after it has begun.
+    until = time.monotonic() + 30
+    while _runloops() < 2 * EACH and time.monotonic() < until:
+        time.sleep(0.01)
+    assert _runloops() == 2 * EACH
     if rank == 0:
         dist.destroy_process_group()
 
@@ -108,6 +116,28 @@ def _end(rank: int, store: str) -> None:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc, which is Linux's")
 def test_no_thread_of_an_exchange_is_left_when_python_ends(tmp_path: Path) -> None:
     run_ranks(_end, tmp_path / "store", 2)
+
+
+def _stuck(rank: int, store: str) -> None:
+    dist.init_process_group("gloo", store=dist.FileStore(store, 2), rank=rank, world_size=2)
+    assert all_gather_objects(rank) == [0, 1]
+    if rank == 0:
+        started = time.monotonic()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(exchange, "TELLING_SECONDS", 0.5)
+            tell_failure(ValueError("nobody listens"))
+        # Behind everything else at the end, the group included: it was not waited for.
+        atexit.unregister(exchange._leave)
+        atexit.register(lambda: os._exit(0 if time.monotonic() - started < 5 else 1))
+        atexit.register(exchange._leave)
+    else:
+        time.sleep(10)
+        os._exit(0)
+
+
+@pytest.mark.ranks
+def test_a_rank_that_nobody_hears_ends_without_waiting(tmp_path: Path) -> None:
+    run_ranks(_stuck, tmp_path / "store", 2)
 
 
 def test_alone_there_is_nobody_to_tell() -> None:
