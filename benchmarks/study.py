@@ -59,6 +59,12 @@ def main() -> None:
         jobs = [(task, LSPO, seed) for task, arm, seed in jobs if arm == LSPO]
     if chosen.gradients:
         jobs = [(task, arm, seed) for seed in GRADIENT_SEEDS for task in tasks for arm in GRADIENT_ARMS]
+    unknown = [task for task in tasks if not BUDGETS[task]]
+    if unknown and not chosen.pilot:
+        parser.error(
+            f"No budget of {', '.join(unknown)} is fixed yet. Run `--pilot --tasks {' '.join(unknown)}`, and write the "
+            "median of the tokens into BUDGETS of length_study/plan.py and into docs/study.md, before any counted run."
+        )
     kind = "pilot" if chosen.pilot else "gradients" if chosen.gradients else "runs"
     file = RESULTS / f"{kind}.jsonl"
 
