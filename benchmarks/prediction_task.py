@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from once import run_once, with_path
 from prediction import ks
-from quickstart_table import environment, interval
+from quickstart_table import interval
 
 from lspo.comparing.curves import Curve
 from lspo.lightning_modules import RolloutCallback
@@ -110,15 +110,7 @@ def run(size: int, method: str, seed: int, folder: Path) -> dict[str, Any]:
         f"--trainer.max_epochs={ITERATIONS}", f"--trainer.check_val_every_n_epoch={EVERY}",
         "--trainer.enable_progress_bar=false", "--trainer.callbacks+=prediction_task.Account",
     ]  # fmt: skip
-    if not (own / "finished").exists():
-        own.mkdir(parents=True, exist_ok=True)
-        (own / "account.jsonl").unlink(missing_ok=True)
-        path = {"PYTHONPATH": f"{Path(__file__).parent}:{environment().get('PYTHONPATH', '')}"}
-        with (own / "output.txt").open("w") as output:
-            subprocess.run(
-                command, cwd=own, check=True, stdout=output, stderr=subprocess.STDOUT, env=environment() | path
-            )
-        (own / "finished").touch()
+    run_once(command, own, begins_without=["account.jsonl"], PYTHONPATH=with_path(Path(__file__).parent))
     rows = [json.loads(line) for line in (own / "account.jsonl").read_text().splitlines()]
     result = {"size": size, "method": method, "seed": seed, **costs(rows)}
     print({name: value for name, value in result.items() if name not in ("ranks", "weights")}, flush=True)

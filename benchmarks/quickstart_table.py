@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from once import run_once
 
 DOCS = Path(__file__).parent.parent / "docs"
 METRIC = "val/held_out/avg@4"
@@ -40,13 +40,11 @@ def run(method: str, seed: int, folder: Path) -> dict[str, float | str]:
     """One training run; the supervised start is that of the seed, and shared between methods."""
     own = folder / f"{method.replace(' ', '_').replace(':', '')}-{seed}"
     metrics = own / "runs/quickstart/version_0/metrics.csv"
-    own.mkdir(parents=True, exist_ok=True)
     command = [
         sys.executable, "-m", "lspo.cli.main", "fit", "--config", "quickstart", *METHODS[method],
         f"--seed_everything={seed}", f"--model.model.init_args.seed={seed}", "--trainer.enable_progress_bar=false",
     ]  # fmt: skip
-    if not (own / "finished").exists():
-        make(command, own)
+    run_once(command, own)
     rows = list(csv.DictReader(metrics.read_text().splitlines()))
     accuracy = [float(row[METRIC]) for row in rows if row.get(METRIC)]
     curve = [
@@ -61,16 +59,6 @@ def run(method: str, seed: int, folder: Path) -> dict[str, float | str]:
     }  # fmt: skip
     print(result, flush=True)
     return {**result, "curve": repr(sorted(set(curve)))}
-
-
-def make(command: Sequence[str], own: Path) -> None:
-    with (own / "output.txt").open("w") as output:
-        subprocess.run(command, cwd=own, check=True, stdout=output, stderr=subprocess.STDOUT, env=environment())
-    (own / "finished").touch()
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:

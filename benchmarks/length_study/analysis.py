@@ -13,8 +13,9 @@ import numpy as np
 
 from length_study.arms import ARMS, LSPO, PRIMARY
 from length_study.measures import ENOUGH, curve_of
+from lspo.comparing.comparison import Estimate
 from lspo.comparing.pairs import PairedTest, holm, paired_test
-from lspo.comparing.statistics import BOOTSTRAP_RUNS, Interval, bootstrap_interval, interquartile_mean, t_interval
+from lspo.comparing.statistics import BOOTSTRAP_RUNS, bootstrap_interval, interquartile_mean, t_interval
 from lspo.student import student_quantile
 
 Line = Mapping[str, Any]
@@ -48,8 +49,8 @@ def final(line: Line) -> float:
     return 100 * curve_of(line).at(float(line["budget"]))
 
 
-MEASURES: Mapping[str, Callable[[Line], float]] = {"area": area, "tokens to .8": to_enough, "at the budget": final}
-TESTED = ("area", "tokens to .8")
+MEASURES: Mapping[str, Callable[[Line], float]] = {"area": area, "tokens to .8": to_enough}
+"""Those with a test; accuracy at the budget is descriptive."""
 
 
 @dataclass(frozen=True)
@@ -94,22 +95,13 @@ def contrasts(lines: Lines, measure: str, arms: Sequence[str]) -> list[Contrast]
         differences = np.array([value(lines[LSPO][seed]) - value(lines[arm][seed]) for seed in shared])
         spread = float(differences.std(ddof=1)) if len(shared) > 1 else math.nan
         found.append((arm, paired_test(differences), spread))
-    primary = [arm for arm, _, _ in found if arm in PRIMARY and measure in TESTED]
-    ps = dict(zip(primary, holm([test.p for arm, test, _ in found if arm in primary]), strict=True))
+    primary = {arm: test.p for arm, test, _ in found if arm in PRIMARY}
+    ps = dict(zip(primary, holm(list(primary.values())), strict=True))
     return [Contrast(arm, test, spread, ps.get(arm)) for arm, test, spread in found]
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A measure of an arm over its seeds."""
-
-    mean: float
-    interval: Interval | None
-    iqm: float
-    iqm_interval: Interval | None
-
-
 def estimate(values: Sequence[float]) -> Estimate:
+    """A measure of an arm over its seeds; the mean has Student's interval, as the plan says."""
     numbers = np.array(values, dtype=np.float64)
     table = numbers[:, None]
     enough = len(values) >= BOOTSTRAP_RUNS

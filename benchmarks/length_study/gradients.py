@@ -14,9 +14,8 @@ from torch import Tensor
 
 from length_study.arms import BAND
 from length_study.selectors import shuffled
-from lspo.batching.collate import TrainingRollout, collate
+from lspo.batching.deal import BatchLayout, deal
 from lspo.lightning_modules import RolloutCallback
-from lspo.objectives.advantages import group_advantages
 from lspo.sampling import LengthBand
 from lspo.types import RolloutGroup
 
@@ -58,9 +57,9 @@ def parts_of(groups: Sequence[RolloutGroup]) -> dict[str, list[RolloutGroup]] | 
     lengths = torch.tensor([group.num_tokens / len(group.rollouts) for group in groups], dtype=torch.float64)
     if len(groups) < 2 * LEAST:
         return None
-    low, high, top = LengthBand(**BAND).bounds(lengths)
-    masks = {"short": lengths <= low, "long": (lengths >= high) & (lengths <= top) & (lengths > low)}
-    masks["middle"] = (lengths > low) & (lengths < high)
+    masks = {name: LengthBand(**BAND, keep=name).select(lengths) for name in PARTS}
+    # Where both bounds are one length, its groups are short.
+    masks["long"] &= ~masks["short"]
     size = min(int(mask.sum()) for mask in masks.values())
     if size < LEAST:
         return None
@@ -74,21 +73,8 @@ def parts_of(groups: Sequence[RolloutGroup]) -> dict[str, list[RolloutGroup]] | 
 
 def gradient(module: Any, groups: Sequence[RolloutGroup]) -> Tensor:
     """Of the objective over these groups, as one row of float64."""
-    rewards = torch.tensor([[score.reward for score in group.scores] for group in groups], dtype=torch.float64)
-    advantages = group_advantages(rewards).tolist()
-    rollouts = [
-        TrainingRollout(group.prompt.token_ids, rollout, advantage, group.version)
-        for group, row in zip(groups, advantages, strict=True)
-        for rollout, advantage in zip(group.rollouts, row, strict=True)
-    ]
-    tokens = sum(one.num_counted for one in rollouts)
-    batch = collate(
-        rollouts,
-        pad_token_id=module.tokenizer.pad_token_id,
-        num_tokens=tokens,
-        num_sequences=len(rollouts),
-        temperature=1.0,
-    )
+    layout = BatchLayout(train_groups=len(groups), minibatch_groups=len(groups))
+    ((batch,),) = deal(groups, layout, rank=0, pad_token_id=module.tokenizer.pad_token_id, temperature=1.0)
     parameters = [one for one in module.parameters() if one.requires_grad]
     with torch.enable_grad():
         logprobs, _ = module(batch)

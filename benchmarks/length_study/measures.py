@@ -66,8 +66,8 @@ def need(iterations: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[
     """What lengths say of need, over the mixed groups of the first third of a run's tokens.
 
     A group's need is the held-out error of its kind, a straight line between the evaluations before and behind it.
-    `length` is the partial correlation of the group's length with need after its accuracy; `r2_length` and `r2_kind`
-    the share of need's variance behind accuracy that length explains by its thirds, and that the kind explains.
+    `length` is the partial correlation of the group's length with need after its accuracy; `r2_thirds` and `r2_kind`
+    the share of need's variance behind accuracy that the parts of the band explain, and that the kind explains.
     """
     end = evaluations[-1]["tokens_so_far"] / 3
     places = [row["tokens_so_far"] for row in evaluations]

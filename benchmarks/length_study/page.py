@@ -11,7 +11,6 @@ from typing import Any
 
 from length_study.analysis import (
     MEASURES,
-    TESTED,
     Contrast,
     Line,
     Lines,
@@ -31,12 +30,12 @@ from lspo.comparing.curves import Budget
 from lspo.comparing.methods import Method
 from lspo.comparing.plot import plot
 from lspo.comparing.statistics import Interval
-from lspo.comparing.tables import Table, bounds, number, p_words
+from lspo.comparing.tables import Table, bounds, markdown, number, p_words
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE, PLOT = "study_results.md", "study_{}.svg"
-PLACES = {"area": 1, "tokens to .8": 3, "at the budget": 1}
-UNITS = {"area": "points", "tokens to .8": "share of the budget", "at the budget": "points"}
+PLACES = {"area": 1, "tokens to .8": 3}
+UNITS = {"area": "points; more is better", "tokens to .8": "share of the budget; less is better"}
 
 
 def write_page(results: Path, docs: Path = DOCS) -> None:
@@ -58,10 +57,9 @@ def page(runs: Mapping[str, Lines], gradients: Sequence[Mapping[str, Any]] = ())
         "# What the study found",
         "Made by `python benchmarks/study.py --page` from `benchmarks/length_study/results`. The [plan](study.md) was "
         "written before: it says what the arms are, how they are judged, and what would count for and against.",
-        "In short: LSPO minus each primary comparison in the area under the held-out curve, in points.",
-        *map(markdown, filter(None, [overview(runs)])),
+        *map(shown, filter(None, [overview(runs)])),
         "\n".join(f"- {line}" for line in verdicts(runs)),
-        "## What was run\n\n" + markdown(done(runs)),
+        "## What was run\n\n" + shown(done(runs)),
     ]
     early = [
         line for lines in runs.values() for arm in lines.values() for line in arm.values() if "ended_early" in line
@@ -90,7 +88,8 @@ def overview(runs: Mapping[str, Lines]) -> Table | None:
         found = {one.arm: one for one in contrasts(lines, "area", PRIMARY)}
         if found:
             rows.append([f"*{task}*", *(_cell(found.get(arm)) for arm in PRIMARY[1:])])
-    return Table("", ["task", *(f"minus {arm}" for arm in PRIMARY[1:])], rows) if rows else None
+    title = "LSPO minus each primary comparison: area under the held-out curve, in points"
+    return Table(title, ["task", *(f"minus {arm}" for arm in PRIMARY[1:])], rows) if rows else None
 
 
 NEAR = 2.0
@@ -143,7 +142,7 @@ def done(runs: Mapping[str, Lines]) -> Table:
             count = len(runs.get(task, {}).get(arm, {}))
             counts.append("-" if arm not in arms_of(task) else f"{count} of {len(SEEDS)}" if count else "not run yet")
         rows.append([f"**{arm}**" if arm in PRIMARY else arm, *counts])
-    return Table("", ["arm, seeds", *(f"*{task}*" for task in TASKS)], rows)
+    return Table("Seeds of each arm", ["arm", *(f"*{task}*" for task in TASKS)], rows)
 
 
 def section(task: str, lines: Lines, gradients: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -153,15 +152,15 @@ def section(task: str, lines: Lines, gradients: Sequence[Mapping[str, Any]]) -> 
         parts.append(
             f"![Held-out accuracy over generated tokens, means of the seeds with 95% intervals]({PLOT.format(task)})"
         )
-    for measure in TESTED:
+    for measure in MEASURES:
         found = contrasts(lines, measure, PRIMARY)
         if found:
-            parts.append(markdown(primary_table(measure, found)))
-    parts += [markdown(all_arms(lines)), markdown(costs(lines)), "### Why"]
-    parts += [markdown(kinds_table(lines)), markdown(lengths_table(lines))]
+            parts.append(shown(primary_table(measure, found)))
+    parts += [shown(all_arms(lines)), shown(costs(lines)), "### Why"]
+    parts += [shown(kinds_table(lines)), shown(lengths_table(lines))]
     if gradients:
-        parts.append(markdown(gradients_table(gradients)))
-    parts += ["### Each seed", markdown(seeds_table(lines))]
+        parts.append(shown(gradients_table(gradients)))
+    parts += ["### Each seed", shown(seeds_table(lines))]
     return parts
 
 
@@ -171,7 +170,7 @@ def primary_table(measure: str, found: Sequence[Contrast]) -> Table:
         [
             one.arm,
             str(one.test.pairs),
-            number(one.test.difference, sign=True, places=places) + bounds(one.test.interval, sign=True, places=places),
+            _difference(one, places),
             _known(one.spread, places),
             p_words(one.test.p),
             "-" if one.adjusted is None else p_words(one.adjusted),
@@ -184,8 +183,7 @@ def primary_table(measure: str, found: Sequence[Contrast]) -> Table:
         "LSPO minus", "seeds", "difference, 95% interval", "SD of a pair", "p", "p, Holm", "so it is",
         "detectable (strictest step)",
     ]  # fmt: skip
-    better = "less is better" if measure == "tokens to .8" else "more is better"
-    return Table(f"Primary contrasts, {measure} ({UNITS[measure]}; {better})", heads, rows)
+    return Table(f"Primary contrasts, {measure} ({UNITS[measure]})", heads, rows)
 
 
 def _known(value: float, places: int) -> str:
@@ -194,19 +192,14 @@ def _known(value: float, places: int) -> str:
 
 def all_arms(lines: Lines) -> Table:
     """Every arm in every measure."""
-    against = {measure: {one.arm: one.test for one in contrasts(lines, measure, list(lines))} for measure in MEASURES}
+    against = {one.arm: one for one in contrasts(lines, "area", list(lines))}
     rows = []
     for arm, runs in lines.items():
         row = [f"**{arm}**" if arm in PRIMARY else arm, str(len(runs))]
         mean = estimate([area(line) for line in runs.values()])
         row.append(number(mean.mean, places=1) + _bounds(mean.interval))
         row.append(number(mean.iqm, places=1) + _bounds(mean.iqm_interval))
-        test = against["area"].get(arm)
-        row.append(
-            "-"
-            if test is None
-            else number(test.difference, sign=True, places=1) + bounds(test.interval, sign=True, places=1)
-        )
+        row.append(_difference(against[arm]) if arm in against else "-")
         reached = sum(to_enough(line) < 1 for line in runs.values())
         row.append(f"{mean_of(runs, to_enough):.3f} ({reached} of {len(runs)})")
         row.append(number(mean_of(runs, final), places=1))
@@ -317,10 +310,8 @@ def seeds_table(lines: Lines) -> Table:
     )
 
 
-def markdown(table: Table) -> str:
-    lines = ["| " + " | ".join(table.header) + " |", "|---|" + "---:|" * (len(table.header) - 1)]
-    lines += ["| " + " | ".join(row) + " |" for row in table.rows]
-    return (f"**{table.title}**\n\n" if table.title else "") + "\n".join(lines)
+def shown(table: Table) -> str:
+    return markdown([table], []).rstrip("\n")
 
 
 def curves(task: str, lines: Lines) -> str:

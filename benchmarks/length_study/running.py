@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from once import FINISHED, OUTPUT, run_once, with_path
 
 from length_study.account import FILE
 from length_study.arms import TASKS, flags, given
@@ -23,32 +24,21 @@ EVALUATIONS = 20
 """Over the budget."""
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """Of a run: one thread, the study's classes, and the starts in the study's folder."""
-    path = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH", "")]))
-    return {
-        **os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1",
-        "LSPO_HOME": str((folder / "starts").resolve()),
-    }  # fmt: skip
-
-
 NO_PROMPTS = "Expected a predictor to leave enough prompts to generate for"
 """With this a run may end before its budget: a predictor without a floor has come to skip all prompts."""
 
 
-def call(words: Sequence[str], own: Path, folder: Path) -> None:
-    own.mkdir(parents=True, exist_ok=True)
-    with (own / "output.txt").open("w") as output:
-        subprocess.run(words, cwd=own, check=True, stdout=output, stderr=subprocess.STDOUT, env=environment(folder))
+def study_run(words: Sequence[str], own: Path, folder: Path) -> None:
+    """A process that finds the study's classes, and the starts in the study's folder."""
+    starts = str((folder / "starts").resolve())
+    run_once(words, own, begins_without=[FILE, GRADIENTS], PYTHONPATH=with_path(HERE.parent), LSPO_HOME=starts)
 
 
 def make_start(task: str, seed: int, folder: Path) -> None:
     """The supervised start that all arms of a seed share, unless it is there."""
-    own = folder / "starts" / f"{task}-{seed}"
-    if not (own / "finished").exists():
-        settings = json.dumps(TASKS[task].model(seed)["init_args"])
-        call([sys.executable, "-m", "length_study.start", settings], own, folder)
-        (own / "finished").touch()
+    settings = json.dumps(TASKS[task].model(seed)["init_args"])
+    words = [sys.executable, "-m", "length_study.start", settings]
+    study_run(words, folder / "starts" / f"{task}-{seed}", folder)
 
 
 def run(
@@ -66,32 +56,25 @@ def run(
     With `gradients`, the line has what `BandGradients` found.
     """
     budget = f"{tokens}-tokens" if tokens else f"{iterations}-iterations"
-    own = (
-        folder
-        / (f"{budget}-gradients" if gradients else budget)
-        / task
-        / f"{arm.replace(' ', '_').replace(',', '')}-{seed}"
-    )
-    if not (own / "finished").exists():
-        for file in (FILE, GRADIENTS):
-            (own / file).unlink(missing_ok=True)
-        ends = given(**{"trainer.max_epochs": str(iterations), "trainer.check_val_every_n_epoch": "4"})
-        if tokens:
-            ends = given(**{
-                "trainer.callbacks+": "lspo.lightning_modules.TokenBudget",
-                "trainer.callbacks.tokens": str(tokens),
-                "trainer.callbacks.evaluations": str(EVALUATIONS),
-            })  # fmt: skip
-        words = [sys.executable, "-m", "lspo.cli.main", "fit", "--config", str(HERE / "study.yaml")]
-        account = given(**{"trainer.callbacks+": "length_study.account.Account"})
-        if gradients:
-            account += given(**{"trainer.callbacks+": "length_study.gradients.BandGradients"})
-        try:
-            call([*words, *flags(task, arm, seed), *ends, *account], own, folder)
-        except subprocess.CalledProcessError:
-            if not ended_early(own):
-                raise
-        (own / "finished").touch()
+    place = folder / (f"{budget}-gradients" if gradients else budget) / task
+    own = place / f"{arm.replace(' ', '_').replace(',', '')}-{seed}"
+    ends = given(**{"trainer.max_epochs": str(iterations), "trainer.check_val_every_n_epoch": "4"})
+    if tokens:
+        ends = given(**{
+            "trainer.callbacks+": "lspo.lightning_modules.TokenBudget",
+            "trainer.callbacks.tokens": str(tokens),
+            "trainer.callbacks.evaluations": str(EVALUATIONS),
+        })  # fmt: skip
+    words = [sys.executable, "-m", "lspo.cli.main", "fit", "--config", str(HERE / "study.yaml")]
+    account = given(**{"trainer.callbacks+": "length_study.account.Account"})
+    if gradients:
+        account += given(**{"trainer.callbacks+": "length_study.gradients.BandGradients"})
+    try:
+        study_run([*words, *flags(task, arm, seed), *ends, *account], own, folder)
+    except subprocess.CalledProcessError:
+        if not ended_early(own):
+            raise
+        (own / FINISHED).touch()
     name = {"task": task, "arm": arm, "seed": seed, "budget": tokens}
     if gradients:
         return {**name, "means": means(list(rows_of(own / GRADIENTS)))}
@@ -100,5 +83,5 @@ def run(
 
 def ended_early(own: Path) -> dict[str, str]:
     """Why a run has ended before its budget, in words of its own; empty if it has not."""
-    said = [line for line in (own / "output.txt").read_text().splitlines() if line.startswith("error: ")]
+    said = [line for line in (own / OUTPUT).read_text().splitlines() if line.startswith("error: ")]
     return {"ended_early": said[-1].removeprefix("error: ")} if said and NO_PROMPTS in said[-1] else {}

@@ -10,6 +10,7 @@ from lspo.hashing import GOLDEN, mix
 from lspo.sampling import LengthBand
 from lspo.sampling.base import KEPT, Decision, GroupSelector, GroupStats
 from lspo.sampling.length_band import NAMES
+from lspo.sampling.statistic import group_length
 from lspo.types import GroupIndex
 
 
@@ -25,7 +26,7 @@ class PermutedLengths(GroupSelector):
     band: LengthBand = field(default_factory=LengthBand)
 
     def decide(self, pool: GroupStats, iteration: int) -> Decision:
-        lengths = pool.lengths.double().mean(dim=1)
+        lengths = group_length(pool.lengths, pool.accuracy, statistic=self.band.statistic)
         dealt = torch.empty_like(lengths)
         dealt[shuffled(pool.draw_index)] = lengths
         return self.band.rule.decide(dealt, NAMES, pool.weights)
